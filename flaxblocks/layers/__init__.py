@@ -1,0 +1,9 @@
+"""The leaves that own parameters, and the unit that blocks are made of."""
+
+from flaxblocks.layers.batch_norm import BatchNorm as BatchNorm
+from flaxblocks.layers.conv import Conv as Conv
+from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU as Conv1X1BnReLU
+from flaxblocks.layers.conv_norm_act import Conv3X3BnReLU as Conv3X3BnReLU
+from flaxblocks.layers.conv_norm_act import ConvNormAct as ConvNormAct
+from flaxblocks.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
+from flaxblocks.layers.stochastic_depth import StochasticDepth as StochasticDepth

@@ -1,0 +1,54 @@
+"""Activation functions with PyTorch's values, and PyTorch's gradients at the kinks.
+
+Any callable from an array to an array of the same shape serves as an activation; these are the
+ones the published networks use. JAX's own `relu6`, `hard_sigmoid` and `hard_swish` split the
+gradient in two halves where they bend, and its `gelu` is the tanh approximation by default.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+__all__ = ["gelu", "hard_sigmoid", "hard_swish", "relu", "relu6", "sigmoid", "silu"]
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return ``max(x, 0)``, with gradient 0 at 0."""
+    return jax.nn.relu(x)
+
+
+def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return ``min(max(x, 0), 6)``, with gradient 0 at 0 and at 6 (MobileNetV1, section 3)."""
+    return jnp.where(x >= 6, jnp.asarray(6, x.dtype), jax.nn.relu(x))
+
+
+def silu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return ``x * sigmoid(x)``, also known as swish."""
+    return jax.nn.silu(x)
+
+
+def sigmoid(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return ``1 / (1 + exp(-x))``."""
+    return jax.nn.sigmoid(x)
+
+
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return ``x * Phi(x)`` with the exact normal distribution function, as PyTorch's default."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def hard_sigmoid(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return ``relu6(x + 3) / 6`` (MobileNetV3, section 5.2)."""
+    return relu6(x + 3) / 6
+
+
+def hard_swish(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return ``x * relu6(x + 3) / 6`` (MobileNetV3, section 5.2).
+
+    PyTorch passes the gradient through unchanged from ``x = 3`` on.
+    """
+    return jnp.where(x >= 3, x, x * hard_sigmoid(x))

@@ -1,0 +1,125 @@
+"""Batch normalisation with PyTorch's semantics."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flaxblocks.layers import checks
+
+
+class BatchNorm(nnx.BatchNorm):
+    """Normalise each channel over the batch: ``(x - mean) / sqrt(var + epsilon) * scale + bias``.
+
+    In train mode the batch's mean and *biased* variance normalise, and the running mean and the
+    *unbiased* variance are stored, as PyTorch does and NNX does not. Under `jax.jit` a batch that
+    is sharded over devices is normalised as one global batch; under `jax.shard_map` or `jax.vmap`
+    name the mapped axis in `axis_name`. Statistics are computed and kept in at least float32.
+
+    >>> norm = fb.BatchNorm(8, rngs=nnx.Rngs(0))
+    >>> y = norm(jnp.ones((2, 4, 4, 8)))
+    >>> int(norm.num_batches_tracked[...])
+    1
+
+    Args:
+        num_features: channels of the input.
+        momentum: the *decay* of the running statistics, NNX's meaning: 1 minus PyTorch's
+            `momentum`. PyTorch's default 0.1 is 0.9 here.
+        epsilon: number added to the variance.
+        use_running_average: normalise by the stored statistics; `train()` and `eval()` switch it.
+        axis_name: a mapped axis over which the statistics are averaged too.
+        dtype: dtype of the result; inferred from input and parameters where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: Ioffe and Szegedy 2015, Algorithms 1 and 2; `torch.nn.BatchNorm2d`.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        use_running_average: bool = False,
+        axis_name: str | None = None,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        if not epsilon >= 0:
+            raise ValueError(f"`epsilon` must be at least 0, got {epsilon!r}")
+        super().__init__(
+            checks.positive_int("num_features", num_features),
+            use_running_average=use_running_average,
+            momentum=checks.fraction("momentum", momentum),
+            epsilon=epsilon,
+            axis_name=axis_name,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+        stats_dtype = jnp.promote_types(param_dtype, jnp.float32)
+        self.mean = nnx.BatchStat(jnp.zeros((num_features,), stats_dtype))
+        self.var = nnx.BatchStat(jnp.ones((num_features,), stats_dtype))
+        self.num_batches_tracked = nnx.BatchStat(jnp.zeros((), jnp.int32))
+
+    def __call__(
+        self, x: Float[Array, "*n c"], use_running_average: bool | None = None
+    ) -> Float[Array, "*n c"]:
+        """Normalise, and in train mode update the running statistics.
+
+        Args:
+            x: input of shape ``(n, h, w, num_features)``, or of any rank with the channels last.
+            use_running_average: overrides the module's own switch.
+
+        Returns:
+            An array of the input's shape.
+
+        Raises:
+            ValueError: if the channels do not match, or if in train mode there is only one value
+                per channel, of which no variance can be taken.
+        """
+        if x.shape[-1] != self.num_features:
+            raise ValueError(
+                f"`x` must have {self.num_features} channels on its last axis, got {x.shape}"
+            )
+        if use_running_average is None:
+            use_running_average = self.use_running_average
+        assert self.scale is not None and self.bias is not None  # both are always created
+        scale, bias = self.scale[...], self.bias[...]
+        dtype = self.dtype or jnp.result_type(x, scale, bias)
+        wide = jnp.promote_types(dtype, jnp.float32)
+        values = x.astype(wide)
+        if use_running_average:
+            mean, var = self.mean[...].astype(wide), self.var[...].astype(wide)
+        else:
+            mean, var = self._batch_statistics(values)
+        multiplier = scale.astype(wide) / jnp.sqrt(var + self.epsilon)
+        return ((values - mean) * multiplier + bias.astype(wide)).astype(dtype)
+
+    def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the batch's mean and biased variance, and store what PyTorch stores."""
+        count = x.size // self.num_features
+        if self.axis_name is not None:
+            count *= jax.lax.axis_size(self.axis_name)
+        if count == 1:
+            raise ValueError(
+                "`x` must hold more than one value per channel in train mode, got shape "
+                f"{x.shape}: the variance of one value does not exist"
+            )
+        mean = self._global_mean(x)
+        var = self._global_mean(jnp.square(x - mean))
+        for stored, new in ((self.mean, mean), (self.var, var * (count / (count - 1)))):
+            old = stored[...]
+            moved = self.momentum * old + (1 - self.momentum) * jax.lax.stop_gradient(new)
+            stored[...] = moved.astype(old.dtype)
+        self.num_batches_tracked[...] += 1
+        return mean, var
+
+    def _global_mean(self, x: jax.Array) -> jax.Array:
+        mean = x.mean(tuple(range(x.ndim - 1)))
+        return mean if self.axis_name is None else jax.lax.pmean(mean, self.axis_name)
