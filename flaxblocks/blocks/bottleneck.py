@@ -1,0 +1,118 @@
+"""The bottleneck block of ResNet, and its linear variant."""
+
+from functools import partial, partialmethod
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flaxblocks.layers import checks
+from flaxblocks.layers.activations import Activation, relu
+from flaxblocks.layers.batch_norm import BatchNorm
+from flaxblocks.layers.conv_norm_act import ConvNormAct, ModuleFactory
+from flaxblocks.layers.optional import apply
+from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+
+
+class BottleNeck(nnx.Module):
+    """Wide, narrow, wide: a 1x1 convolution reduces, a 3x3 works, a 1x1 expands.
+
+    ``final_act(expand(spatial(reduce(x))) + shortcut(x))``; the shortcut is the identity, or a
+    1x1 projection where the shape changes. The stride is the 3x3's (ResNet "v1.5").
+
+    >>> block = fb.BottleNeck(32, 64, 4, stride=2, rngs=nnx.Rngs(0))
+    >>> block(jnp.ones((1, 9, 9, 32))).shape
+    (1, 5, 5, 64)
+
+    Args:
+        in_features: channels of the input.
+        out_features: channels of the output.
+        reduction: the narrow width is ``out_features // reduction``.
+        kernel_size: height and width of the spatial kernel in pixels.
+        stride: step of the spatial convolution in pixels.
+        dilation: distance between the spatial kernel's taps in pixels.
+        groups: groups of the spatial convolution (ResNeXt, RegNet).
+        use_bias: whether the convolutions have a bias.
+        norm: makes each normalisation, see `ConvNormAct`.
+        act: activation after the first and second convolution.
+        final_act: activation after the addition; None for none.
+        se: makes a gate at the end of the residual branch (SE-ResNet): ``se(out_features,
+            dtype=, param_dtype=, rngs=)``, such as `SqueezeExcite`.
+        spatial_se: makes a gate after the spatial convolution (RegNetY), on its narrow width.
+        drop_path: probability of dropping the residual branch of a sample in training.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range.
+
+    Source: He et al. 2016, figure 5; Xie et al. 2017, figure 3 (groups).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        reduction: float = 4,
+        *,
+        kernel_size: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        norm: ModuleFactory | None = BatchNorm,
+        act: Activation | None = relu,
+        final_act: Activation | None = relu,
+        se: ModuleFactory | None = None,
+        spatial_se: ModuleFactory | None = None,
+        drop_path: float = 0.0,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        narrow = checks.reduced_features(out_features, reduction)
+        stride = checks.pair("stride", stride)
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
+        self.reduce = unit(in_features, narrow, 1, act=act)
+        self.spatial = unit(
+            narrow, narrow, kernel_size, stride=stride, dilation=dilation, groups=groups, act=act
+        )
+        self.spatial_se = None if spatial_se is None else spatial_se(narrow, **make)
+        self.expand = unit(narrow, out_features, 1, act=None)
+        self.se = None if se is None else se(out_features, **make)
+        same_shape = in_features == out_features and stride == (1, 1)
+        self.shortcut = (
+            None if same_shape else unit(in_features, out_features, 1, stride=stride, act=None)
+        )
+        self.drop_path = optional_stochastic_depth(drop_path, rngs)
+        self.final_act = checks.function("final_act", final_act, optional=True)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+        """Apply the block.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            Output of shape ``(n, p, q, out_features)``.
+        """
+        y = self.reduce(x)
+        y = self.spatial(y)
+        y = apply(self.spatial_se, y)
+        y = self.expand(y)
+        y = apply(self.se, y)
+        y = apply(self.drop_path, y)
+        y = y + apply(self.shortcut, x).astype(y.dtype)
+        return apply(self.final_act, y)
+
+
+class LinearBottleNeck(BottleNeck):
+    """`BottleNeck` without the last activation; same arguments.
+
+    Source: Sandler et al. 2018, section 3.2.
+    """
+
+    __init__ = partialmethod(BottleNeck.__init__, final_act=None)  # pyright: ignore[reportAssignmentType]

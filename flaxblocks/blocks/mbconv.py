@@ -1,0 +1,213 @@
+"""The mobile inverted bottlenecks of MobileNetV2 and V3, MNASNet and EfficientNet."""
+
+from functools import partial
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flaxblocks.layers import checks
+from flaxblocks.layers.activations import Activation, relu, relu6
+from flaxblocks.layers.batch_norm import BatchNorm
+from flaxblocks.layers.conv import Padding
+from flaxblocks.layers.conv_norm_act import ConvNormAct, ModuleFactory
+from flaxblocks.layers.optional import apply
+from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+
+
+class MBConv(nnx.Module):
+    """Expand by a 1x1 convolution, filter by a depthwise one, gate, project by a linear 1x1.
+
+    ``final_act(project(se(depthwise(expand(x)))) + x)``, the residual only where channels match
+    and the stride is 1. Without expansion (``expansion=1``) there is no 1x1 before the depthwise.
+    The defaults are the tutorial's block: biased convolutions and a last ReLU. EfficientNet's is
+    ``use_bias=False, act=silu, final_act=None, se=..., drop_path=...``.
+
+    >>> block = fb.MBConv(32, 64, 4, rngs=nnx.Rngs(0))
+    >>> block(jnp.ones((1, 9, 9, 32))).shape
+    (1, 9, 9, 64)
+
+    Args:
+        in_features: channels of the input.
+        out_features: channels of the output.
+        expansion: the wide width as a multiple of `in_features`.
+        hidden_features: the wide width itself, in place of `expansion`.
+        kernel_size: height and width of the depthwise kernel in pixels.
+        stride: step of the depthwise convolution in pixels.
+        dilation: distance between the depthwise kernel's taps in pixels.
+        padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
+        use_bias: whether the convolutions have a bias.
+        norm: makes each normalisation, see `ConvNormAct`.
+        act: activation after the expansion and the depthwise convolution.
+        final_act: activation at the end; None for none.
+        se: makes the gate after the depthwise convolution: ``se(hidden, dtype=, param_dtype=,
+            rngs=)``, such as ``partial(SqueezeExcite, squeeze_features=8)``; None for none.
+        drop_path: probability of dropping the residual branch of a sample in training.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range.
+
+    Source: Sandler et al. 2018, table 1; Tan et al. 2019 (MnasNet), figure 7;
+        Howard et al. 2019, figure 4 (the gate's place).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        expansion: float = 4,
+        *,
+        hidden_features: int | None = None,
+        kernel_size: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        dilation: int | tuple[int, int] = 1,
+        padding: Padding = None,
+        use_bias: bool = True,
+        norm: ModuleFactory | None = BatchNorm,
+        act: Activation | None = relu6,
+        final_act: Activation | None = relu,
+        se: ModuleFactory | None = None,
+        drop_path: float = 0.0,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        hidden = checks.hidden_features(in_features, expansion, hidden_features)
+        stride = checks.pair("stride", stride)
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
+        self.expand = None if hidden == in_features else unit(in_features, hidden, 1, act=act)
+        self.depthwise = unit(
+            hidden,
+            hidden,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=hidden,
+            padding=padding,
+            act=act,
+        )
+        self.se = None if se is None else se(hidden, **make)
+        self.project = unit(hidden, out_features, 1, act=None)
+        self.residual = in_features == out_features and stride == (1, 1)
+        self.drop_path = optional_stochastic_depth(drop_path, rngs)
+        self.final_act = checks.function("final_act", final_act, optional=True)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+        """Apply the block.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            Output of shape ``(n, p, q, out_features)``.
+        """
+        y = apply(self.expand, x)
+        y = self.depthwise(y)
+        y = apply(self.se, y)
+        y = self.project(y)
+        if self.residual:
+            y = apply(self.drop_path, y)
+            y = y + x.astype(y.dtype)
+        return apply(self.final_act, y)
+
+
+class FusedMBConv(nnx.Module):
+    """`MBConv` with one dense convolution in place of the expansion and the depthwise one.
+
+    ``final_act(project(se(expand(x))) + x)``, the residual only where channels match and the
+    stride is 1. Without expansion (``expansion=1``) the dense convolution goes straight to
+    `out_features` and nothing projects.
+
+    >>> block = fb.FusedMBConv(32, 64, 4, rngs=nnx.Rngs(0))
+    >>> block(jnp.ones((1, 9, 9, 32))).shape
+    (1, 9, 9, 64)
+
+    Args:
+        in_features: channels of the input.
+        out_features: channels of the output.
+        expansion: the wide width as a multiple of `in_features`.
+        hidden_features: the wide width itself, in place of `expansion`.
+        kernel_size: height and width of the dense kernel in pixels.
+        stride: step of the dense convolution in pixels.
+        dilation: distance between the dense kernel's taps in pixels.
+        padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
+        use_bias: whether the convolutions have a bias.
+        norm: makes each normalisation, see `ConvNormAct`.
+        act: activation after the dense convolution.
+        final_act: activation at the end; None for none.
+        se: makes the gate after the dense convolution, as in `MBConv`; None for none.
+        drop_path: probability of dropping the residual branch of a sample in training.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range.
+
+    Source: Gupta and Tan 2019 (EfficientNet-EdgeTPU); Tan and Le 2021, figure 2.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        expansion: float = 4,
+        *,
+        hidden_features: int | None = None,
+        kernel_size: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        dilation: int | tuple[int, int] = 1,
+        padding: Padding = None,
+        use_bias: bool = True,
+        norm: ModuleFactory | None = BatchNorm,
+        act: Activation | None = relu6,
+        final_act: Activation | None = relu,
+        se: ModuleFactory | None = None,
+        drop_path: float = 0.0,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        hidden = checks.hidden_features(in_features, expansion, hidden_features)
+        stride = checks.pair("stride", stride)
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
+        expands = hidden != in_features
+        width = hidden if expands else out_features
+        self.expand = unit(
+            in_features,
+            width,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            padding=padding,
+            act=act,
+        )
+        self.se = None if se is None else se(width, **make)
+        self.project = unit(hidden, out_features, 1, act=None) if expands else None
+        self.residual = in_features == out_features and stride == (1, 1)
+        self.drop_path = optional_stochastic_depth(drop_path, rngs)
+        self.final_act = checks.function("final_act", final_act, optional=True)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+        """Apply the block.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            Output of shape ``(n, p, q, out_features)``.
+        """
+        y = self.expand(x)
+        y = apply(self.se, y)
+        y = apply(self.project, y)
+        if self.residual:
+            y = apply(self.drop_path, y)
+            y = y + x.astype(y.dtype)
+        return apply(self.final_act, y)
