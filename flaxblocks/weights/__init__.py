@@ -1,0 +1,4 @@
+"""PyTorch's parameter names and layouts, to and from NNX modules."""
+
+from flaxblocks.weights.state_dict import load_state_dict as load_state_dict
+from flaxblocks.weights.state_dict import state_dict as state_dict
