@@ -1,0 +1,11 @@
+"""PyTorch's activation functions under the names that flaxblocks uses."""
+
+from torch.nn.functional import gelu as gelu
+from torch.nn.functional import hardsigmoid as hard_sigmoid
+from torch.nn.functional import hardswish as hard_swish
+from torch.nn.functional import relu as relu
+from torch.nn.functional import relu6 as relu6
+from torch.nn.functional import sigmoid as sigmoid
+from torch.nn.functional import silu as silu
+
+__all__ = ["gelu", "hard_sigmoid", "hard_swish", "relu", "relu6", "sigmoid", "silu"]

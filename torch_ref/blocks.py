@@ -1,0 +1,292 @@
+"""The tutorial's blocks, with the arguments that published networks vary."""
+
+from functools import partial
+
+from torch import nn
+
+from torch_ref.activations import relu, relu6
+from torch_ref.layers import BatchNorm, Conv, ConvNormAct, StochasticDepth, pair
+
+
+class ResidualAdd(nn.Module):
+    """Add the input, or what a shortcut makes of it, to the block's output."""
+
+    def __init__(self, block, shortcut=None):
+        super().__init__()
+        self.block = block
+        self.shortcut = shortcut
+
+    def forward(self, x):
+        """Add the two branches."""
+        identity = x if self.shortcut is None else self.shortcut(x)
+        return self.block(x) + identity
+
+
+class BottleNeck(nn.Module):
+    """Wide, narrow, wide, with a projection where the shape changes."""
+
+    def __init__(
+        self,
+        in_features,
+        out_features,
+        reduction=4,
+        *,
+        kernel_size=3,
+        stride=1,
+        dilation=1,
+        groups=1,
+        use_bias=True,
+        norm=BatchNorm,
+        act=relu,
+        final_act=relu,
+        se=None,
+        spatial_se=None,
+        drop_path=0.0,
+    ):
+        super().__init__()
+        narrow = int(out_features // reduction)
+        same_shape = in_features == out_features and pair(stride) == (1, 1)
+        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm)
+        # wide -> narrow
+        self.reduce = unit(in_features, narrow, 1, act=act)
+        # narrow -> narrow
+        self.spatial = unit(
+            narrow, narrow, kernel_size, stride=stride, dilation=dilation, groups=groups, act=act
+        )
+        self.spatial_se = spatial_se(narrow) if spatial_se else None
+        # narrow -> wide
+        self.expand = unit(narrow, out_features, 1, act=None)
+        self.se = se(out_features) if se else None
+        self.shortcut = (
+            None if same_shape else unit(in_features, out_features, 1, stride=stride, act=None)
+        )
+        self.drop_path = StochasticDepth(drop_path) if drop_path else None
+        self.final_act = final_act
+
+    def forward(self, x):
+        """Reduce, work, expand, add."""
+        y = self.reduce(x)
+        y = self.spatial(y)
+        if self.spatial_se is not None:
+            y = self.spatial_se(y)
+        y = self.expand(y)
+        if self.se is not None:
+            y = self.se(y)
+        if self.drop_path is not None:
+            y = self.drop_path(y)
+        y = y + (x if self.shortcut is None else self.shortcut(x))
+        return y if self.final_act is None else self.final_act(y)
+
+
+class LinearBottleNeck(BottleNeck):
+    """`BottleNeck` without the last activation."""
+
+    def __init__(self, in_features, out_features, reduction=4, *, final_act=None, **arguments):
+        super().__init__(in_features, out_features, reduction, final_act=final_act, **arguments)
+
+
+class InvertedResidual(nn.Module):
+    """Narrow, wide, narrow with a dense 3x3, and a projection where the shape changes."""
+
+    projects_shortcut = True
+
+    def __init__(
+        self,
+        in_features,
+        out_features,
+        expansion=4,
+        *,
+        kernel_size=3,
+        stride=1,
+        dilation=1,
+        groups=1,
+        use_bias=True,
+        norm=BatchNorm,
+        act=relu,
+        final_act=relu,
+        drop_path=0.0,
+    ):
+        super().__init__()
+        wide = round(in_features * expansion)
+        same_shape = in_features == out_features and pair(stride) == (1, 1)
+        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm)
+        # narrow -> wide
+        self.expand = unit(in_features, wide, 1, act=act)
+        # wide -> wide
+        self.spatial = unit(
+            wide, wide, kernel_size, stride=stride, dilation=dilation, groups=groups, act=act
+        )
+        # wide -> narrow
+        self.project = unit(wide, out_features, 1, act=None)
+        self.shortcut = None
+        if self.projects_shortcut and not same_shape:
+            self.shortcut = unit(in_features, out_features, 1, stride=stride, act=None)
+        self.residual = self.projects_shortcut or same_shape
+        self.drop_path = StochasticDepth(drop_path) if drop_path else None
+        self.final_act = final_act
+
+    def forward(self, x):
+        """Expand, work, project, add."""
+        y = self.expand(x)
+        y = self.spatial(y)
+        y = self.project(y)
+        if self.residual:
+            if self.drop_path is not None:
+                y = self.drop_path(y)
+            y = y + (x if self.shortcut is None else self.shortcut(x))
+        return y if self.final_act is None else self.final_act(y)
+
+
+class MobileNetLikeBlock(InvertedResidual):
+    """`InvertedResidual` that never projects: a residual only where the shape stays."""
+
+    projects_shortcut = False
+
+
+class DepthWiseSeparableConv(nn.Module):
+    """A depthwise convolution without padding, then a pointwise one."""
+
+    def __init__(
+        self,
+        in_features,
+        out_features,
+        *,
+        kernel_size=3,
+        stride=1,
+        dilation=1,
+        padding=0,
+        use_bias=True,
+    ):
+        super().__init__()
+        self.depthwise = Conv(
+            in_features,
+            in_features,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=in_features,
+            padding=padding,
+            use_bias=use_bias,
+        )
+        self.pointwise = Conv(in_features, out_features, 1, use_bias=use_bias)
+
+    def forward(self, x):
+        """Apply the two convolutions."""
+        return self.pointwise(self.depthwise(x))
+
+
+class MBConv(nn.Module):
+    """Narrow, wide, narrow with a depthwise 3x3; a residual only where the shape stays."""
+
+    def __init__(
+        self,
+        in_features,
+        out_features,
+        expansion=4,
+        *,
+        hidden_features=None,
+        kernel_size=3,
+        stride=1,
+        dilation=1,
+        padding=None,
+        use_bias=True,
+        norm=BatchNorm,
+        act=relu6,
+        final_act=relu,
+        se=None,
+        drop_path=0.0,
+    ):
+        super().__init__()
+        hidden = hidden_features or round(in_features * expansion)
+        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm)
+        # narrow -> wide
+        self.expand = unit(in_features, hidden, 1, act=act) if hidden != in_features else None
+        # wide -> wide
+        self.depthwise = unit(
+            hidden,
+            hidden,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=hidden,
+            padding=padding,
+            act=act,
+        )
+        # here you can apply SE
+        self.se = se(hidden) if se else None
+        # wide -> narrow
+        self.project = unit(hidden, out_features, 1, act=None)
+        self.residual = in_features == out_features and pair(stride) == (1, 1)
+        self.drop_path = StochasticDepth(drop_path) if drop_path else None
+        self.final_act = final_act
+
+    def forward(self, x):
+        """Expand, filter, gate, project, add."""
+        y = x if self.expand is None else self.expand(x)
+        y = self.depthwise(y)
+        if self.se is not None:
+            y = self.se(y)
+        y = self.project(y)
+        if self.residual:
+            if self.drop_path is not None:
+                y = self.drop_path(y)
+            y = y + x
+        return y if self.final_act is None else self.final_act(y)
+
+
+class FusedMBConv(nn.Module):
+    """`MBConv` with one dense 3x3 in place of the expansion and the depthwise convolution."""
+
+    def __init__(
+        self,
+        in_features,
+        out_features,
+        expansion=4,
+        *,
+        hidden_features=None,
+        kernel_size=3,
+        stride=1,
+        dilation=1,
+        padding=None,
+        use_bias=True,
+        norm=BatchNorm,
+        act=relu6,
+        final_act=relu,
+        se=None,
+        drop_path=0.0,
+    ):
+        super().__init__()
+        hidden = hidden_features or round(in_features * expansion)
+        expands = hidden != in_features
+        width = hidden if expands else out_features
+        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm)
+        # narrow -> wide
+        self.expand = unit(
+            in_features,
+            width,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            padding=padding,
+            act=act,
+        )
+        # here you can apply SE
+        self.se = se(width) if se else None
+        # wide -> narrow
+        self.project = unit(hidden, out_features, 1, act=None) if expands else None
+        self.residual = in_features == out_features and pair(stride) == (1, 1)
+        self.drop_path = StochasticDepth(drop_path) if drop_path else None
+        self.final_act = final_act
+
+    def forward(self, x):
+        """Expand, gate, project, add."""
+        y = self.expand(x)
+        if self.se is not None:
+            y = self.se(y)
+        if self.project is not None:
+            y = self.project(y)
+        if self.residual:
+            if self.drop_path is not None:
+                y = self.drop_path(y)
+            y = y + x
+        return y if self.final_act is None else self.final_act(y)

@@ -1,0 +1,123 @@
+"""The layers: convolution, normalisation, their union, the gate and drop path."""
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from torch_ref.activations import relu, sigmoid
+
+
+def Conv(
+    in_features,
+    out_features,
+    kernel_size,
+    *,
+    stride=1,
+    dilation=1,
+    groups=1,
+    padding=None,
+    use_bias=True,
+):
+    """Return `nn.Conv2d` with padding that keeps the size at stride 1."""
+    if padding is None:
+        kernel, steps = pair(kernel_size), pair(dilation)
+        padding = tuple(d * (k - 1) // 2 for k, d in zip(kernel, steps, strict=True))
+    return nn.Conv2d(
+        in_features,
+        out_features,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        bias=use_bias,
+    )
+
+
+def BatchNorm(num_features, *, momentum=0.9, epsilon=1e-5):
+    """Return `nn.BatchNorm2d`; `momentum` is the decay, 1 minus what PyTorch calls so."""
+    return nn.BatchNorm2d(num_features, eps=epsilon, momentum=1 - momentum)
+
+
+class ConvNormAct(nn.Module):
+    """Convolution, normalisation, activation."""
+
+    def __init__(
+        self,
+        in_features,
+        out_features,
+        kernel_size=3,
+        *,
+        stride=1,
+        dilation=1,
+        groups=1,
+        padding=None,
+        use_bias=True,
+        norm=BatchNorm,
+        act=relu,
+    ):
+        super().__init__()
+        self.conv = Conv(
+            in_features,
+            out_features,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            padding=padding,
+            use_bias=use_bias,
+        )
+        self.norm = norm(out_features) if norm else None
+        self.act = act
+
+    def forward(self, x):
+        """Apply the three in turn."""
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        if self.act is not None:
+            x = self.act(x)
+        return x
+
+
+Conv1X1BnReLU = partial(ConvNormAct, kernel_size=1)
+Conv3X3BnReLU = partial(ConvNormAct, kernel_size=3)
+
+
+class SqueezeExcite(nn.Module):
+    """Scale each channel by a gate computed from all channels' means."""
+
+    def __init__(self, in_features, *, ratio=0.25, squeeze_features=None, act=relu, gate=sigmoid):
+        super().__init__()
+        squeezed = squeeze_features or round(in_features * ratio)
+        self.reduce = nn.Conv2d(in_features, squeezed, kernel_size=1)
+        self.expand = nn.Conv2d(squeezed, in_features, kernel_size=1)
+        self.act = act
+        self.gate = gate
+
+    def forward(self, x):
+        """Squeeze, excite, scale."""
+        y = x.mean((2, 3), keepdim=True)
+        y = self.act(self.reduce(y))
+        return x * self.gate(self.expand(y))
+
+
+class StochasticDepth(nn.Module):
+    """Zero the branch of some samples in training, and rescale the others."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x):
+        """Drop whole samples."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
+        return torch.where(kept, x / (1 - self.rate), 0)
+
+
+def pair(value):
+    """Return `value` for height and for width."""
+    return value if isinstance(value, tuple) else (value, value)
