@@ -1,0 +1,1 @@
+"""Runs a PyTorch module and a Flax module side by side and reports where they differ."""

@@ -1,0 +1,153 @@
+"""The table of blocks that every check runs over, described once for both libraries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from flax import nnx
+
+import flaxblocks
+import torch_ref
+
+
+@dataclass(frozen=True)
+class Function:
+    """An activation function of either library, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A module of either library: the class's name and its arguments.
+
+    Args:
+        name: the class, the same in both libraries.
+        args: positional arguments.
+        kwargs: keyword arguments; `Function`, `Factory` and `Spec` stand for what either
+            library has under that name.
+    """
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Factory(Spec):
+    """As `Spec`, for an argument that takes the class with its arguments and calls it itself."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A block to check.
+
+    Args:
+        name: what the report calls it.
+        spec: how it is built.
+        shape: shape ``(n, h, w, c)`` of the input.
+    """
+
+    name: str
+    spec: Spec
+    shape: tuple[int, int, int, int]
+
+    def build_torch(self):
+        """Return the PyTorch module."""
+        return _build(self.spec, torch_ref, {})
+
+    def build_flax(self, seed: int = 0, **arguments: Any) -> nnx.Module:
+        """Return the Flax module, with more arguments such as `dtype` where given."""
+        return _build(self.spec, flaxblocks, {"rngs": nnx.Rngs(seed), **arguments})
+
+
+def _build(spec: Spec, library: ModuleType, common: Mapping[str, Any]) -> Any:
+    make = getattr(library, spec.name)
+    args = [_resolve(value, library, common) for value in spec.args]
+    kwargs = {name: _resolve(value, library, common) for name, value in spec.kwargs.items()}
+    if isinstance(spec, Factory):
+        return partial(make, *args, **kwargs)
+    takes_common = spec.name not in _WRAPPERS
+    return make(*args, **kwargs, **(common if takes_common else {}))
+
+
+def _resolve(value: Any, library: ModuleType, common: Mapping[str, Any]) -> Any:
+    if isinstance(value, Function):
+        return getattr(library.activations, value.name)
+    return _build(value, library, common) if isinstance(value, Spec) else value
+
+
+_WRAPPERS = ("ResidualAdd",)  # built from modules, they own no parameters
+
+_SEED_SHAPE = (2, 21, 19, 32)
+_SMALL = (2, 11, 13, 8)
+
+
+def _seed(name: str, args: tuple[Any, ...] = (32, 64)) -> Case:
+    return Case(name, Spec(name, args), _SEED_SHAPE)
+
+
+def _variant(
+    variant: str,
+    block: str,
+    args: tuple[Any, ...],
+    shape: tuple[int, int, int, int] = _SMALL,
+    **kwargs: Any,
+) -> Case:
+    return Case(f"{block}/{variant}", Spec(block, args, kwargs), shape)
+
+
+_SILU, _HARD_SWISH = Function("silu"), Function("hard_swish")
+_EPS3 = Factory("BatchNorm", kwargs={"epsilon": 1e-3, "momentum": 0.99})
+_SE_SILU = Factory("SqueezeExcite", kwargs={"squeeze_features": 2, "act": _SILU})
+_SE_HARD = Factory("SqueezeExcite", kwargs={"gate": Function("hard_sigmoid")})
+_PUBLISHED = {"use_bias": False, "norm": _EPS3, "act": _SILU, "final_act": None}
+
+SEED_CASES: tuple[Case, ...] = (
+    _seed("ConvNormAct"),
+    _seed("Conv1X1BnReLU"),
+    _seed("Conv3X3BnReLU"),
+    _seed("ResidualAdd", (Spec("Conv3X3BnReLU", (32, 64)), Spec("Conv1X1BnReLU", (32, 64)))),
+    _seed("BottleNeck"),
+    _seed("LinearBottleNeck"),
+    _seed("InvertedResidual"),
+    _seed("MobileNetLikeBlock"),
+    _seed("DepthWiseSeparableConv"),
+    _seed("MBConv"),
+    _seed("FusedMBConv"),
+)
+"""The tutorial's blocks with its defaults, at 32 -> 64 channels."""
+
+VARIANT_CASES: tuple[Case, ...] = (
+    _variant("5x3-stride2", "ConvNormAct", (8, 12, (5, 3)), stride=(2, 1), act=_SILU),
+    _variant("dilated-groups", "ConvNormAct", (8, 12), dilation=2, groups=4, use_bias=False),
+    _variant("gelu-no-norm", "ConvNormAct", (8, 8), norm=None, act=Function("gelu")),
+    _variant("even-kernel", "ConvNormAct", (8, 8, 4), stride=2, act=_HARD_SWISH),
+    _variant("identity", "ResidualAdd", (Spec("MBConv", (8, 8)),)),
+    _variant("default", "SqueezeExcite", (8,)),
+    _variant("hard", "SqueezeExcite", (8,), ratio=0.5, gate=Function("hard_sigmoid")),
+    _variant("identity", "BottleNeck", (8, 8)),
+    _variant("stride2", "BottleNeck", (8, 16, 2), stride=2),
+    _variant("resnext", "BottleNeck", (8, 16, 2), groups=4, use_bias=False, stride=2),
+    _variant("dilated", "BottleNeck", (8, 16, 2), dilation=2),
+    _variant("se", "BottleNeck", (8, 16, 2), se=Factory("SqueezeExcite"), spatial_se=_SE_HARD),
+    _variant("identity", "LinearBottleNeck", (8, 8), (1, 9, 7, 8)),
+    _variant("stride2", "InvertedResidual", (8, 12, 2), stride=2, groups=2),
+    _variant("identity", "MobileNetLikeBlock", (8, 8, 2), (3, 7, 8, 8)),
+    _variant("stride2", "MobileNetLikeBlock", (8, 8, 2), stride=2),
+    _variant("padded", "DepthWiseSeparableConv", (8, 12), padding=1, stride=2, use_bias=False),
+    _variant("identity", "MBConv", (8, 8), (1, 8, 7, 8)),
+    _variant("stride2-5x5", "MBConv", (8, 12), kernel_size=5, stride=2),
+    _variant("expansion1", "MBConv", (8, 8, 1)),
+    _variant("dilated", "MBConv", (8, 8, 2), dilation=2),
+    _variant("efficientnet", "MBConv", (8, 8, 6), se=_SE_SILU, **_PUBLISHED),
+    _variant("mobilenetv3", "MBConv", (8, 8), hidden_features=20, se=_SE_HARD, act=_HARD_SWISH),
+    _variant("identity", "FusedMBConv", (8, 8)),
+    _variant("expansion1", "FusedMBConv", (8, 8, 1), **_PUBLISHED),
+    _variant("stride2-se", "FusedMBConv", (8, 12), stride=2, se=_SE_SILU),
+)
+"""What published networks vary: strides, kernels, groups, dilation, gates, eps, activations."""
+
+CASES = SEED_CASES + VARIANT_CASES
