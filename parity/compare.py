@@ -1,0 +1,101 @@
+"""The comparison of one pair of modules."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flax import nnx
+from torch import nn
+
+from parity import checks, diagnose
+from parity.layers import layer_errors
+from parity.pairing import Pair, check_input, pair_up
+from parity.report import Report, Row
+from parity.runs import Runs
+from parity.trajectory import check_trajectory
+
+CHECKS: dict[str, Callable[[Runs], Iterator[Row]]] = {
+    "names": checks.check_names,
+    "bitwise": checks.check_bitwise,
+    "float64": checks.check_float64,
+    "float32": checks.check_float32,
+    "gradients": checks.check_gradients,
+    "statistics": checks.check_statistics,
+    "trajectory": check_trajectory,
+}
+"""Every check by name, in the order they are made."""
+
+
+def compare(
+    torch_module: nn.Module,
+    flax_module: nnx.Module,
+    x: np.ndarray | Sequence[np.ndarray],
+    *,
+    names: str | Mapping[str, str] = "native",
+    checks: Sequence[str] = tuple(CHECKS),
+    randomize: bool = True,
+    seed: int = 0,
+    name: str | None = None,
+) -> Report:
+    """Run a PyTorch module and a Flax module side by side and report where they differ.
+
+    Both modules are copied and stay as they are. Dropout and drop path are switched off.
+
+    Args:
+        torch_module: the reference, which takes NCHW.
+        flax_module: the module under test, which takes NHWC.
+        x: the input, ``(n, h, w, c)``, or several of them.
+        names: whose parameter names PyTorch's module uses, as for `flaxblocks.load_state_dict`;
+            or a mapping from module paths in PyTorch to module paths in Flax.
+        checks: which of `CHECKS` to make.
+        randomize: whether to draw random weights and statistics, or keep PyTorch's own.
+        seed: where random weights and targets come from.
+        name: what the report calls the pair; the PyTorch class's name where absent.
+
+    Returns:
+        The report: `ok`, `rows`, readable when printed. Where names or shapes do not line up it
+        says so, and nothing else is checked.
+
+    Raises:
+        TypeError: if either module is not one.
+        ValueError: if an argument is out of range or the input has the wrong layout.
+    """
+    started = time.perf_counter()
+    wanted = check_names_of_checks(checks)
+    pair = pair_up(torch_module, flax_module, names)
+    runs = Runs(pair, _inputs(pair, x), seed, randomize)
+    if not pair.lines_up:
+        wanted = ["names"]
+    rows = [row for check in wanted for row in CHECKS[check](runs)]
+    causes = diagnose.causes(runs, rows) if pair.lines_up else ()
+    return Report(
+        name or type(torch_module).__name__,
+        tuple(rows),
+        causes,
+        pair.parameter_counts,
+        time.perf_counter() - started,
+        layer_errors(runs, wanted),
+    )
+
+
+def check_names_of_checks(checks: Sequence[str]) -> list[str]:
+    """Return the checks in the order they are made.
+
+    Raises:
+        ValueError: if one is unknown.
+    """
+    unknown = [check for check in checks if check not in CHECKS]
+    if unknown:
+        raise ValueError(f"`checks` must be among {', '.join(CHECKS)}, got {unknown[0]!r}")
+    return [check for check in CHECKS if check in checks]
+
+
+def _inputs(pair: Pair, x: Any) -> list[np.ndarray]:
+    given = [x] if hasattr(x, "ndim") else list(x)
+    arrays = [np.asarray(array, np.float32) for array in given]
+    if not arrays:
+        raise ValueError("`x` must hold at least one input, got none")
+    for array in arrays:
+        check_input(pair, array)
+    return arrays

@@ -1,0 +1,55 @@
+"""How far two arrays are apart."""
+
+import numpy as np
+
+
+def scale_of(*arrays: np.ndarray) -> float:
+    """Return the largest magnitude in the arrays, 0 where they are empty."""
+    return max((float(np.abs(a).max()) for a in arrays if a.size), default=0.0)
+
+
+def scaled_error(value: np.ndarray, truth: np.ndarray, scale: float | None = None) -> float:
+    """Return the largest difference as a fraction of the truth's scale.
+
+    A difference in shape, or a value that is not finite on one side only, is infinitely far.
+    """
+    if value.shape != truth.shape:
+        return float("inf")
+    return _fraction(_difference(value, truth).max(initial=0.0), truth, scale)
+
+
+def rms_error(value: np.ndarray, truth: np.ndarray, scale: float | None = None) -> float:
+    """Return the root-mean-square difference as a fraction of the truth's scale."""
+    if value.shape != truth.shape:
+        return float("inf")
+    difference = _difference(value, truth)
+    rms = np.sqrt(np.mean(np.square(difference))) if difference.size else 0.0
+    return _fraction(rms, truth, scale)
+
+
+def ulps(value: np.ndarray, truth: np.ndarray) -> float:
+    """Return the largest difference in units in the last place of the truth's scale, in float32."""
+    if value.shape != truth.shape:
+        return float("inf")
+    unit = float(np.spacing(np.float32(scale_of(truth)))) or 1.0
+    return float(_difference(value, truth).max(initial=0.0)) / unit
+
+
+def distinct(value: np.ndarray) -> int:
+    """Return the number of different values."""
+    return int(np.unique(value).size)
+
+
+def _difference(value: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    a, b = value.astype(np.float64), truth.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0.0, np.abs(a - b))
+    return np.nan_to_num(difference, nan=np.inf)
+
+
+def _fraction(difference: float, truth: np.ndarray, scale: float | None) -> float:
+    if difference == 0:
+        return 0.0
+    scale = scale_of(truth) if scale is None else scale
+    return float(difference / scale) if scale else float("inf")

@@ -1,0 +1,44 @@
+"""How close is equal: every bound of the parity checks, with its reason.
+
+A bound is a fraction of the value's scale, unless its reason says otherwise.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A limit and why it stands where it does."""
+
+    limit: float
+    reason: str
+
+
+BOUNDS: dict[tuple[str, str], Bound] = {
+    ("float32", "bitwise"): Bound(
+        0.0, "every intermediate is exactly representable: any order of summing gives it"
+    ),
+    ("float64", "output"): Bound(
+        1e-10,
+        "float64 rounds at 1e-16; sums of thousands of terms stay far below, a fault does not",
+    ),
+    ("float64", "gradient"): Bound(1e-10, "as the output; one more pass of sums"),
+    ("float64", "statistic"): Bound(1e-10, "a mean over the batch, moved by one step"),
+    ("float64", "trajectory"): Bound(
+        1e-8, "twenty steps of an optimiser, each of which carries the last one's rounding on"
+    ),
+    ("float32", "output"): Bound(
+        2.0, "times PyTorch's own root-mean-square error against the float64 truth"
+    ),
+    ("float32", "gradient"): Bound(
+        2.0, "times PyTorch's own root-mean-square error against the float64 truth"
+    ),
+    ("float32", "floor"): Bound(
+        6e-8, "half an ulp of the scale: below it no float32 result can be told from the truth"
+    ),
+}
+
+
+def bound(dtype: str, quantity: str) -> float:
+    """Return the limit for a quantity computed in a dtype."""
+    return BOUNDS[dtype, quantity].limit

@@ -1,0 +1,78 @@
+"""The weights that comparisons run with: random ones, and ones with which nothing rounds."""
+
+import numpy as np
+import torch
+from torch import nn
+
+BATCH_NORM = nn.modules.batchnorm._BatchNorm  # PyTorch's base of all that keep statistics
+TERMS = 4  # nonzero weights per output of a dyadic kernel
+
+
+@torch.no_grad()
+def randomize(module: nn.Module, rng: np.random.Generator) -> None:
+    """Give the module random weights and random statistics, in place.
+
+    Values are float32 numbers, whatever the module's dtype, so that every precision computes
+    the same function. Kernels keep the size of what passes through; statistics are far from the
+    identity.
+    """
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        leaf = name.rpartition(".")[2]
+        if leaf == "num_batches_tracked":
+            value.fill_(int(rng.integers(1, 100)))
+        elif not value.is_floating_point():
+            continue
+        elif leaf == "running_var":
+            _fill(value, rng.uniform(0.5, 2.0, tuple(value.shape)))
+        elif value.ndim >= 2:
+            fan_in = max(1, value[0].numel())
+            _fill(value, rng.normal(0, np.sqrt(2 / fan_in), tuple(value.shape)))
+        elif leaf == "weight":
+            _fill(value, rng.uniform(0.5, 1.5, tuple(value.shape)))
+        else:
+            _fill(value, rng.normal(0, 0.2, tuple(value.shape)))
+
+
+@torch.no_grad()
+def make_dyadic(module: nn.Module, rng: np.random.Generator) -> None:
+    """Give the module weights with which every intermediate is a short binary fraction, in place.
+
+    Kernels hold a few entries of plus or minus 1, everything else is a multiple of a small power
+    of two, and ``var + eps`` is a power of four *in the module's own precision*, so that its root
+    is a power of two. Sums of such numbers do not round, in whatever order they are taken.
+    """
+    norms = {id(m.running_var): m.eps for m in module.modules() if isinstance(m, BATCH_NORM)}
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        shape, leaf = tuple(value.shape), name.rpartition(".")[2]
+        if not value.is_floating_point():
+            continue
+        if id(value) in norms:
+            eps = torch.tensor(norms[id(value)], dtype=value.dtype)
+            _fill(value, 4.0 ** rng.integers(0, 2, shape))
+            value -= eps
+        elif value.ndim >= 2:
+            _fill(value, _sparse_ternary(shape, rng))
+        elif leaf == "weight":
+            _fill(value, rng.choice([-1.0, 1.0], shape) * 2.0 ** -rng.integers(0, 2, shape))
+        else:
+            _fill(value, rng.integers(-4, 5, shape) / 8)
+
+
+def dyadic_input(x: np.ndarray) -> np.ndarray:
+    """Return `x` rounded to eight bits of its own range, a power of two: exact in any precision."""
+    top = float(np.abs(x).max()) or 1.0
+    step = 2.0 ** (np.ceil(np.log2(top)) - 8)
+    return np.round(x / step) * step
+
+
+def _sparse_ternary(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    outputs, fan_in = shape[0], int(np.prod(shape[1:]))
+    kernel = np.zeros((outputs, fan_in))
+    for row in kernel:
+        chosen = rng.choice(fan_in, min(TERMS, fan_in), replace=False)
+        row[chosen] = rng.choice([-1.0, 1.0], chosen.size)
+    return kernel.reshape(shape)
+
+
+def _fill(value: torch.Tensor, numbers: np.ndarray) -> None:
+    value.copy_(torch.from_numpy(np.asarray(numbers, np.float32)))
