@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.typing import PrecisionLike
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
@@ -116,7 +117,7 @@ class Conv(nnx.Conv):
 def symmetric_uniform(bound: float) -> Initializer:
     """Return an initialiser that draws uniformly from ``-bound`` to ``bound``."""
 
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
