@@ -1,0 +1,63 @@
+"""What every test and doctest of the repository runs under.
+
+This file stands at the root because the doctests of the packages and of README.md need it too.
+"""
+
+# ruff: noqa: E402 (the order of these statements is what this file is for)
+
+import os
+
+# Before JAX starts: four devices on one CPU, for the tests of sharded batches.
+os.environ["XLA_FLAGS"] = " ".join(
+    (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=4")
+).strip()
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jaxtyping
+
+# Before flaxblocks is imported: its annotations are checked at each call, in the test run only.
+# An int serves for a float, as type checkers have it.
+jaxtyping.install_import_hook(
+    "flaxblocks", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+
+import flaxblocks as fb
+
+# Before torchvision is imported: beside a CPU-only torch its operator library does not load, and
+# the import asks for these two. The schemas last only as long as this object.
+TORCHVISION_OPERATORS = torch.library.Library("torchvision", "DEF")
+for operator in ("nms", "qnms"):
+    TORCHVISION_OPERATORS.define(
+        f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+    )
+
+# Two cores: PyTorch's own pool would fight with XLA's.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _doctest_names(doctest_namespace):
+    """Give every doctest the names that the examples use."""
+    doctest_namespace.update(fb=fb, nnx=nnx, jax=jax, jnp=jnp, np=np)
+
+
+@pytest.fixture
+def x64():
+    """Let JAX compute in float64 during the test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def as_installed():
+    """Run without the annotation checks, as a user does: the library's own errors must do."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
