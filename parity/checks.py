@@ -1,15 +1,11 @@
-"""The checks, one function each: from the runs of a pair to rows of a report."""
+"""The checks of meaning: names, and everything in float64."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
-
-from parity import flax_side, measure, torch_side, weights
-from parity.report import Row
+from parity import measure
+from parity.report import Row, label
 from parity.runs import Runs
 from parity.tolerance import bound
-
-DISTINCT = 1000  # a bitwise case with fewer different outputs per 4,096 proves little
 
 
 def check_names(runs: Runs) -> Iterator[Row]:
@@ -23,43 +19,6 @@ def check_names(runs: Runs) -> Iterator[Row]:
             yield Row("names", name, 1, 0, False, kind)
 
 
-def check_bitwise(runs: Runs) -> Iterator[Row]:
-    """Compare every intermediate bit for bit, on weights and inputs with which nothing rounds."""
-    limit = bound("float32", "bitwise")
-    for i, x in enumerate(runs.inputs):
-        x = weights.dyadic_input(x)
-        (theirs, ours), (wide, _) = _dyadic_runs(runs, x, "float32"), _dyadic_runs(runs, x)
-        rounds = [p for p, v in wide.outputs.items() if not np.array_equal(v, theirs.outputs[p])]
-        if rounds:
-            detail = f"{_label(rounds[0])} is not exactly representable"
-            yield Row("bitwise", f"input {i}", 0, limit, None, detail)
-            return
-        for path, truth in theirs.outputs.items():
-            if path in ours.outputs:
-                same = np.array_equal(ours.outputs[path], truth)
-                yield Row(
-                    "bitwise",
-                    _label(path, i),
-                    measure.scaled_error(ours.outputs[path], truth),
-                    limit,
-                    same,
-                )
-        output = theirs.outputs[""]
-        found, needed = measure.distinct(output), DISTINCT * min(output.size, 4096) // 4096
-        if found < needed:
-            yield Row("bitwise", f"input {i}", needed - found, 0, False, "degenerate output")
-
-
-def _dyadic_runs(runs: Runs, x: np.ndarray, dtype: str = "float64"):
-    module = torch_side.with_dtype(runs.start, dtype)
-    weights.make_dyadic(module, np.random.default_rng(runs.seed))
-    state = runs.pair.native(torch_side.state_of(module))
-    theirs = torch_side.forward(module, x)
-    with flax_side.precision(dtype):
-        ours = flax_side.with_weights(runs.pair.flax_module, state, dtype)
-        return runs.renamed(theirs), flax_side.forward(ours, x, dtype)
-
-
 def check_float64(runs: Runs) -> Iterator[Row]:
     """Compare the output and every intermediate in float64, in eval and in train mode."""
     limit = bound("float64", "output")
@@ -69,40 +28,7 @@ def check_float64(runs: Runs) -> Iterator[Row]:
             for path, truth in theirs.outputs.items():
                 if path in ours.outputs:
                     error = measure.scaled_error(ours.outputs[path], truth)
-                    yield Row("float64", _label(path, i, mode), error, limit, error <= limit)
-
-
-def check_float32(runs: Runs) -> Iterator[Row]:
-    """Compare our float32 error with PyTorch's own, both against the float64 truth."""
-    for i in range(len(runs.inputs)):
-        (truth, _), (theirs, ours) = runs.forward("float64", i), runs.forward("float32", i)
-        yield _beside("output", "", i, ours.outputs[""], theirs.outputs[""], truth.outputs[""])
-        (truth, _), (theirs, ours) = runs.train_step("float64", i), runs.train_step("float32", i)
-        for name, value in truth.gradients.items():
-            scale = _gradient_scale(name, truth.gradients)
-            yield _beside(
-                "gradient", name, i, ours.gradients[name], theirs.gradients[name], value, scale
-            )
-
-
-def _beside(
-    quantity: str,
-    name: str,
-    i: int,
-    ours: np.ndarray,
-    theirs: np.ndarray,
-    truth: np.ndarray,
-    scale: float | None = None,
-) -> Row:
-    floor = bound("float32", "floor")
-    own = measure.rms_error(theirs, truth, scale)
-    limit = max(own * bound("float32", quantity), floor)
-    error = measure.rms_error(ours, truth, scale)
-    detail = (
-        f"at most {measure.ulps(ours, truth):.1f} ulp, PyTorch {measure.ulps(theirs, truth):.1f}"
-    )
-    label = _label(name, i, "gradient" if name else "output")
-    return Row("float32", label, error, limit, error <= limit, detail, own)
+                    yield Row("float64", label(path, i, mode), error, limit, error <= limit)
 
 
 def check_gradients(runs: Runs) -> Iterator[Row]:
@@ -111,9 +37,9 @@ def check_gradients(runs: Runs) -> Iterator[Row]:
     for i in range(len(runs.inputs)):
         theirs, ours = runs.train_step("float64", i)
         for name, truth in theirs.gradients.items():
-            scale = _gradient_scale(name, theirs.gradients)
+            scale = measure.layer_scale(name, theirs.gradients)
             error = measure.scaled_error(ours.gradients[name], truth, scale)
-            yield Row("gradients", _label(name, i), error, limit, error <= limit)
+            yield Row("gradients", label(name, i), error, limit, error <= limit)
 
 
 def check_statistics(runs: Runs) -> Iterator[Row]:
@@ -124,27 +50,7 @@ def check_statistics(runs: Runs) -> Iterator[Row]:
         names = [name for name in theirs.state if name in ours.state]
         for name in names:
             error = measure.scaled_error(ours.state[name], theirs.state[name])
-            yield Row("statistics", _label(name, i), error, limit, error <= limit)
+            yield Row("statistics", label(name, i), error, limit, error <= limit)
         if not names:
             yield Row("statistics", "", 0, limit, None, "no running statistics")
             return
-
-
-def _gradient_scale(name: str, gradients: dict[str, np.ndarray]) -> float:
-    """Return the largest gradient in the parameter's layer.
-
-    The bias of a convolution before a normalisation has gradient 0 but for rounding: its own
-    magnitude says nothing about how well it is computed.
-    """
-    owner = name.rpartition(".")[0]
-    return measure.scale_of(*(g for n, g in gradients.items() if n.rpartition(".")[0] == owner))
-
-
-def _label(path: str, i: int | None = None, mode: str = "") -> str:
-    where = path or "the whole module"
-    notes = [mode] if mode else []
-    notes += [] if i is None else [f"input {i}"]
-    return f"{where} ({', '.join(notes)})" if notes else where
-
-
-Check = Callable[[Runs], Iterator[Row]]

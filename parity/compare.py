@@ -9,6 +9,8 @@ from flax import nnx
 from torch import nn
 
 from parity import checks, diagnose
+from parity.bitwise import check_bitwise
+from parity.float32 import check_float32
 from parity.layers import layer_errors
 from parity.pairing import Pair, check_input, pair_up
 from parity.report import Report, Row
@@ -17,9 +19,9 @@ from parity.trajectory import check_trajectory
 
 CHECKS: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "names": checks.check_names,
-    "bitwise": checks.check_bitwise,
+    "bitwise": check_bitwise,
     "float64": checks.check_float64,
-    "float32": checks.check_float32,
+    "float32": check_float32,
     "gradients": checks.check_gradients,
     "statistics": checks.check_statistics,
     "trajectory": check_trajectory,

@@ -1,6 +1,6 @@
 """Runs a Flax module under `jax.jit` and names what it did as PyTorch would."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,8 +51,8 @@ def forward(module: nnx.Module, x: np.ndarray, dtype: str) -> FlaxRun:
     """Run the module in eval mode."""
     module.eval()
     graphdef, state = nnx.split(module)
-    _, captured = _forward(graphdef, state, jnp.asarray(x, dtype))
-    return FlaxRun(outputs=_named(module, captured))
+    _, outputs = _forward(graphdef, state, jnp.asarray(x, dtype))
+    return FlaxRun(outputs=_numpy(outputs))
 
 
 def train_step(module: nnx.Module, x: np.ndarray, target: np.ndarray, dtype: str) -> FlaxRun:
@@ -62,7 +62,7 @@ def train_step(module: nnx.Module, x: np.ndarray, target: np.ndarray, dtype: str
     """
     train_mode(module)
     graphdef, params, rest = nnx.split(module, nnx.Param, ...)
-    loss, stats, gradients, captured = loss_and_gradients(
+    loss, stats, gradients, outputs = loss_and_gradients(
         graphdef, params, rest, jnp.asarray(x, dtype), jnp.asarray(target, dtype)
     )
     after = nnx.merge(graphdef, gradients[0], rest)
@@ -70,7 +70,7 @@ def train_step(module: nnx.Module, x: np.ndarray, target: np.ndarray, dtype: str
     named = state_dict(after)
     is_param = {name: isinstance(e.variable, nnx.Param) for name, e in entries(after).items()}
     return FlaxRun(
-        outputs=_named(module, captured),
+        outputs=_numpy(outputs),
         loss=float(loss),
         gradients={name: named[name] for name in named if is_param[name]}
         | {"input": np.asarray(gradients[1])},
@@ -88,7 +88,7 @@ def train_mode(module: nnx.Module) -> None:
 
 @partial(jax.jit, static_argnums=0)
 def _forward(graphdef: Any, state: Any, x: jax.Array) -> Any:
-    return _captured(nnx.merge(graphdef, state), x)
+    return _recorded(nnx.merge(graphdef, state), x)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -99,37 +99,46 @@ def loss_and_gradients(
 
     def loss_of(params: Any, x: jax.Array) -> Any:
         module = nnx.merge(graphdef, params, rest, copy=True)  # its statistics are updated
-        y, captured = _captured(module, x)
+        y, outputs = _recorded(module, x)
         loss = jnp.mean(jnp.square(y - target)) / 2
-        return loss, (nnx.state(module, nnx.BatchStat), captured)
+        return loss, (nnx.state(module, nnx.BatchStat), outputs)
 
-    (loss, (stats, captured)), gradients = jax.value_and_grad(loss_of, (0, 1), has_aux=True)(
+    (loss, (stats, outputs)), gradients = jax.value_and_grad(loss_of, (0, 1), has_aux=True)(
         params, x
     )
-    return loss, stats, gradients, captured
+    return loss, stats, gradients, outputs
 
 
-def _captured(module: nnx.Module, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Return the module's output, and every submodule's by its path in the module."""
-    run = nnx.capture(module, nnx.Intermediate, method_outputs=nnx.Intermediate)
-    y, sown = run(x)
-    last = {
-        _joined(path[:-1]): values.get_value()[-1]
-        for path, values in nnx.to_flat_state(sown)
-        if path[-1] == "__call__"
-    }
-    return y, {path: value for path, value in last.items() if isinstance(value, jax.Array)}
+def _recorded(module: nnx.Module, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Return the module's output, and every submodule's by its native name.
 
-
-def _joined(path: tuple[Any, ...]) -> str:
-    return "/".join(map(str, path))
-
-
-def _named(module: nnx.Module, captured: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+    `nnx.capture` does the same, but leaves out methods that a class inherits.
+    """
     names = {id(part): name for name, part in named_modules(module)}
-    paths = {_joined(path): names.get(id(part)) for path, part in nnx.iter_modules(module)}
-    found = {paths[path]: np.asarray(value) for path, value in captured.items()}
-    return {name: value for name, value in found.items() if name is not None}
+    kinds = {type(part) for _, part in named_modules(module) if callable(part)}
+    own = {kind: kind.__dict__.get("__call__") for kind in kinds}
+    calls = {kind: kind.__call__ for kind in kinds}
+    outputs: dict[str, jax.Array] = {}
+
+    def recorder(call: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(part: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+            value = call(part, *args, **kwargs)
+            if id(part) in names and isinstance(value, jax.Array):
+                outputs[names[id(part)]] = value
+            return value
+
+        return recorded
+
+    try:
+        for kind, call in calls.items():
+            setattr(kind, "__call__", recorder(call))  # noqa: B010 - `kind` is any class
+        return module(x), outputs  # pyright: ignore[reportCallIssue]
+    finally:
+        for kind, call in own.items():
+            if call is None:
+                delattr(kind, "__call__")
+            else:
+                setattr(kind, "__call__", call)  # noqa: B010
 
 
 def named_modules(module: nnx.Module, name: str = "") -> Iterator[tuple[str, nnx.Module]]:
@@ -137,3 +146,7 @@ def named_modules(module: nnx.Module, name: str = "") -> Iterator[tuple[str, nnx
     yield name, module
     for child, part in children(module):
         yield from named_modules(part, f"{name}.{child}" if name else child)
+
+
+def _numpy(outputs: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in outputs.items()}

@@ -1,5 +1,7 @@
 """How far two arrays are apart."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -27,11 +29,21 @@ def rms_error(value: np.ndarray, truth: np.ndarray, scale: float | None = None) 
     return _fraction(rms, truth, scale)
 
 
+def layer_scale(name: str, values: Mapping[str, np.ndarray]) -> float:
+    """Return the scale of a parameter's gradient: the largest value in the parameter's layer.
+
+    The bias of a convolution before a normalisation has gradient 0 but for rounding: its own
+    magnitude says nothing about how well it is computed.
+    """
+    layer = name.rpartition(".")[0]
+    return scale_of(*(v for other, v in values.items() if other.rpartition(".")[0] == layer))
+
+
 def ulps(value: np.ndarray, truth: np.ndarray) -> float:
-    """Return the largest difference in units in the last place of the truth's scale, in float32."""
+    """Return the largest difference in float32 units in the last place of the truth's scale."""
     if value.shape != truth.shape:
         return float("inf")
-    unit = float(np.spacing(np.float32(scale_of(truth)))) or 1.0
+    unit = float(np.spacing(np.float32(scale_of(truth))))
     return float(_difference(value, truth).max(initial=0.0)) / unit
 
 

@@ -102,3 +102,11 @@ class Report:
 
 def _badness(row: Row) -> tuple[bool, float]:
     return (not row.ok, row.value / row.limit if row.limit else row.value)
+
+
+def label(path: str, i: int | None = None, mode: str = "") -> str:
+    """Return how a row calls a layer: its path, the mode, and the number of the input."""
+    where = path or "the whole module"
+    notes = [mode] if mode else []
+    notes += [] if i is None else [f"input {i}"]
+    return f"{where} ({', '.join(notes)})" if notes else where

@@ -58,10 +58,10 @@ def make_dyadic(module: nn.Module, rng: np.random.Generator) -> None:
             _fill(value, rng.integers(-4, 5, shape) / 8)
 
 
-def dyadic_input(x: np.ndarray) -> np.ndarray:
-    """Return `x` rounded to eight bits of its own range, a power of two: exact in any precision."""
+def dyadic_input(x: np.ndarray, bits: int) -> np.ndarray:
+    """Return `x` rounded to this many bits of its own range, which is taken as a power of two."""
     top = float(np.abs(x).max()) or 1.0
-    step = 2.0 ** (np.ceil(np.log2(top)) - 8)
+    step = 2.0 ** (np.ceil(np.log2(top)) - bits)
     return np.round(x / step) * step
 
 
