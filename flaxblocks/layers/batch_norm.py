@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
@@ -62,7 +63,7 @@ class BatchNorm(nnx.BatchNorm):
             param_dtype=param_dtype,
             rngs=rngs,
         )
-        stats_dtype = jnp.promote_types(param_dtype, jnp.float32)
+        stats_dtype = _at_least_float32(param_dtype)
         self.mean = nnx.BatchStat(jnp.zeros((num_features,), stats_dtype))
         self.var = nnx.BatchStat(jnp.ones((num_features,), stats_dtype))
         self.num_batches_tracked = nnx.BatchStat(jnp.zeros((), jnp.int32))
@@ -92,7 +93,7 @@ class BatchNorm(nnx.BatchNorm):
         assert self.scale is not None and self.bias is not None  # both are always created
         scale, bias = self.scale[...], self.bias[...]
         dtype = self.dtype or jnp.result_type(x, scale, bias)
-        wide = jnp.promote_types(dtype, jnp.float32)
+        wide = _at_least_float32(dtype)
         values = x.astype(wide)
         if use_running_average:
             mean, var = self.mean[...].astype(wide), self.var[...].astype(wide)
@@ -123,3 +124,8 @@ class BatchNorm(nnx.BatchNorm):
     def _global_mean(self, x: jax.Array) -> jax.Array:
         mean = x.mean(tuple(range(x.ndim - 1)))
         return mean if self.axis_name is None else jax.lax.pmean(mean, self.axis_name)
+
+
+def _at_least_float32(dtype: DTypeLike) -> jnp.dtype:
+    # Made canonical first: to `promote_types` Python's own `float` is weaker than float32.
+    return jnp.promote_types(jax.dtypes.canonicalize_dtype(dtype), jnp.float32)
