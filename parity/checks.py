@@ -13,10 +13,10 @@ def check_names(runs: Runs) -> Iterator[Row]:
     pair = runs.pair
     theirs, ours = pair.parameter_counts
     detail = f"{theirs:,} in PyTorch, {ours:,} in Flax"
-    yield Row("names", "parameters", abs(theirs - ours), 0, theirs == ours, detail)
+    yield Row.judged("names", "parameters", abs(theirs - ours), 0, detail)
     for kind, names in (("only in PyTorch", pair.missing), ("only in Flax", pair.unexpected)):
         for name in names:
-            yield Row("names", name, 1, 0, False, kind)
+            yield Row.judged("names", name, 1, 0, kind)
 
 
 def check_float64(runs: Runs) -> Iterator[Row]:
@@ -28,7 +28,7 @@ def check_float64(runs: Runs) -> Iterator[Row]:
             for path, truth in theirs.outputs.items():
                 if path in ours.outputs:
                     error = measure.scaled_error(ours.outputs[path], truth)
-                    yield Row("float64", label(path, i, mode), error, limit, error <= limit)
+                    yield Row.judged("float64", label(path, i, mode), error, limit)
 
 
 def check_gradients(runs: Runs) -> Iterator[Row]:
@@ -39,7 +39,7 @@ def check_gradients(runs: Runs) -> Iterator[Row]:
         for name, truth in theirs.gradients.items():
             scale = measure.layer_scale(name, theirs.gradients)
             error = measure.scaled_error(ours.gradients[name], truth, scale)
-            yield Row("gradients", label(name, i), error, limit, error <= limit)
+            yield Row.judged("gradients", label(name, i), error, limit)
 
 
 def check_statistics(runs: Runs) -> Iterator[Row]:
@@ -50,7 +50,7 @@ def check_statistics(runs: Runs) -> Iterator[Row]:
         names = [name for name in theirs.state if name in ours.state]
         for name in names:
             error = measure.scaled_error(ours.state[name], theirs.state[name])
-            yield Row("statistics", label(name, i), error, limit, error <= limit)
+            yield Row.judged("statistics", label(name, i), error, limit)
         if not names:
             yield Row("statistics", "", 0, limit, None, "no running statistics")
             return

@@ -39,6 +39,7 @@ def compare(
     randomize: bool = True,
     seed: int = 0,
     name: str | None = None,
+    on_check: Callable[[str], None] | None = None,
 ) -> Report:
     """Run a PyTorch module and a Flax module side by side and report where they differ.
 
@@ -54,6 +55,7 @@ def compare(
         randomize: whether to draw random weights and statistics, or keep PyTorch's own.
         seed: where random weights and targets come from.
         name: what the report calls the pair; the PyTorch class's name where absent.
+        on_check: called with a check's name before it is made, to show progress.
 
     Returns:
         The report: `ok`, `rows`, readable when printed. Where names or shapes do not line up it
@@ -69,7 +71,11 @@ def compare(
     runs = Runs(pair, _inputs(pair, x), seed, randomize)
     if not pair.lines_up:
         wanted = ["names"]
-    rows = [row for check in wanted for row in CHECKS[check](runs)]
+    rows: list[Row] = []
+    for check in wanted:
+        if on_check is not None:
+            on_check(check)
+        rows += CHECKS[check](runs)
     causes = diagnose.causes(runs, rows) if pair.lines_up else ()
     return Report(
         name or type(torch_module).__name__,

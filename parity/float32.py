@@ -62,7 +62,7 @@ def _pooled_row(
 
 def _row(name: str, error: float, own: float, floor: float, detail: str) -> Row:
     limit = max(own * bound("float32", "output"), floor)
-    return Row("float32", name, error, limit, error <= limit, detail, own)
+    return Row.judged("float32", name, error, limit, detail, own)
 
 
 def _rms(errors: Mapping[str, float]) -> float:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any
 
 
@@ -27,6 +28,20 @@ class Row:
     ok: bool | None
     detail: str = ""
     torch_value: float | None = None
+
+    @classmethod
+    def judged(
+        cls,
+        check: str,
+        quantity: str,
+        value: float,
+        limit: float,
+        detail: str = "",
+        torch_value: float | None = None,
+    ) -> "Row":
+        """Return a row that is right where `value` is at most `limit`."""
+        value, limit = float(value), float(limit)
+        return cls(check, quantity, value, limit, value <= limit, detail, torch_value)
 
 
 @dataclass(frozen=True)
@@ -73,12 +88,12 @@ class Report:
         return max(rows, key=_badness, default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain data."""
-        return {"ok": self.ok, **asdict(self)}
+        """Return everything as plain data that JSON can hold; an infinite difference is null."""
+        return {"ok": self.ok, **_finite(asdict(self))}
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return everything as JSON."""
-        return json.dumps(self.to_dict(), indent=indent)
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
 
     def __str__(self) -> str:
         head = f"{self.name}: {'equal' if self.ok else 'DIFFERENT'}"
@@ -98,6 +113,14 @@ class Report:
                 f"  {mark}  {check:<11} worst {row.value:.1e} of {row.limit:.1e}{beside}"
                 f" at {row.quantity}{detail}"
             )
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not isfinite(data) else data
 
 
 def _badness(row: Row) -> tuple[bool, float]:

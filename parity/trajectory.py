@@ -68,11 +68,11 @@ def check_trajectory(runs: Runs) -> Iterator[Row]:
         our_losses, ours = _train_flax(runs, optimizer, batches[:STEPS])
         error = measure.scaled_error(our_losses, their_losses)
         detail = f"{their_losses[0]:.3g} to {their_losses[-1]:.3g} in {STEPS} steps"
-        yield Row("trajectory", f"{optimizer.name}: loss", error, limit, error <= limit, detail)
+        yield Row.judged("trajectory", f"{optimizer.name}: loss", error, limit, detail)
         errors = {name: measure.scaled_error(ours[name], value) for name, value in theirs.items()}
         worst = max(errors, key=lambda name: errors[name])
         label = f"{optimizer.name}: {worst} after {STEPS} steps"
-        yield Row("trajectory", label, errors[worst], limit, errors[worst] <= limit)
+        yield Row.judged("trajectory", label, errors[worst], limit)
 
 
 Batches = list[tuple[np.ndarray, np.ndarray]]
