@@ -42,8 +42,13 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def hard_sigmoid(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return ``relu6(x + 3) / 6`` (MobileNetV3, section 5.2)."""
-    return relu6(x + 3) / 6
+    """Return ``relu6(x + 3) / 6`` (MobileNetV3, section 5.2).
+
+    The bounds are tested on `x` itself: just below 3, ``x + 3`` rounds to 6 and would lose the
+    gradient.
+    """
+    zero, one = jnp.asarray(0, x.dtype), jnp.asarray(1, x.dtype)
+    return jnp.where(x <= -3, zero, jnp.where(x >= 3, one, (x + 3) / 6))
 
 
 def hard_swish(x: Float[Array, "..."]) -> Float[Array, "..."]:
