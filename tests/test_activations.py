@@ -1,0 +1,72 @@
+"""Activations: PyTorch's values and gradients, where they bend too, and on what is not a number."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import torch_ref
+from flaxblocks.layers import activations
+from tests.twins import assert_same
+
+KINKS = (-6.0, -3.0, 0.0, -0.0, 3.0, 6.0)
+POINTS = np.concatenate(
+    [
+        KINKS,
+        *(np.nextafter([kink for kink in KINKS if kink], side) for side in (-np.inf, np.inf)),
+        (np.finfo(float).tiny, -np.finfo(float).tiny),  # XLA takes smaller ones for zero
+        np.linspace(-9, 9, 181),
+        np.random.default_rng(0).normal(0, 4, 200),
+        (-700.0, 700.0),
+    ]
+)
+every_activation = pytest.mark.parametrize("name", activations.__all__)
+
+
+def values_and_gradients(name: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return PyTorch's values and derivatives, from its own functions."""
+    x = torch.from_numpy(points).requires_grad_()
+    y = getattr(torch.nn.functional, name.replace("_", ""))(x)
+    y.sum().backward()
+    gradients = x.grad.numpy()
+    if name == "hard_sigmoid":
+        # PyTorch multiplies by a sixth that was rounded to float32; put the exact one back.
+        assert set(gradients) <= {0.0, float(np.float32(1 / 6))}
+        gradients = np.where(gradients, 1 / 6, 0.0)
+    return y.detach().numpy(), gradients
+
+
+def test_both_libraries_have_the_same_activations():
+    assert activations.__all__ == torch_ref.activations.__all__
+
+
+@every_activation
+def test_equals_pytorch_in_value_and_gradient(name: str, x64):
+    function = getattr(activations, name)
+    y, pullback = jax.vjp(jax.jit(function), jnp.asarray(POINTS))
+    (gradient,) = pullback(jnp.ones_like(y))
+    values, gradients = values_and_gradients(name, POINTS)
+    assert_same(y, values)
+    assert_same(gradient, gradients, "gradient")
+
+
+@every_activation
+@pytest.mark.parametrize("kink", KINKS)
+def test_has_pytorchs_gradient_exactly_where_it_bends(name: str, kink: float, x64):
+    gradient = jax.grad(getattr(activations, name))(jnp.asarray(kink))
+    _, expected = values_and_gradients(name, np.array([kink]))
+    assert_same(gradient, expected[0], "gradient")
+
+
+@every_activation
+@pytest.mark.parametrize("point", [np.nan, np.inf, -np.inf])
+def test_keeps_what_is_not_finite_as_pytorch_does(name: str, point: float, x64):
+    values, _ = values_and_gradients(name, np.array([point]))
+    np.testing.assert_array_equal(getattr(activations, name)(jnp.asarray([point])), values)
+
+
+@every_activation
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32], ids=str)
+def test_keeps_the_dtype(name: str, dtype: type):
+    assert getattr(activations, name)(jnp.asarray([-1.0, 4.0, 7.0], dtype)).dtype == dtype
