@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
-from flaxblocks.layers.conv_norm_act import ConvNormAct, ModuleFactory
-from flaxblocks.layers.optional import apply
+from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 
 
@@ -80,9 +80,9 @@ class BottleNeck(nnx.Module):
         self.spatial = unit(
             narrow, narrow, kernel_size, stride=stride, dilation=dilation, groups=groups, act=act
         )
-        self.spatial_se = None if spatial_se is None else spatial_se(narrow, **make)
+        self.spatial_se = build("spatial_se", spatial_se, narrow, **make)
         self.expand = unit(narrow, out_features, 1, act=None)
-        self.se = None if se is None else se(out_features, **make)
+        self.se = build("se", se, out_features, **make)
         same_shape = in_features == out_features and stride == (1, 1)
         self.shortcut = (
             None if same_shape else unit(in_features, out_features, 1, stride=stride, act=None)

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
-from flaxblocks.layers.conv_norm_act import ConvNormAct, ModuleFactory
-from flaxblocks.layers.optional import apply
+from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.optional import ModuleFactory, apply
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 
 

@@ -10,8 +10,8 @@ from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu, relu6
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
-from flaxblocks.layers.conv_norm_act import ConvNormAct, ModuleFactory
-from flaxblocks.layers.optional import apply
+from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 
 
@@ -91,7 +91,7 @@ class MBConv(nnx.Module):
             padding=padding,
             act=act,
         )
-        self.se = None if se is None else se(hidden, **make)
+        self.se = build("se", se, hidden, **make)
         self.project = unit(hidden, out_features, 1, act=None)
         self.residual = in_features == out_features and stride == (1, 1)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
@@ -189,7 +189,7 @@ class FusedMBConv(nnx.Module):
             padding=padding,
             act=act,
         )
-        self.se = None if se is None else se(width, **make)
+        self.se = build("se", se, width, **make)
         self.project = unit(hidden, out_features, 1, act=None) if expands else None
         self.residual = in_features == out_features and stride == (1, 1)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)

@@ -34,6 +34,7 @@ class BatchNorm(nnx.BatchNorm):
         rngs: random streams.
 
     Raises:
+        TypeError: if an argument is of the wrong type.
         ValueError: if an argument is out of range.
 
     Source: Ioffe and Szegedy 2015, Algorithms 1 and 2; `torch.nn.BatchNorm2d`.
@@ -51,13 +52,11 @@ class BatchNorm(nnx.BatchNorm):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        if not epsilon >= 0:
-            raise ValueError(f"`epsilon` must be at least 0, got {epsilon!r}")
         super().__init__(
             checks.positive_int("num_features", num_features),
             use_running_average=use_running_average,
             momentum=checks.fraction("momentum", momentum),
-            epsilon=epsilon,
+            epsilon=checks.at_least_0("epsilon", epsilon),
             axis_name=axis_name,
             dtype=dtype,
             param_dtype=param_dtype,

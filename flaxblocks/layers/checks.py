@@ -1,6 +1,8 @@
 """Argument checks shared by the layers and blocks: one clear sentence for each mistake."""
 
 import operator
+from math import isfinite
+from numbers import Real
 from typing import TypeVar
 
 F = TypeVar("F")
@@ -22,6 +24,22 @@ def positive_int(name: str, value: object) -> int:
     return number
 
 
+def natural_int(name: str, value: object) -> int:
+    """Return `value` as an int of at least 0.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if it is below 0.
+    """
+    try:
+        number = operator.index(value)  # pyright: ignore[reportArgumentType]
+    except TypeError as error:
+        raise TypeError(f"`{name}` must be an integer of at least 0, got {value!r}") from error
+    if isinstance(value, bool) or number < 0:
+        raise ValueError(f"`{name}` must be an integer of at least 0, got {value!r}")
+    return number
+
+
 def pair(name: str, value: int | tuple[int, int], *, least: int = 1) -> tuple[int, int]:
     """Return `value` as two ints for height and width, each at least `least`.
 
@@ -40,13 +58,40 @@ def pair(name: str, value: int | tuple[int, int], *, least: int = 1) -> tuple[in
     return numbers[0], numbers[1]
 
 
+def number(name: str, value: float, needed: str) -> float:
+    """Return `value`, a finite number.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is not finite.
+    """
+    if not isinstance(value, Real):
+        raise TypeError(f"`{name}` must {needed}, got {value!r}")
+    if not isfinite(value):
+        raise ValueError(f"`{name}` must {needed}, got {value!r}")
+    return value
+
+
+def at_least_0(name: str, value: float) -> float:
+    """Return `value`, a finite number of at least 0.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is below 0 or not finite.
+    """
+    if number(name, value, "be a number of at least 0") < 0:
+        raise ValueError(f"`{name}` must be a number of at least 0, got {value!r}")
+    return value
+
+
 def fraction(name: str, value: float) -> float:
     """Return `value`, a number from 0 to 1.
 
     Raises:
+        TypeError: if it is not a number.
         ValueError: if it lies outside.
     """
-    if not 0 <= value <= 1:
+    if not 0 <= number(name, value, "lie between 0 and 1") <= 1:
         raise ValueError(f"`{name}` must lie between 0 and 1, got {value!r}")
     return value
 
@@ -55,12 +100,15 @@ def scaled_features(features: int, name: str, factor: float) -> int:
     """Return `features` times `factor`, rounded, as a channel count of at least 1.
 
     Raises:
+        TypeError: if `factor` is not a number.
         ValueError: if `factor` leaves no channel.
     """
     positive_int("in_features", features)
-    if not factor > 0 or round(features * factor) < 1:
-        raise ValueError(f"`{name}` must leave at least one of {features} channels, got {factor!r}")
-    return round(features * factor)
+    needed = f"leave at least one of {features} channels"
+    scaled = round(features * number(name, factor, needed))
+    if scaled < 1:
+        raise ValueError(f"`{name}` must {needed}, got {factor!r}")
+    return scaled
 
 
 def hidden_features(in_features: int, expansion: float, hidden: int | None) -> int:
@@ -74,13 +122,13 @@ def reduced_features(out_features: int, reduction: float) -> int:
     """Return a bottleneck's narrow width, ``out_features // reduction``.
 
     Raises:
+        TypeError: if `reduction` is not a number.
         ValueError: if `reduction` leaves no channel.
     """
     positive_int("out_features", out_features)
-    if not reduction > 0 or out_features // reduction < 1:
-        raise ValueError(
-            f"`reduction` must leave at least one of {out_features} channels, got {reduction!r}"
-        )
+    needed = f"leave at least one of {out_features} channels"
+    if number("reduction", reduction, needed) <= 0 or out_features // reduction < 1:
+        raise ValueError(f"`reduction` must {needed}, got {reduction!r}")
     return int(out_features // reduction)
 
 

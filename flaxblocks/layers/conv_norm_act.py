@@ -1,6 +1,5 @@
 """Convolution, normalisation, activation: the unit every block is made of."""
 
-from collections.abc import Callable
 from functools import partial
 
 import jax.numpy as jnp
@@ -11,9 +10,7 @@ from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
-from flaxblocks.layers.optional import apply
-
-ModuleFactory = Callable[..., Activation]  # a module is a function of one array, too
+from flaxblocks.layers.optional import ModuleFactory, apply, build
 
 
 class ConvNormAct(nnx.Module):
@@ -76,11 +73,8 @@ class ConvNormAct(nnx.Module):
             param_dtype=param_dtype,
             rngs=rngs,
         )
-        make_norm = checks.function("norm", norm, optional=True)
-        self.norm = (
-            None
-            if make_norm is None
-            else make_norm(out_features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.norm = build(
+            "norm", norm, out_features, dtype=dtype, param_dtype=param_dtype, rngs=rngs
         )
         self.act = checks.function("act", act, optional=True)
 

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu, sigmoid
-from flaxblocks.layers.conv import Conv
+from flaxblocks.layers.conv import Conv, check_nhwc
 
 
 class SqueezeExcite(nnx.Module):
@@ -30,6 +30,7 @@ class SqueezeExcite(nnx.Module):
         rngs: random streams; ``params`` is drawn from.
 
     Raises:
+        TypeError: if an argument is of the wrong type.
         ValueError: if a count is out of range.
 
     Source: Hu et al. 2018, section 3; the activation and gate of MobileNetV3 in its section 5.3.
@@ -66,7 +67,11 @@ class SqueezeExcite(nnx.Module):
 
         Returns:
             An array of the input's shape.
+
+        Raises:
+            ValueError: if `x` is not NHWC with `in_features` channels.
         """
+        check_nhwc(x, self.expand.out_features)
         y = x.mean((1, 2), keepdims=True)
         y = self.act(self.reduce(y))
         return x * self.gate(self.expand(y))

@@ -21,6 +21,7 @@ class StochasticDepth(nnx.Dropout):
         rngs: random streams; ``dropout`` is drawn from.
 
     Raises:
+        TypeError: if `rate` is not a number.
         ValueError: if `rate` does not lie between 0 and 1.
 
     Source: Huang et al. 2016, section 3; `torchvision.ops.StochasticDepth(mode="row")`.
@@ -30,6 +31,12 @@ class StochasticDepth(nnx.Dropout):
         super().__init__(checks.fraction("rate", rate), broadcast_dims=(1, 2, 3), rngs=rngs)
 
 
-def optional_stochastic_depth(rate: float, rngs: nnx.Rngs) -> StochasticDepth | None:
-    """Return the layer, or None where the rate is 0 and it would do nothing."""
+def optional_stochastic_depth(drop_path: float, rngs: nnx.Rngs) -> StochasticDepth | None:
+    """Return the layer, or None where the rate is 0 and it would do nothing.
+
+    Raises:
+        TypeError: if the rate is not a number.
+        ValueError: if it does not lie between 0 and 1.
+    """
+    rate = checks.fraction("drop_path", drop_path)
     return StochasticDepth(rate, rngs=rngs) if rate else None
