@@ -35,8 +35,9 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ),
     ("float32", "sum floor"): Bound(
         6e-8,
-        "half an ulp for each of the sum's terms, adding up like a random walk, so times the root "
-        "of their number: XLA sums gradients and statistics in float32, PyTorch on CPU in float64",
+        "half an ulp for each term of each sum over positions on the way, adding up like a random "
+        "walk, so times the root of their number. A normalisation has four such sums, two of them "
+        "statistics and two gradients. XLA takes them in float32, PyTorch on CPU in float64",
     ),
 }
 
