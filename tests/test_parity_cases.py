@@ -1,0 +1,29 @@
+"""Every block of the table passes every check of the parity suite, on a photograph too."""
+
+import numpy as np
+import pytest
+
+from parity import CHECKS, compare
+from parity.cases import CASES
+from parity.photo import load_photo, photo_input
+
+# A gate or a smooth activation rounds, so these have no bitwise check.
+ROUNDS = {case.name for case in CASES if "SqueezeExcite" in repr(case.spec)} | {
+    case.name
+    for case in CASES
+    if any(f"name='{act}'" in repr(case.spec) for act in ("silu", "gelu", "hard_swish"))
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_block_equals_its_torch_twin(case):
+    random = np.random.default_rng(0).normal(size=case.shape).astype(np.float32)
+    x = [photo_input(load_photo(), case.shape), random]
+    report = compare(case.build_torch(), case.build_flax(), x, name=case.name)
+    assert report.ok, str(report)
+    assert report.checks == tuple(CHECKS)
+    assert report.passed("bitwise") is (None if case.name in ROUNDS else True)
+
+
+def test_most_of_the_table_is_checked_bit_for_bit():
+    assert len(ROUNDS) <= len(CASES) // 3
