@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -126,5 +127,6 @@ class BatchNorm(nnx.BatchNorm):
 
 
 def _at_least_float32(dtype: DTypeLike) -> jnp.dtype:
-    # Made canonical first: to `promote_types` Python's own `float` is weaker than float32.
-    return jnp.promote_types(jax.dtypes.canonicalize_dtype(dtype), jnp.float32)
+    # Not JAX's promote_types: to it Python's own `float` is weaker than float32, and in strict
+    # mode it refuses to promote at all.
+    return np.promote_types(jax.dtypes.canonicalize_dtype(dtype), np.float32)
