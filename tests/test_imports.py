@@ -1,0 +1,150 @@
+"""Imports run one way: the rule of the house, held by reading every file's imports."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERED = ("ops", "layers", "blocks", "models")  # each may import what stands left of it
+ABOVE = {"weights": ("layers", "blocks", "models"), "train": ("models",)}
+PACKAGES = ("flaxblocks", "torch_ref", "parity")
+COMMAND_LINE = ("cli", "__main__")
+TORCH = ("torch", "torchvision", "timm")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, with its dots resolved.
+
+    `at_load` says whether it runs when the file is imported, not only inside a function or for
+    the type checker.
+    """
+
+    module: str
+    line: int
+    at_load: bool
+
+
+def imports(source: str, module: str, is_package: bool = False) -> Iterator[Import]:
+    """Yield what a file imports, `module` being its own dotted name."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    yield from _imports(ast.parse(source), package, at_load=True)
+
+
+def _imports(node: ast.AST, package: list[str], at_load: bool) -> Iterator[Import]:
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, node.lineno, at_load) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = package[: len(package) - node.level + 1] if node.level else []
+        base = [*base, *filter(None, [node.module])]
+        # `from a import b` may name a module `a.b` or a value of `a`: the longer name tells more.
+        for alias in node.names:
+            yield Import(".".join([*base, alias.name]), node.lineno, at_load)
+    in_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    for child in ast.iter_child_nodes(node):
+        later = in_function or (typing_only and child not in node.orelse)
+        yield from _imports(child, package, at_load and not later)
+
+
+def violation(importer: str, imported: Import) -> str | None:
+    """Return what the rule says against this import, or None."""
+    own, part, *_ = [*importer.split("."), ""]
+    other, other_part, *_ = [*imported.module.split("."), ""]
+    if own == "torch_ref" and other in ("flaxblocks", "parity", "jax", "flax"):
+        return "torch_ref imports torch and nothing of ours"
+    if own != "flaxblocks":
+        return None
+    if other == "torch_ref":
+        return "only parity and tests import torch_ref"
+    if other == "parity" and part not in COMMAND_LINE:
+        return "only tests and the command line import parity"
+    if other in TORCH and imported.at_load:
+        return "flaxblocks never imports torch at module level"
+    return _inside(part, other_part) if other == "flaxblocks" and part else None
+
+
+def _inside(own: str, other: str) -> str | None:
+    """Judge an import between two parts of flaxblocks."""
+    if own == other:
+        return None
+    if own in LAYERED and other not in LAYERED[: LAYERED.index(own)]:
+        return f"{own} imports only {LAYERED[: LAYERED.index(own)]}, not {other or 'the package'}"
+    if own in ABOVE and other not in ABOVE[own]:
+        return f"{own} imports only {ABOVE[own]}, not {other or 'the package'}"
+    return None
+
+
+def files() -> dict[str, Path]:
+    """Return every source file of the packages by its dotted name."""
+    paths = (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
+
+
+def violations(source: str, name: str) -> list[str]:
+    """Return a line for each import in the source that the rule forbids."""
+    module = name.removesuffix(".__init__")
+    found = imports(source, module, is_package=name.endswith(".__init__"))
+    said = ((i, violation(module, i)) for i in found)
+    return [f"{name}:{i.line} imports {i.module}: {text}" for i, text in said if text]
+
+
+def test_imports_run_one_way():
+    modules = files()
+    assert {"flaxblocks.layers.conv", "torch_ref.blocks", "parity.cases"} <= modules.keys()
+    assert [
+        line for name, path in modules.items() for line in violations(path.read_text(), name)
+    ] == []
+
+
+PLANTED = [
+    ("flaxblocks.ops.conv", "from flaxblocks.layers import Conv"),
+    ("flaxblocks.ops.conv", "from ..layers.conv import Conv"),
+    ("flaxblocks.layers.conv", "from flaxblocks.blocks import MBConv"),
+    ("flaxblocks.layers.__init__", "from ..blocks import MBConv"),
+    ("flaxblocks.layers.conv", "import flaxblocks.models.resnet as r"),
+    ("flaxblocks.layers.conv", "import flaxblocks"),
+    ("flaxblocks.layers.conv", "from flaxblocks import MBConv"),
+    ("flaxblocks.layers.conv", "def f():\n    from flaxblocks.weights import state_dict"),
+    ("flaxblocks.blocks.mbconv", "from flaxblocks.models import resnet"),
+    ("flaxblocks.models.resnet", "from flaxblocks.weights import load_state_dict"),
+    ("flaxblocks.weights.entries", "from flaxblocks.train import step"),
+    ("flaxblocks.train.step", "from flaxblocks.layers import Conv"),
+    ("flaxblocks.fold", "import torch"),
+    ("flaxblocks.fold", "try:\n    import torch\nexcept ImportError:\n    torch = None"),
+    ("flaxblocks.fold", "class A:\n    from torch import nn"),
+    ("flaxblocks.fold", "import torchvision.models"),
+    ("flaxblocks.fold", "from parity import compare"),
+    ("flaxblocks.fold", "def f():\n    import torch_ref"),
+    ("torch_ref.blocks", "from flaxblocks.layers import checks"),
+    ("torch_ref.blocks", "from parity.cases import CASES"),
+    ("torch_ref.blocks", "import jax"),
+]
+ALLOWED = [
+    ("flaxblocks.layers.conv", "from flaxblocks.ops import conv_general_dilated"),
+    ("flaxblocks.layers.conv", "from flaxblocks import ops"),
+    ("flaxblocks.layers.conv", "from . import checks"),
+    ("flaxblocks.blocks.__init__", "from .mbconv import MBConv"),
+    ("flaxblocks.blocks.mbconv", "from flaxblocks.layers import conv"),
+    ("flaxblocks.models.resnet", "from flaxblocks.blocks import BottleNeck"),
+    ("flaxblocks.weights.entries", "from flaxblocks.models import resnet"),
+    ("flaxblocks.weights.state_dict", "def f():\n    import torch"),
+    ("flaxblocks.fold", "if TYPE_CHECKING:\n    import torch"),
+    ("flaxblocks.cli", "from parity import compare"),
+    ("flaxblocks.__init__", "from flaxblocks.blocks import MBConv"),
+    ("parity.compare", "import torch, torch_ref, flaxblocks"),
+    ("torch_ref.blocks", "from torch_ref.layers import Conv"),
+]
+
+
+@pytest.mark.parametrize("name,source", PLANTED)
+def test_a_planted_violation_is_found(name: str, source: str):
+    assert len(violations(source, name)) == 1
+
+
+@pytest.mark.parametrize("name,source", ALLOWED)
+def test_what_the_rule_allows_passes(name: str, source: str):
+    assert violations(source, name) == []
