@@ -9,7 +9,7 @@ from parity.tolerance import bound
 
 
 def check_names(runs: Runs) -> Iterator[Row]:
-    """Compare names, shapes and the number of parameters."""
+    """Compare names and shapes of parameters, their number, and the shape of the output."""
     pair = runs.pair
     theirs, ours = pair.parameter_counts
     detail = f"{theirs:,} in PyTorch, {ours:,} in Flax"
@@ -17,6 +17,10 @@ def check_names(runs: Runs) -> Iterator[Row]:
     for kind, names in (("only in PyTorch", pair.missing), ("only in Flax", pair.unexpected)):
         for name in names:
             yield Row.judged("names", name, 1, 0, kind)
+    if pair.lines_up:
+        their_shape, our_shape = runs.output_shapes
+        detail = f"{their_shape} in PyTorch, {our_shape} in Flax"
+        yield Row.judged("names", "output shape", their_shape != our_shape, 0, detail)
 
 
 def check_float64(runs: Runs) -> Iterator[Row]:

@@ -147,6 +147,8 @@ def _user_pair(options: argparse.Namespace) -> Job:
         differences = [f"only PyTorch has {name}" for name in pair.missing]
         differences += [f"only Flax has {name}" for name in pair.unexpected]
         raise ValueError(f"`--pair`: the modules do not line up: {'; '.join(differences)}")
+    if options.size < 1:
+        raise ValueError(f"`--size` must be at least 1 pixel, got {options.size}")
     first = next((m for m in modules[0].modules() if isinstance(m, nn.Conv2d)), None)
     channels = 3 if first is None else first.in_channels
     name = torch_name.rpartition(":")[2]

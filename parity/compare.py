@@ -58,8 +58,8 @@ def compare(
         on_check: called with a check's name before it is made, to show progress.
 
     Returns:
-        The report: `ok`, `rows`, readable when printed. Where names or shapes do not line up it
-        says so, and nothing else is checked.
+        The report: `ok`, `rows`, readable when printed. Where names or shapes differ it says
+        so, and nothing else is checked.
 
     Raises:
         TypeError: if either module is not one.
@@ -69,7 +69,7 @@ def compare(
     wanted = check_names_of_checks(checks)
     pair = pair_up(torch_module, flax_module, names)
     runs = Runs(pair, _inputs(pair, x), seed, randomize)
-    if not pair.lines_up:
+    if not pair.lines_up or runs.output_shapes[0] != runs.output_shapes[1]:
         wanted = ["names"]
     rows: list[Row] = []
     for check in wanted:

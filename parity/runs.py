@@ -72,9 +72,15 @@ class Runs:
             ours = flax_side.train_step(self.flax_module(dtype), self.inputs[i], target, dtype)
         return self.renamed(theirs), ours
 
+    @cached_property
+    def output_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shape of PyTorch's and of Flax's output for the first input."""
+        theirs, ours = self.forward("float64", 0)
+        return theirs.outputs[""].shape, ours.outputs[""].shape
+
     def target(self, i: int) -> np.ndarray:
         """Return what the loss compares the output for input `i` with."""
-        shape = self.forward("float32", i)[0].outputs[""].shape
+        shape = self.forward("float64", i)[0].outputs[""].shape
         rng = np.random.default_rng((TARGETS, self.seed, i))
         return rng.normal(size=shape).astype(np.float32)
 

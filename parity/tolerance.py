@@ -33,6 +33,11 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("float32", "floor"): Bound(
         6e-8, "half an ulp of the scale: below it no float32 result can be told from the truth"
     ),
+    ("float32", "luck"): Bound(
+        3.0,
+        "over the root of the number of values: how far, as a part of itself, a root mean square "
+        "over so few may stray",
+    ),
     ("float32", "sum floor"): Bound(
         6e-8,
         "half an ulp for each term of each sum over positions on the way, adding up like a random "
