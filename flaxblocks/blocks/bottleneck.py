@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks.blocks.residual import check_keeps_size
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
@@ -87,6 +88,7 @@ class BottleNeck(nnx.Module):
         self.shortcut = (
             None if same_shape else unit(in_features, out_features, 1, stride=stride, act=None)
         )
+        check_keeps_size(self.spatial.conv)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
         self.final_act = checks.function("final_act", final_act, optional=True)
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks.blocks.residual import check_keeps_size
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
@@ -91,6 +92,8 @@ class InvertedResidual(nnx.Module):
             else None
         )
         self.residual = self.projects_shortcut or same_shape
+        if self.residual:
+            check_keeps_size(self.spatial.conv)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
         self.final_act = checks.function("final_act", final_act, optional=True)
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks.blocks.residual import check_keeps_size
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu, relu6
 from flaxblocks.layers.batch_norm import BatchNorm
@@ -94,6 +95,8 @@ class MBConv(nnx.Module):
         self.se = build("se", se, hidden, **make)
         self.project = unit(hidden, out_features, 1, act=None)
         self.residual = in_features == out_features and stride == (1, 1)
+        if self.residual:
+            check_keeps_size(self.depthwise.conv)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
         self.final_act = checks.function("final_act", final_act, optional=True)
 
@@ -192,6 +195,8 @@ class FusedMBConv(nnx.Module):
         self.se = build("se", se, width, **make)
         self.project = unit(hidden, out_features, 1, act=None) if expands else None
         self.residual = in_features == out_features and stride == (1, 1)
+        if self.residual:
+            check_keeps_size(self.expand.conv)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
         self.final_act = checks.function("final_act", final_act, optional=True)
 

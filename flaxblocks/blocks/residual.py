@@ -1,10 +1,13 @@
 """The residual connection around any module."""
 
+from typing import Any
+
 from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation
+from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.optional import apply
 
 
@@ -48,3 +51,25 @@ class ResidualAdd(nnx.Module):
                 "give a `shortcut` that changes the shape as `block` does"
             )
         return residual + identity
+
+
+def check_keeps_size(conv: Conv) -> None:
+    """Refuse a convolution that does not keep the size at stride 1, as every shortcut does.
+
+    The sum would fail or, where the branch is a single pixel, be broadcast.
+
+    Raises:
+        ValueError: if its padding is not ``dilation * (kernel_size - 1)`` in total.
+    """
+    window: Any = conv  # NNX's annotations allow forms that ours never has
+    if window.padding == "SAME":
+        return
+    sides = ((0, 0), (0, 0)) if window.padding == "VALID" else window.padding
+    given = tuple(low + high for low, high in sides)
+    steps = zip(window.kernel_size, window.kernel_dilation, strict=True)
+    needed = tuple(dilation * (kernel - 1) for kernel, dilation in steps)
+    if given != needed:
+        raise ValueError(
+            f"`padding` must add {needed} pixels to height and width in a block with a residual, "
+            f"got {given}: take an odd `kernel_size`, an even `dilation` or padding='SAME'"
+        )
