@@ -115,6 +115,33 @@ def test_numpy_integers_and_lists_are_integers_and_pairs():
     assert conv.kernel.shape == (3, 5, 4, 8)
 
 
+@pytest.mark.parametrize(
+    "kind,features",
+    [
+        (fb.BottleNeck, (8, 8)),
+        (fb.BottleNeck, (8, 16)),
+        (fb.InvertedResidual, (8, 16)),
+        (fb.MobileNetLikeBlock, (8, 8)),
+        (fb.MBConv, (8, 8)),
+        (fb.FusedMBConv, (8, 8)),
+    ],
+)
+def test_a_branch_that_is_smaller_than_its_shortcut_is_refused(kind: type, features: tuple):
+    """At 2x2 pixels the sum would be broadcast, at others fail far from the cause."""
+    with pytest.raises(ValueError, match=r"`padding` must add \(1, 2\) pixels .*, got \(0, 2\)"):
+        kind(*features, kernel_size=(2, 3), rngs=nnx.Rngs(0))
+    block = kind(*features, kernel_size=2, dilation=2, rngs=nnx.Rngs(0))
+    assert block(jnp.ones((1, 4, 4, 8))).shape == (1, 4, 4, features[1])
+
+
+@pytest.mark.parametrize("kind", [fb.MBConv, fb.FusedMBConv])
+def test_other_padding_is_refused_only_where_there_is_a_residual(kind: type):
+    with pytest.raises(ValueError, match=r"`padding` must add \(2, 2\) pixels .*, got \(0, 0\)"):
+        kind(8, 8, padding=0, rngs=nnx.Rngs(0))
+    assert kind(8, 8, kernel_size=4, padding="SAME", rngs=nnx.Rngs(0)).residual
+    assert not kind(8, 12, kernel_size=4, padding=0, rngs=nnx.Rngs(0)).residual
+
+
 BLOCKS = [kind for kind in GOOD if kind not in (fb.BatchNorm, fb.StochasticDepth)]
 
 
