@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
+import flaxblocks
 from parity.cases import CASES, SEED_CASES, Case
 from parity.compare import CHECKS, compare
 from parity.pairing import pair_up
@@ -30,6 +31,7 @@ from parity.table import print_reports
 FLOAT64_CHECKS = ("names", "float64", "gradients", "statistics", "trajectory")
 FLOAT32_CHECKS = ("names", "bitwise", "float32")
 DTYPES = {"both": tuple(CHECKS), "float64": FLOAT64_CHECKS, "float32": FLOAT32_CHECKS}
+VERSIONS = ("jax", "jaxlib", "flax", "optax", "torch", "numpy")
 WIDTH = 150  # of the table where the output is no terminal
 
 
@@ -209,7 +211,8 @@ def _check_writable(path: Path | None) -> None:
 def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
     facts = {
         "command": shlex.join(["python", "-m", "parity", *sys.argv[1:]]),
-        "versions": {name: metadata.version(name) for name in ("jax", "flax", "optax", "torch")},
+        "versions": {"flaxblocks": flaxblocks.__version__}
+        | {name: metadata.version(name) for name in VERSIONS},
         "python": platform.python_version(),
         "device": jax.devices()[0].device_kind,
     }

@@ -17,6 +17,7 @@ from rich.console import Console
 from parity.report import Report, label
 from parity.table import print_reports
 
+WIDTH = 150  # of the table, in characters
 SMALLEST = 1e-17  # an error of 0 has no place on a logarithmic axis; it is drawn here
 
 STYLE = """
@@ -55,14 +56,18 @@ def write_page(reports: Sequence[Report], folder: Path, facts: dict[str, Any]) -
 
 def _facts(facts: dict[str, Any]) -> str:
     items = (
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>"
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(_text(value))}</dd>"
         for name, value in facts.items()
     )
     return f"<dl>{''.join(items)}</dl>"
 
 
+def _text(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+
+
 def _table(reports: Sequence[Report]) -> str:
-    console = Console(file=io.StringIO(), record=True, width=140)
+    console = Console(file=io.StringIO(), record=True, width=WIDTH)
     print_reports(reports, console)
     return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
@@ -73,8 +78,7 @@ def _figure(report: Report, folder: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
     name = html.escape(report.name)
     return (
-        f"<figure><figcaption>{name}</figcaption>"
-        f"<img alt='errors of {name} by layer' src='data:image/png;base64,{data}'></figure>"
+        f"<figure><img alt='errors of {name} by layer' src='data:image/png;base64,{data}'></figure>"
     )
 
 

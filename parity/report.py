@@ -54,6 +54,7 @@ class Report:
         causes: for each divergence, the first layer where it shows and the likely reason.
         parameters: the number of parameters in PyTorch and in Flax.
         seconds: how long the comparison took.
+        layers: each layer's errors, as `parity.layers.layer_errors` gives them.
     """
 
     name: str
@@ -91,6 +92,19 @@ class Report:
         """Return everything as plain data that JSON can hold; an infinite difference is null."""
         return {"ok": self.ok, **_finite(asdict(self))}
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Report":
+        """Return the report that `to_dict` wrote."""
+        rows = [{**row, "value": _infinite(row["value"])} for row in data["rows"]]
+        return cls(
+            data["name"],
+            tuple(Row(**row) for row in rows),
+            tuple(data["causes"]),
+            (data["parameters"][0], data["parameters"][1]),
+            data["seconds"],
+            data["layers"],
+        )
+
     def to_json(self, indent: int | None = 2) -> str:
         """Return everything as JSON."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
@@ -121,6 +135,10 @@ def _finite(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [_finite(value) for value in data]
     return None if isinstance(data, float) and not isfinite(data) else data
+
+
+def _infinite(value: float | None) -> float:
+    return float("inf") if value is None else value
 
 
 def _badness(row: Row) -> tuple[bool, float]:

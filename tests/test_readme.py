@@ -1,0 +1,53 @@
+"""README.md is true: its snippets run as printed, its table is that of a committed result file."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from parity.cases import SEED_CASES
+from parity.report import Report
+from parity.table import print_reports
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+RESULTS = max((ROOT / "benchmarks").glob("parity-cpu-*.json"))
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda s: s.strip().splitlines()[-1][:40])
+def test_snippet_runs_as_printed(snippet):
+    exec(compile(snippet, "README.md", "exec"), {})
+
+
+def rendered_table() -> str:
+    reports = [Report.from_dict(data) for data in json.loads(RESULTS.read_text())["reports"]]
+    console = Console(file=io.StringIO(), record=True, width=150)
+    print_reports(reports, console)
+    lines = [line.strip() for line in console.export_text().splitlines()]
+    return "\n".join(line for line in lines if line)
+
+
+def test_the_parity_table_is_the_result_files():
+    between = re.search(r"<!-- parity table -->(.*)<!-- end of parity table -->", README, re.DOTALL)
+    assert between is not None
+    shown = [line.strip() for line in between[1].strip().strip("`").splitlines() if line.strip()]
+    assert "\n".join(shown) == rendered_table()
+
+
+def test_the_result_file_has_every_block_and_says_how_it_was_made():
+    data = json.loads(RESULTS.read_text())
+    assert [report["name"] for report in data["reports"]] == [case.name for case in SEED_CASES]
+    assert all(report["ok"] for report in data["reports"])
+    assert data["command"].startswith("python -m parity")
+    assert {"jax", "flax", "torch"} <= set(data["versions"])
+
+
+def test_the_first_two_commands_are_one_line_each():
+    commands = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[:2]
+    assert [len(command.strip().splitlines()) for command in commands] == [1, 1]
+    assert commands[0].strip().endswith("-m parity")
+    assert commands[1].strip().endswith("-m pytest")
