@@ -5,5 +5,7 @@ from flaxblocks.layers.conv import Conv as Conv
 from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU as Conv1X1BnReLU
 from flaxblocks.layers.conv_norm_act import Conv3X3BnReLU as Conv3X3BnReLU
 from flaxblocks.layers.conv_norm_act import ConvNormAct as ConvNormAct
+from flaxblocks.layers.layer_norm import LayerNorm as LayerNorm
+from flaxblocks.layers.linear import Linear as Linear
 from flaxblocks.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
 from flaxblocks.layers.stochastic_depth import StochasticDepth as StochasticDepth

@@ -1,6 +1,7 @@
 """The convolution layer: NNX's, with PyTorch's padding and initialisation."""
 
 from collections.abc import Callable
+from functools import cache
 from math import sqrt
 from typing import Literal
 
@@ -114,6 +115,7 @@ class Conv(nnx.Conv):
         return super().__call__(x)
 
 
+@cache  # the same function for the same bound, so that equal modules compile once
 def symmetric_uniform(bound: float) -> Initializer:
     """Return an initialiser that draws uniformly from ``-bound`` to ``bound``."""
 

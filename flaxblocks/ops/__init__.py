@@ -1,3 +1,4 @@
 """Pure functions on arrays: what runs on the device, and how it is lowered."""
 
 from flaxblocks.ops.conv import conv_general_dilated as conv_general_dilated
+from flaxblocks.ops.pool import max_pool as max_pool

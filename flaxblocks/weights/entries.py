@@ -79,13 +79,14 @@ def children(module: nnx.Module) -> Iterator[tuple[str, nnx.Module]]:
 
 def entries(module: nnx.Module, prefix: str = "") -> dict[str, Entry]:
     """Return every tensor of the module's PyTorch state dict by its native name."""
-    found = {prefix + name: entry for name, entry in _own_entries(module)}
+    found = {prefix + name: entry for name, entry in own_entries(module)}
     for name, child in children(module):
         found |= entries(child, f"{prefix}{name}.")
     return found
 
 
-def _own_entries(module: nnx.Module) -> Iterator[tuple[str, Entry]]:
+def own_entries(module: nnx.Module) -> Iterator[tuple[str, Entry]]:
+    """Yield the tensors that the module itself owns, with their names in PyTorch."""
     for torch_name, name, layout in _leaves(module):
         variable = getattr(module, name, None)
         if variable is not None:

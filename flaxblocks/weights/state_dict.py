@@ -1,6 +1,7 @@
 """State dicts: a module's weights under PyTorch's names and in PyTorch's layout."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,8 +10,13 @@ import numpy as np
 from flax import nnx
 
 from flaxblocks.weights.entries import COUNTER, Entry, entries
+from flaxblocks.weights.naming import vendor_entries
+from flaxblocks.weights.torchvision import TORCHVISION
 
-NAMES = {"native": entries}
+NAMES: dict[str, Callable[[nnx.Module], dict[str, Entry]]] = {
+    "native": entries,
+    "torchvision": partial(vendor_entries, TORCHVISION),
+}
 """Whose parameter names a state dict uses, and how a module's entries get them."""
 
 
@@ -25,14 +31,15 @@ def state_dict(
 
     Args:
         module: any NNX module.
-        names: whose parameter names to use: ``"native"``, those of flaxblocks and torch_ref.
+        names: whose parameter names to use: ``"native"``, those of flaxblocks and torch_ref, or
+            ``"torchvision"``.
         dtype: dtype of the floating point arrays; each keeps its own where absent.
 
     Returns:
         Arrays by name, in PyTorch's layout; copies that share nothing with the module.
 
     Raises:
-        ValueError: if `names` is unknown.
+        ValueError: if `names` is unknown, or has none for this kind of module.
     """
     return {name: _exported(entry, dtype) for name, entry in _entries(module, names).items()}
 
@@ -54,7 +61,7 @@ def load_state_dict(
     Args:
         module: the module that receives them; may be abstract (`nnx.eval_shape`).
         state_dict: arrays by name, in PyTorch's layout: NumPy, JAX or PyTorch.
-        names: whose parameter names it uses: ``"native"``, those of flaxblocks and torch_ref.
+        names: whose parameter names it uses, see `state_dict`.
         dtype: dtype that the floating point variables get; each keeps its own where absent, as
             in PyTorch. A checkpoint from before PyTorch counted batches has no
             ``num_batches_tracked`` at all; the counters are then 0.

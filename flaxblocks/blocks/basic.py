@@ -1,0 +1,93 @@
+"""The basic block of the shallow ResNets."""
+
+from functools import partial
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flaxblocks.layers import checks
+from flaxblocks.layers.activations import Activation, relu
+from flaxblocks.layers.batch_norm import BatchNorm
+from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.optional import ModuleFactory, apply, build
+from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3 convolutions and a shortcut.
+
+    ``final_act(second(first(x)) + shortcut(x))``; the shortcut is the identity, or a 1x1
+    projection where the shape changes. The stride is the first convolution's.
+
+    >>> block = fb.BasicBlock(8, 16, stride=2, rngs=nnx.Rngs(0))
+    >>> block(jnp.ones((1, 9, 9, 8))).shape
+    (1, 5, 5, 16)
+
+    Args:
+        in_features: channels of the input.
+        out_features: channels of the output.
+        kernel_size: height and width of both kernels in pixels.
+        stride: step of the first convolution in pixels.
+        use_bias: whether the convolutions have a bias.
+        norm: makes each normalisation, see `ConvNormAct`.
+        act: activation after the first convolution.
+        final_act: activation after the addition; None for none.
+        se: makes a gate at the end of the residual branch, see `BottleNeck`.
+        drop_path: probability of dropping the residual branch of a sample in training.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range.
+
+    Source: He et al. 2016, figure 5, left.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        kernel_size: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        use_bias: bool = True,
+        norm: ModuleFactory | None = BatchNorm,
+        act: Activation | None = relu,
+        final_act: Activation | None = relu,
+        se: ModuleFactory | None = None,
+        drop_path: float = 0.0,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        stride = checks.pair("stride", stride)
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
+        self.first = unit(in_features, out_features, kernel_size, stride=stride, act=act)
+        self.second = unit(out_features, out_features, kernel_size, act=None)
+        self.se = build("se", se, out_features, **make)
+        same_shape = in_features == out_features and stride == (1, 1)
+        self.shortcut = (
+            None if same_shape else unit(in_features, out_features, 1, stride=stride, act=None)
+        )
+        self.drop_path = optional_stochastic_depth(drop_path, rngs)
+        self.final_act = checks.function("final_act", final_act, optional=True)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+        """Apply the block.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            Output of shape ``(n, p, q, out_features)``.
+        """
+        y = self.first(x)
+        y = self.second(y)
+        y = apply(self.se, y)
+        y = apply(self.drop_path, y)
+        y = y + apply(self.shortcut, x).astype(y.dtype)
+        return apply(self.final_act, y)

@@ -1,0 +1,154 @@
+"""The block of ConvNeXt, and what stands between its stages."""
+
+from functools import partial
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flaxblocks.layers import checks
+from flaxblocks.layers.activations import Activation, gelu
+from flaxblocks.layers.conv import Conv
+from flaxblocks.layers.layer_norm import LayerNorm
+from flaxblocks.layers.linear import Linear
+from flaxblocks.layers.optional import ModuleFactory, apply, build
+from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+
+layer_norm = partial(LayerNorm, epsilon=1e-6)
+"""ConvNeXt's normalisation."""
+
+
+class ConvNeXtBlock(nnx.Module):
+    """A large depthwise convolution, then a pointwise perceptron, scaled per channel.
+
+    ``layer_scale * project(act(expand(norm(depthwise(x))))) + x``.
+
+    >>> block = fb.ConvNeXtBlock(8, rngs=nnx.Rngs(0))
+    >>> block(jnp.ones((1, 9, 9, 8))).shape
+    (1, 9, 9, 8)
+
+    Args:
+        in_features: channels of the input.
+        out_features: channels of the output, the same number; absent by default.
+        expansion: the perceptron's wide width as a multiple of `in_features`.
+        kernel_size: height and width of the depthwise kernel in pixels.
+        stride: must be 1: ConvNeXt changes the resolution between its stages.
+        norm: makes the normalisation: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
+            none.
+        act: activation of the perceptron.
+        layer_scale: first value of the scale of the residual branch; None for no scale.
+        drop_path: probability of dropping the residual branch of a sample in training.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range, or the shape would change.
+
+    Source: Liu et al. 2022, figure 4.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int | None = None,
+        *,
+        expansion: float = 4,
+        kernel_size: int | tuple[int, int] = 7,
+        stride: int = 1,
+        norm: ModuleFactory | None = layer_norm,
+        act: Activation = gelu,
+        layer_scale: float | None = 1e-6,
+        drop_path: float = 0.0,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        if out_features not in (None, in_features) or stride != 1:
+            raise ValueError(
+                "`out_features` must equal `in_features` and `stride` be 1, got "
+                f"{in_features} -> {out_features} channels and stride {stride}"
+            )
+        wide = checks.scaled_features(in_features, "expansion", expansion)
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        self.depthwise = Conv(in_features, in_features, kernel_size, groups=in_features, **make)
+        self.norm = build("norm", norm, in_features, **make)
+        self.expand = Linear(in_features, wide, **make)
+        self.project = Linear(wide, in_features, **make)
+        self.layer_scale = (
+            None
+            if layer_scale is None
+            else nnx.Param(jnp.full((in_features,), layer_scale, param_dtype))
+        )
+        self.drop_path = optional_stochastic_depth(drop_path, rngs)
+        self.act = checks.function("act", act)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        """Apply the block.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            An array of the input's shape.
+        """
+        y = self.depthwise(x)
+        y = apply(self.norm, y)
+        y = self.act(self.expand(y))
+        y = self.project(y)
+        if self.layer_scale is not None:
+            y = y * self.layer_scale[...].astype(y.dtype)
+        y = apply(self.drop_path, y)
+        return y + x.astype(y.dtype)
+
+
+class NormConv(nnx.Module):
+    """``conv(norm(x))``, with a kernel as large as its stride: ConvNeXt's change of resolution.
+
+    >>> downsample = fb.NormConv(8, 16, stride=2, rngs=nnx.Rngs(0))
+    >>> downsample(jnp.ones((1, 9, 9, 8))).shape
+    (1, 4, 4, 16)
+
+    Args:
+        in_features: channels of the input.
+        out_features: channels of the output.
+        stride: height, width and step of the kernel in pixels.
+        norm: makes the normalisation: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
+            none.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` is drawn from.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range.
+
+    Source: Liu et al. 2022, section 2.6, "Separate downsampling layers".
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        stride: int = 2,
+        norm: ModuleFactory | None = layer_norm,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        self.norm = build("norm", norm, in_features, **make)
+        self.conv = Conv(in_features, out_features, stride, stride=stride, padding=0, **make)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+        """Normalise, then convolve.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            Output of shape ``(n, h // stride, w // stride, out_features)``.
+        """
+        return self.conv(apply(self.norm, x))

@@ -1,0 +1,99 @@
+"""The last layers of a network."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flaxblocks.layers import checks
+from flaxblocks.layers.activations import Activation, relu
+from flaxblocks.layers.batch_norm import BatchNorm
+from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.linear import Linear
+from flaxblocks.layers.optional import ModuleFactory, apply, build
+
+
+class Head(nnx.Module):
+    """Average each channel over the image and classify.
+
+    ``classifier(dropout(act(hidden(norm(mean(conv(x)))))))``, of which only the mean is always
+    there.
+
+    >>> head = fb.Head(8, 10, conv_features=32, rngs=nnx.Rngs(0))
+    >>> head(jnp.ones((2, 3, 3, 8))).shape
+    (2, 10)
+
+    Args:
+        in_features: channels of the input.
+        num_classes: length of the output; 0 leaves out the dropout and the classifier, and what
+            they would have read comes out.
+        conv_features: channels after a 1x1 convolution, with norm and activation, before the
+            mean; None for no convolution (MobileNetV2).
+        hidden_features: width of a linear layer, with activation, after the mean; None for none
+            (MobileNetV3).
+        norm: makes the normalisation of the mean (ConvNeXt): ``norm(features, dtype=,
+            param_dtype=, rngs=)``; None for none.
+        conv_norm: makes the normalisation of the convolution, see `ConvNormAct`.
+        act: activation after the convolution and after the hidden layer.
+        drop_rate: probability of dropping each value before the classifier in training.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+
+    Attributes:
+        pooled_features: length of what the classifier reads.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range.
+
+    Source: Sandler et al. 2018, table 2; Howard et al. 2019, section 5.1 (hidden layer).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        conv_features: int | None = None,
+        hidden_features: int | None = None,
+        norm: ModuleFactory | None = None,
+        conv_norm: ModuleFactory | None = BatchNorm,
+        act: Activation | None = relu,
+        drop_rate: float = 0.0,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        width = conv_features or in_features
+        self.pooled_features = hidden_features or width
+        self.conv = (
+            None
+            if conv_features is None
+            else ConvNormAct(in_features, width, 1, use_bias=False, norm=conv_norm, act=act, **make)
+        )
+        self.norm = build("norm", norm, width, **make)
+        self.hidden = None if hidden_features is None else Linear(width, hidden_features, **make)
+        self.act = checks.function("act", act, optional=True)
+        classes = checks.natural_int("num_classes", num_classes)
+        rate = checks.fraction("drop_rate", drop_rate)
+        self.dropout = nnx.Dropout(rate, rngs=rngs) if classes and rate else None
+        self.classifier = Linear(self.pooled_features, classes, **make) if classes else None
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
+        """Classify.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            Logits of shape ``(n, num_classes)``, or features ``(n, pooled_features)`` where
+            `num_classes` is 0.
+        """
+        x = apply(self.conv, x)
+        x = x.mean((1, 2))
+        x = apply(self.norm, x)
+        if self.hidden is not None:
+            x = apply(self.act, self.hidden(x))
+        x = apply(self.dropout, x)
+        return apply(self.classifier, x)

@@ -1,0 +1,98 @@
+"""The first layers of a network."""
+
+from functools import partial
+from itertools import pairwise
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flaxblocks.layers.activations import Activation, relu
+from flaxblocks.layers.batch_norm import BatchNorm
+from flaxblocks.layers.conv import Padding
+from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.optional import ModuleFactory
+from flaxblocks.ops import max_pool
+
+
+class Stem(nnx.Module):
+    """One convolution, or several (a "deep" stem), that shrink the image; then perhaps a pool.
+
+    Only the first convolution has a stride.
+
+    >>> stem = fb.Stem(3, (64,), kernel_size=7, pool=True, rngs=nnx.Rngs(0))
+    >>> stem(jnp.ones((1, 33, 33, 3))).shape, stem.stride
+    ((1, 9, 9, 64), 4)
+
+    Args:
+        in_features: channels of the image.
+        features: channels after each convolution.
+        kernel_size: height and width of the kernels in pixels.
+        stride: step of the first convolution in pixels.
+        padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
+        use_bias: whether the convolutions have a bias.
+        norm: makes each normalisation, see `ConvNormAct`.
+        act: activation after each convolution; None for none.
+        pool: whether a 3x3 max pooling of stride 2 follows (ResNet).
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` is drawn from.
+
+    Attributes:
+        out_features: channels of the output.
+        stride: pixels of the image per pixel of the output.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range.
+
+    Source: He et al. 2016, table 1, conv1; He et al. 2019, section 4.1, ResNet-C (several).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        features: tuple[int, ...],
+        *,
+        kernel_size: int = 3,
+        stride: int = 2,
+        padding: Padding = None,
+        use_bias: bool = False,
+        norm: ModuleFactory | None = BatchNorm,
+        act: Activation | None = relu,
+        pool: bool = False,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        unit = partial(
+            ConvNormAct,
+            kernel_size=kernel_size,
+            padding=padding,
+            use_bias=use_bias,
+            norm=norm,
+            act=act,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+        self.layers = nnx.List(
+            unit(width, next_width, stride=stride if position == 0 else 1)
+            for position, (width, next_width) in enumerate(pairwise((in_features, *features)))
+        )
+        self.pool = pool
+        self.out_features = features[-1]
+        self.stride = stride * (2 if pool else 1)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+        """Shrink the image.
+
+        Args:
+            x: image of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            Output of shape ``(n, p, q, out_features)``.
+        """
+        for layer in self.layers:
+            x = layer(x)
+        return max_pool(x) if self.pool else x

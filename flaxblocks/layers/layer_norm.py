@@ -1,0 +1,51 @@
+"""Layer normalisation over the channels."""
+
+import jax.numpy as jnp
+from flax import nnx
+
+from flaxblocks.layers import checks
+
+
+class LayerNorm(nnx.LayerNorm):
+    """Normalise each pixel over its channels: ``(x - mean) / sqrt(var + epsilon) * scale + bias``.
+
+    NNX's layer with PyTorch's default `epsilon`, and the variance taken about the mean, where
+    NNX by default subtracts two squares that may be large.
+
+    >>> norm = fb.LayerNorm(8, rngs=nnx.Rngs(0))
+    >>> norm(jnp.ones((1, 4, 4, 8))).shape
+    (1, 4, 4, 8)
+
+    Args:
+        num_features: channels of the input.
+        epsilon: number added to the variance.
+        dtype: dtype of the result; inferred from input and parameters where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams.
+
+    Raises:
+        TypeError: if `num_features` is not an integer.
+        ValueError: if an argument is out of range.
+
+    Source: Ba et al. 2016, equation 4; `torch.nn.LayerNorm`.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        epsilon: float = 1e-5,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        if not epsilon >= 0:
+            raise ValueError(f"`epsilon` must be at least 0, got {epsilon!r}")
+        super().__init__(
+            checks.positive_int("num_features", num_features),
+            epsilon=epsilon,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            use_fast_variance=False,
+            rngs=rngs,
+        )

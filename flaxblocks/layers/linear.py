@@ -1,0 +1,55 @@
+"""The linear layer: NNX's, with PyTorch's initialisation."""
+
+from math import sqrt
+
+import jax.numpy as jnp
+from flax import nnx
+
+from flaxblocks.layers import checks
+from flaxblocks.layers.conv import symmetric_uniform
+
+
+class Linear(nnx.Linear):
+    """``x @ kernel + bias``, over the last axis.
+
+    >>> linear = fb.Linear(8, 3, rngs=nnx.Rngs(0))
+    >>> linear(jnp.ones((2, 8))).shape
+    (2, 3)
+
+    Args:
+        in_features: length of the last axis of the input.
+        out_features: length of the last axis of the output.
+        use_bias: whether a bias is added.
+        dtype: dtype of the computation; inferred from input and parameters where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` is drawn from, uniformly over ``+-1 / sqrt(in_features)``.
+
+    Raises:
+        TypeError: if a count is not an integer.
+        ValueError: if a count is below 1.
+
+    Source: `torch.nn.Linear`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        use_bias: bool = True,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        in_features = checks.positive_int("in_features", in_features)
+        init = symmetric_uniform(1 / sqrt(in_features))
+        super().__init__(
+            in_features,
+            checks.positive_int("out_features", out_features),
+            use_bias=use_bias,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            kernel_init=init,
+            bias_init=init,
+            rngs=rngs,
+        )

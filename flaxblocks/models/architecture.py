@@ -1,0 +1,84 @@
+"""How a network is described: a stem, rows of stages and a head, all of them values."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+
+from flaxblocks.blocks import Head, Stem
+from flaxblocks.layers.optional import ModuleFactory
+
+Ramp = Callable[[float, int], Sequence[float]]
+Initializer = Callable[..., jax.Array]
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage: blocks in a row, of which the first changes the shape.
+
+    Args:
+        features: channels of the stage's output.
+        stride: step of the stage in pixels.
+        blocks: makes each block: ``block(in_features, out_features, stride=, drop_path=, dtype=,
+            param_dtype=, rngs=)``, such as ``partial(MBConv, expansion=6, use_bias=False)``.
+        downsample: makes what stands before the blocks and takes the stage's step in their place
+            (ConvNeXt): ``downsample(in_features, out_features, stride=, dtype=, param_dtype=,
+            rngs=)``; None for nothing.
+    """
+
+    features: int
+    stride: int
+    blocks: tuple[ModuleFactory, ...]
+    downsample: ModuleFactory | None = None
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """How a network draws its first weights; what is None stays as the layer drew it.
+
+    Args:
+        conv: draws the kernels of the convolutions, laid out ``(h, w, in, out)``.
+        conv_bias: draws their biases.
+        linear: draws the kernels of the linear layers, laid out ``(in, out)``.
+        linear_bias: draws their biases.
+    """
+
+    conv: Initializer | None = None
+    conv_bias: Initializer | None = None
+    linear: Initializer | None = None
+    linear_bias: Initializer | None = None
+
+
+def ramp_below(rate: float, blocks: int) -> tuple[float, ...]:
+    """Return drop path rates that rise from 0 to one step below `rate`."""
+    return tuple(rate * block / blocks for block in range(blocks))
+
+
+def ramp_to(rate: float, blocks: int) -> tuple[float, ...]:
+    """Return drop path rates that rise from 0 to `rate` itself."""
+    return tuple(rate * block / max(1, blocks - 1) for block in range(blocks))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network of any family.
+
+    Args:
+        stem: makes the first layers: ``stem(in_features, dtype=, param_dtype=, rngs=)``, with the
+            attributes of `Stem`.
+        stages: the stages in order.
+        head: makes the last layers: ``head(in_features, num_classes, drop_rate=, dtype=,
+            param_dtype=, rngs=)``, such as ``partial(Head, conv_features=1280)``.
+        initialisation: how the first weights are drawn.
+        drop_rate: dropout before the classifier where the caller gives none.
+        drop_path_rate: drop path rate where the caller gives none.
+        drop_path_ramp: the rate of each block from the network's rate and the number of blocks.
+    """
+
+    stem: Callable[..., Stem]
+    stages: tuple[StageRow, ...]
+    head: Callable[..., Head]
+    initialisation: Initialisation
+    drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    drop_path_ramp: Ramp = ramp_to

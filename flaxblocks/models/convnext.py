@@ -1,0 +1,88 @@
+"""ConvNeXt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+
+from flaxblocks.blocks import ConvNeXtBlock, Head, NormConv, Stem
+from flaxblocks.blocks.convnext import layer_norm
+from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
+from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.initialise import normal, zeros
+
+
+class ConvNeXt(Backbone):
+    """A convolutional network in a transformer's proportions; see `Backbone` for the arguments.
+
+    Source: Liu et al. 2022.
+    """
+
+
+@dataclass(frozen=True)
+class Size:
+    """A ConvNeXt's size.
+
+    Args:
+        features: channels of each stage, C.
+        depths: blocks of each stage, B.
+
+    Source: Liu et al. 2022, section 3.
+    """
+
+    features: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+
+
+TINY = Size((96, 192, 384, 768), (3, 3, 9, 3))
+SMALL = Size((96, 192, 384, 768), (3, 3, 27, 3))
+BASE = Size((128, 256, 512, 1024), (3, 3, 27, 3))
+LARGE = Size((192, 384, 768, 1536), (3, 3, 27, 3))
+
+# The source truncates its normal distribution at a hundred standard deviations.
+INITIALISATION = Initialisation(
+    conv=normal(0.02), conv_bias=zeros, linear=normal(0.02), linear_bias=zeros
+)
+
+
+def convnext(size: Size, drop_path_rate: float) -> Architecture:
+    """Describe a ConvNeXt.
+
+    Args:
+        size: its widths and depths.
+        drop_path_rate: stochastic depth of the last block.
+    """
+    return Architecture(
+        stem=partial(
+            Stem,
+            features=size.features[:1],
+            kernel_size=4,
+            stride=4,
+            padding=0,
+            use_bias=True,
+            norm=layer_norm,
+            act=None,
+        ),
+        stages=tuple(
+            StageRow(
+                features,
+                stride=2 if stage else 1,
+                blocks=(ConvNeXtBlock,) * depth,
+                downsample=NormConv if stage else None,
+            )
+            for stage, (features, depth) in enumerate(zip(size.features, size.depths, strict=True))
+        ),
+        head=partial(Head, norm=layer_norm),
+        initialisation=INITIALISATION,
+        drop_path_rate=drop_path_rate,
+    )
+
+
+MODELS: Mapping[str, Architecture] = MappingProxyType(
+    {
+        "convnext_tiny": convnext(TINY, 0.1),
+        "convnext_small": convnext(SMALL, 0.4),
+        "convnext_base": convnext(BASE, 0.5),
+        "convnext_large": convnext(LARGE, 0.5),
+    }
+)

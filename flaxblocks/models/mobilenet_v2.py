@@ -1,0 +1,58 @@
+"""MobileNetV2."""
+
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+
+from flaxblocks.blocks import Head, Stem
+from flaxblocks.layers.activations import relu6
+from flaxblocks.models.architecture import Architecture, Initialisation
+from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.initialise import kaiming_normal, normal, zeros
+from flaxblocks.models.inverted import InvertedRow, inverted_stage
+from flaxblocks.models.scaling import make_divisible
+
+
+class MobileNetV2(Backbone):
+    """A network of inverted residuals with linear bottlenecks; see `Backbone` for the arguments.
+
+    Source: Sandler et al. 2018.
+    """
+
+
+TABLE_2 = (  # c, n, s, t
+    (16, 1, 1, 1),
+    (24, 2, 2, 6),
+    (32, 3, 2, 6),
+    (64, 4, 2, 6),
+    (96, 3, 1, 6),
+    (160, 3, 2, 6),
+    (320, 1, 1, 6),
+)
+"""Sandler et al. 2018, table 2: channels, blocks, stride, expansion."""
+
+INITIALISATION = Initialisation(
+    conv=kaiming_normal, conv_bias=zeros, linear=normal(0.01), linear_bias=zeros
+)
+
+
+def mobilenet_v2(width: float = 1.0) -> Architecture:
+    """Describe a MobileNetV2.
+
+    Args:
+        width: factor of all channels; the last ones are never fewer than the paper's 1280.
+    """
+    rows = [
+        InvertedRow(make_divisible(width * c), n, s, expansion=t, act=relu6)
+        for c, n, s, t in TABLE_2
+    ]
+    return Architecture(
+        stem=partial(Stem, features=(make_divisible(width * 32),), act=relu6),
+        stages=tuple(inverted_stage([row]) for row in rows),
+        head=partial(Head, conv_features=make_divisible(max(1.0, width) * 1280), act=relu6),
+        initialisation=INITIALISATION,
+        drop_rate=0.2,
+    )
+
+
+MODELS: Mapping[str, Architecture] = MappingProxyType({"mobilenet_v2": mobilenet_v2()})

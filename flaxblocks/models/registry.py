@@ -1,0 +1,109 @@
+"""The networks by name."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+import jax.numpy as jnp
+from flax import nnx
+
+from flaxblocks.models import (
+    convnext,
+    efficientnet,
+    mnasnet,
+    mobilenet_v2,
+    mobilenet_v3,
+    regnet,
+    resnet,
+)
+from flaxblocks.models.architecture import Architecture
+from flaxblocks.models.backbone import Backbone
+
+FAMILIES: tuple[tuple[type[Backbone], Mapping[str, Architecture]], ...] = (
+    (resnet.ResNet, resnet.MODELS),
+    (mobilenet_v2.MobileNetV2, mobilenet_v2.MODELS),
+    (mobilenet_v3.MobileNetV3, mobilenet_v3.MODELS),
+    (mnasnet.MNASNet, mnasnet.MODELS),
+    (efficientnet.EfficientNet, efficientnet.MODELS),
+    (regnet.RegNet, regnet.MODELS),
+    (convnext.ConvNeXt, convnext.MODELS),
+)
+"""Each family's class and its networks."""
+
+MODELS: dict[str, tuple[type[Backbone], Architecture]] = {
+    name: (family, architecture)
+    for family, networks in FAMILIES
+    for name, architecture in networks.items()
+}
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_features: int = 3,
+    drop_rate: float | None = None,
+    drop_path_rate: float | None = None,
+    dtype: jnp.dtype | type | None = None,
+    param_dtype: jnp.dtype | type = jnp.float32,
+    remat: bool = False,
+    rngs: nnx.Rngs,
+) -> Backbone:
+    """Make a network by name, with freshly drawn weights.
+
+    Wrapped in `nnx.eval_shape` it allocates nothing, for counting, sharding or loading.
+
+    >>> model = nnx.eval_shape(lambda: fb.create_model("resnet50", rngs=nnx.Rngs(0)))
+    >>> sum(param.size for param in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    25557032
+
+    Args:
+        name: one of `list_models`; torchvision's name and torchvision's hyper-parameters.
+        num_classes: length of the output; 0 for the pooled features.
+        in_features: channels of the image.
+        drop_rate: dropout before the classifier; the source's own where absent.
+        drop_path_rate: stochastic depth; the source's own where absent.
+        dtype: dtype of the computation; inferred from input and parameters where absent.
+        param_dtype: dtype of the parameters.
+        remat: whether training computes what is inside a stage twice to save memory.
+        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+
+    Returns:
+        The network, in train mode.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if `name` is unknown, the message lists the nearest ones; or if an argument is
+            out of range.
+    """
+    if name not in MODELS:
+        nearest = get_close_matches(name, MODELS, n=5, cutoff=0.5)
+        hint = f"the nearest names are {', '.join(nearest)}" if nearest else "see list_models()"
+        raise ValueError(f"`name` must be one of {len(MODELS)} networks, got {name!r}; {hint}")
+    family, architecture = MODELS[name]
+    return family(
+        architecture,
+        num_classes=num_classes,
+        in_features=in_features,
+        drop_rate=drop_rate,
+        drop_path_rate=drop_path_rate,
+        dtype=dtype,
+        param_dtype=param_dtype,
+        remat=remat,
+        rngs=rngs,
+    )
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names that `create_model` knows, sorted.
+
+    >>> fb.list_models("resnet*")
+    ['resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50']
+
+    Args:
+        pattern: a shell-style pattern (``*``, ``?``, ``[...]``) that the names must match.
+
+    Returns:
+        The names; empty where none matches.
+    """
+    return sorted(name for name in MODELS if fnmatchcase(name, pattern))

@@ -1,0 +1,95 @@
+"""ResNet, ResNeXt and Wide-ResNet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+
+from flaxblocks.blocks import BasicBlock, BottleNeck, Head, Stem
+from flaxblocks.layers.optional import ModuleFactory
+from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
+from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.initialise import kaiming_normal
+
+
+class ResNet(Backbone):
+    """A residual network; see `Backbone` for the arguments.
+
+    Source: He et al. 2016; Xie et al. 2017 (ResNeXt); Zagoruyko and Komodakis 2016 (Wide-ResNet).
+    The stride of a bottleneck is its 3x3's ("v1.5"), as in torchvision.
+    """
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How wide the four stages and their blocks are.
+
+    Args:
+        stem: channels after the stem.
+        stages: channels of each stage's output.
+    """
+
+    stem: int
+    stages: tuple[int, int, int, int]
+
+
+NARROW = Widths(64, (64, 128, 256, 512))
+WIDE = Widths(64, (256, 512, 1024, 2048))
+"""He et al. 2016, table 1: the outputs of the basic and of the bottleneck stages."""
+
+STRIDES = (1, 2, 2, 2)
+
+basic = partial(BasicBlock, use_bias=False)
+
+
+def bottleneck(base_width: int = 64, groups: int = 1) -> ModuleFactory:
+    """Return the maker of a bottleneck block.
+
+    Args:
+        base_width: channels per group of the 3x3 convolution in the first stage.
+        groups: groups of the 3x3 convolution.
+
+    Source: Xie et al. 2017, table 1.
+    """
+    reduction = WIDE.stages[0] / (base_width * groups)
+    return partial(BottleNeck, reduction=reduction, groups=groups, use_bias=False)
+
+
+def resnet(
+    depths: tuple[int, int, int, int], block: ModuleFactory, widths: Widths = WIDE
+) -> Architecture:
+    """Describe a residual network.
+
+    Args:
+        depths: blocks of each stage.
+        block: makes a block, see `StageRow`.
+        widths: channels of the stem and the stages.
+    """
+    return Architecture(
+        stem=partial(Stem, features=(widths.stem,), kernel_size=7, pool=True),
+        stages=tuple(
+            StageRow(features, stride, (block,) * depth)
+            for features, stride, depth in zip(widths.stages, STRIDES, depths, strict=True)
+        ),
+        head=Head,
+        initialisation=Initialisation(conv=kaiming_normal),
+    )
+
+
+MODELS: Mapping[str, Architecture] = MappingProxyType(
+    {
+        # He et al. 2016, table 1
+        "resnet18": resnet((2, 2, 2, 2), basic, NARROW),
+        "resnet34": resnet((3, 4, 6, 3), basic, NARROW),
+        "resnet50": resnet((3, 4, 6, 3), bottleneck()),
+        "resnet101": resnet((3, 4, 23, 3), bottleneck()),
+        "resnet152": resnet((3, 8, 36, 3), bottleneck()),
+        # Xie et al. 2017, table 2: "cardinality x bottleneck width"
+        "resnext50_32x4d": resnet((3, 4, 6, 3), bottleneck(4, groups=32)),
+        "resnext101_32x8d": resnet((3, 4, 23, 3), bottleneck(8, groups=32)),
+        "resnext101_64x4d": resnet((3, 4, 23, 3), bottleneck(4, groups=64)),
+        # Zagoruyko and Komodakis 2016, table 8: the 3x3 convolutions twice as wide
+        "wide_resnet50_2": resnet((3, 4, 6, 3), bottleneck(128)),
+        "wide_resnet101_2": resnet((3, 4, 23, 3), bottleneck(128)),
+    }
+)

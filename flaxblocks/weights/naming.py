@@ -1,0 +1,104 @@
+"""How a vendor's parameter names follow from a module's structure.
+
+A vendor is a table of functions, one for each class of module. A function says which of the
+module's children and own variables stand at which prefix of the vendor's; the prefixes add up
+along the path to the leaves.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from flax import nnx
+
+from flaxblocks.weights.entries import LEAVES, Entry, Layout, own_entries, torch_shape
+
+
+class Child(NamedTuple):
+    """A submodule.
+
+    Args:
+        prefix: where it stands, relative to its parent; empty where the vendor has no such level.
+        module: the submodule; None where the parent was built without it.
+        naming: names its parts, where the parent knows better than the vendor's table.
+    """
+
+    prefix: str
+    module: Any
+    naming: "Naming | None" = None
+
+
+class Tensor(NamedTuple):
+    """A variable that the module itself owns.
+
+    Args:
+        name: what the vendor calls it.
+        variable: the variable; None where the module was built without it.
+        layout: how the two sides lay it out.
+    """
+
+    name: str
+    variable: nnx.Variable | None
+    layout: Layout
+
+
+Naming = Callable[[Any], Iterable[Child | Tensor]]
+Vendor = Mapping[type[nnx.Module], Naming]
+
+
+def vendor_entries(vendor: Vendor, module: nnx.Module) -> dict[str, Entry]:
+    """Return every tensor of the module's state dict by the vendor's name.
+
+    Args:
+        vendor: the functions that name each class's parts.
+        module: any module whose class, or whose children's classes, the vendor knows.
+
+    Returns:
+        The entries in the vendor's order.
+
+    Raises:
+        ValueError: if the vendor has no names for a part of the module.
+    """
+    found = dict(_walk(vendor, module, "", None))
+    named = {id(entry.variable) for entry in found.values()}
+    unnamed = [
+        "/".join(map(str, path))
+        for path, value in nnx.iter_graph(module)
+        if isinstance(value, nnx.Param | nnx.BatchStat) and id(value) not in named
+    ]
+    if unnamed:
+        raise ValueError(
+            f"`module` has parameters that these names do not cover: {', '.join(unnamed)}"
+        )
+    return found
+
+
+def _walk(
+    vendor: Vendor, module: nnx.Module, prefix: str, naming: Naming | None
+) -> Iterator[tuple[str, Entry]]:
+    naming = naming or _lookup(vendor, module)
+    if naming is None:
+        yield from ((_join(prefix, name), entry) for name, entry in own_entries(module))
+        return
+    for part in naming(module):
+        if isinstance(part, Child) and part.module is not None:
+            yield from _walk(vendor, part.module, _join(prefix, part.prefix), part.naming)
+        elif isinstance(part, Tensor) and part.variable is not None:
+            shape = torch_shape(part.variable, part.layout)
+            yield _join(prefix, part.name), Entry(part.variable, part.layout, shape)
+
+
+def _lookup(vendor: Vendor, module: nnx.Module) -> Naming | None:
+    """Return the function for the module's class, or None for a leaf, named as in PyTorch."""
+    for kind in type(module).__mro__:
+        if kind in vendor:
+            return vendor[kind]
+    if isinstance(module, tuple(LEAVES)):
+        return None
+    known = ", ".join(sorted(kind.__name__ for kind in vendor))
+    raise ValueError(
+        f"`names` does not cover {type(module).__name__}; this vendor has names for {known}"
+    )
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix and name else prefix or name

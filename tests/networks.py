@@ -1,0 +1,170 @@
+"""torchvision's networks and ours: their published counts, and pairs with the same weights."""
+
+from contextlib import contextmanager
+from functools import cache
+from unittest.mock import patch
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+import torchvision
+from flax import nnx
+from torchvision.models.regnet import BlockParams
+
+import flaxblocks as fb
+from parity.weights import BATCH_NORM, randomize
+
+PUBLISHED = {  # parameters, from the metadata of torchvision's weights
+    "convnext_base": 88591464,
+    "convnext_large": 197767336,
+    "convnext_small": 50223688,
+    "convnext_tiny": 28589128,
+    "efficientnet_b0": 5288548,
+    "efficientnet_b1": 7794184,
+    "efficientnet_b2": 9109994,
+    "efficientnet_b3": 12233232,
+    "efficientnet_b4": 19341616,
+    "efficientnet_b5": 30389784,
+    "efficientnet_b6": 43040704,
+    "efficientnet_b7": 66347960,
+    "efficientnet_v2_l": 118515272,
+    "efficientnet_v2_m": 54139356,
+    "efficientnet_v2_s": 21458488,
+    "mnasnet0_5": 2218512,
+    "mnasnet0_75": 3170208,
+    "mnasnet1_0": 4383312,
+    "mnasnet1_3": 6282256,
+    "mobilenet_v2": 3504872,
+    "mobilenet_v3_large": 5483032,
+    "mobilenet_v3_small": 2542856,
+    "regnet_x_16gf": 54278536,
+    "regnet_x_1_6gf": 9190136,
+    "regnet_x_32gf": 107811560,
+    "regnet_x_3_2gf": 15296552,
+    "regnet_x_400mf": 5495976,
+    "regnet_x_800mf": 7259656,
+    "regnet_x_8gf": 39572648,
+    "regnet_y_128gf": 644812894,
+    "regnet_y_16gf": 83590140,
+    "regnet_y_1_6gf": 11202430,
+    "regnet_y_32gf": 145046770,
+    "regnet_y_3_2gf": 19436338,
+    "regnet_y_400mf": 4344144,
+    "regnet_y_800mf": 6432512,
+    "regnet_y_8gf": 39381472,
+    "resnet101": 44549160,
+    "resnet152": 60192808,
+    "resnet18": 11689512,
+    "resnet34": 21797672,
+    "resnet50": 25557032,
+    "resnext101_32x8d": 88791336,
+    "resnext101_64x4d": 83455272,
+    "resnext50_32x4d": 25028904,
+    "wide_resnet101_2": 126886696,
+    "wide_resnet50_2": 68883240,
+}
+
+SMALLEST = {  # of each family
+    "ResNet": "resnet18",
+    "MobileNetV2": "mobilenet_v2",
+    "MobileNetV3": "mobilenet_v3_small",
+    "MNASNet": "mnasnet0_5",
+    "EfficientNet": "efficientnet_b0",
+    "RegNet": "regnet_y_400mf",
+    "ConvNeXt": "convnext_tiny",
+}
+
+
+@cache
+def abstract(name: str) -> nnx.Module:
+    """Return our network without its arrays; it is shared, so leave it as it is."""
+    return nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0)))
+
+
+@cache
+def abstract_torch(name: str) -> torch.nn.Module:
+    """Return torchvision's network without its arrays."""
+    with _regnet_widths_on_cpu(), torch.device("meta"):
+        return getattr(torchvision.models, name)()
+
+
+@contextmanager
+def _regnet_widths_on_cpu():
+    """torchvision computes RegNet's widths with tensors, which must have values."""
+    compute = BlockParams.from_init_params
+
+    def on_cpu(**arguments):
+        with torch.device("cpu"):
+            return compute(**arguments)
+
+    with patch.object(BlockParams, "from_init_params", on_cpu):
+        yield
+
+
+def torch_network(name: str, image: np.ndarray, seed: int = 0) -> torch.nn.Module:
+    """Return torchvision's network in float64 with random weights and statistics.
+
+    The statistics are the image's own, moved at random, so that no activation saturates and
+    every layer counts in the output.
+    """
+    with _regnet_widths_on_cpu(), torch.device("meta"):
+        network = getattr(torchvision.models, name)().double()
+    network = network.to_empty(device="cpu")
+    rng = np.random.default_rng(seed)
+    randomize(network, rng)
+    norms = [module for module in network.modules() if isinstance(module, BATCH_NORM)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    for module in network.modules():
+        module.train(isinstance(module, BATCH_NORM))
+    run_torch(network, image)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        _move(norm, rng)
+    return network
+
+
+@torch.no_grad()
+def _move(norm: torch.nn.Module, rng: np.random.Generator) -> None:
+    shape = tuple(norm.running_mean.shape)
+    shift = torch.from_numpy(rng.normal(0, 0.2, shape))
+    norm.running_mean += shift * norm.running_var.sqrt()
+    norm.running_var *= torch.from_numpy(rng.uniform(0.5, 2.0, shape))
+    norm.num_batches_tracked.fill_(int(rng.integers(1, 100)))
+
+
+def flax_network(name: str, weights: dict, **options) -> nnx.Module:
+    """Return our network in float64 with torchvision's weights and nothing random in it."""
+    options = {"drop_rate": 0, "drop_path_rate": 0, "param_dtype": jnp.float64, **options}
+    network = nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0), **options))
+    fb.load_state_dict(network, weights, names="torchvision")
+    return network
+
+
+def run_torch(network: torch.nn.Module, image: np.ndarray) -> np.ndarray:
+    """Return the logits for an NHWC image."""
+    with torch.no_grad():
+        return network(nchw(image)).numpy()
+
+
+def nchw(image: np.ndarray) -> torch.Tensor:
+    """Return an NHWC image as PyTorch takes it."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 1)))
+
+
+@nnx.jit
+def _step(module: nnx.Module, x: jax.Array) -> jax.Array:
+    return module(x)
+
+
+def run_by_blocks(network: nnx.Module, x: np.ndarray) -> jax.Array:
+    """Return the network's output; equal blocks are compiled once, however deep it is."""
+    x = _step(network.stem, x)
+    for stage in network.stages:
+        if stage.downsample is not None:
+            x = _step(stage.downsample, x)
+        for block in stage.blocks:
+            x = _step(block, x)
+    return _step(network.head, x)
