@@ -5,25 +5,18 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
-from importlib import import_module, metadata
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import nn
 
 import flaxblocks
-from parity.cases import CASES, SEED_CASES, Case
 from parity.compare import CHECKS, compare
-from parity.pairing import pair_up
+from parity.jobs import Job, block_jobs, nearest, pair_job
 from parity.photo import load_photo, photo_input
 from parity.report import Report
 from parity.table import print_reports
@@ -33,21 +26,6 @@ FLOAT32_CHECKS = ("names", "bitwise", "float32")
 DTYPES = {"both": tuple(CHECKS), "float64": FLOAT64_CHECKS, "float32": FLOAT32_CHECKS}
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "torch", "numpy")
 WIDTH = 150  # of the table where the output is no terminal
-
-
-@dataclass(frozen=True)
-class Job:
-    """One pair to compare.
-
-    Args:
-        name: what the report calls it.
-        build: makes the PyTorch and the Flax module.
-        shape: shape ``(n, h, w, c)`` of the input.
-    """
-
-    name: str
-    build: Callable[[], tuple[nn.Module, nnx.Module]]
-    shape: tuple[int, int, int, int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         checks = _checks(options)
-        jobs = _jobs(options.blocks) if options.pair is None else [_user_pair(options)]
+        jobs = _jobs(options)
         inputs = [_inputs(job, options) for job in jobs]
         for path in (options.json, options.report):
             _check_writable(path)
@@ -83,9 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--blocks",
+        nargs="+",
         metavar="PATTERN",
-        help="blocks by name or pattern, separated by commas: MBConv, 'MBConv*' with variants, "
-        "'*' for all (default: the tutorial's blocks)",
+        help="blocks by name or pattern: MBConv, 'MBConv*' with variants, '*' for all "
+        "(default: the tutorial's blocks)",
     )
     parser.add_argument(
         "--pair",
@@ -93,13 +72,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("TORCH", "FLAX"),
         help="your own modules, each by a function without arguments: pkg.mod:function",
     )
-    parser.add_argument("--checks", help=f"some of {','.join(CHECKS)}, separated by commas")
+    parser.add_argument(
+        "--checks", nargs="+", metavar="CHECK", help=f"some of {', '.join(CHECKS)} (default: all)"
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="both", help="precision to check in")
     parser.add_argument(
         "--image", metavar="PATH", help="a photograph, or a .npy array (n, h, w, c), as input"
     )
     parser.add_argument(
-        "--size", type=int, default=33, help="height and width of --pair's input (default: 33)"
+        "--size", type=int, default=33, help="height of --pair's input, two pixels wider (default: 33)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights and random inputs")
     parser.add_argument("--json", metavar="PATH", type=Path, help="write every row as JSON")
@@ -111,61 +92,25 @@ def _checks(options: argparse.Namespace) -> tuple[str, ...]:
     possible = DTYPES[options.dtype]
     if options.checks is None:
         return possible
-    wanted = tuple(options.checks.split(","))
+    wanted = _split(options.checks)
     for check in wanted:
         if check not in possible:
             raise ValueError(
                 f"`--checks` must be among {', '.join(possible)} with --dtype {options.dtype}, "
-                f"got {check!r}{_nearest(check, possible)}"
+                f"got {check!r}{nearest(check, possible)}"
             )
     return wanted
 
 
-def _jobs(patterns: str | None) -> list[Job]:
-    if patterns is None:
-        return [_job(case) for case in SEED_CASES]
-    names = [case.name for case in CASES]
-    chosen: set[str] = set()
-    for pattern in patterns.split(","):
-        found = {name for name in names if fnmatchcase(name, pattern)}
-        if not found:
-            raise ValueError(
-                f"`--blocks`: no block is called {pattern!r}{_nearest(pattern, names)}"
-            )
-        chosen |= found
-    return [_job(case) for case in CASES if case.name in chosen]
+def _jobs(options: argparse.Namespace) -> list[Job]:
+    if options.pair is not None:
+        return [pair_job(options.pair[0], options.pair[1], options.size)]
+    return block_jobs(None if options.blocks is None else _split(options.blocks))
 
 
-def _job(case: Case) -> Job:
-    return Job(case.name, lambda: (case.build_torch(), case.build_flax()), case.shape)
-
-
-def _user_pair(options: argparse.Namespace) -> Job:
-    """Return the user's own pair, refused here if its modules do not line up."""
-    torch_name, flax_name = options.pair
-    modules = _called(torch_name), _called(flax_name)
-    pair = pair_up(*modules)
-    if not pair.lines_up:
-        differences = [f"only PyTorch has {name}" for name in pair.missing]
-        differences += [f"only Flax has {name}" for name in pair.unexpected]
-        raise ValueError(f"`--pair`: the modules do not line up: {'; '.join(differences)}")
-    if options.size < 1:
-        raise ValueError(f"`--size` must be at least 1 pixel, got {options.size}")
-    first = next((m for m in modules[0].modules() if isinstance(m, nn.Conv2d)), None)
-    channels = 3 if first is None else first.in_channels
-    name = torch_name.rpartition(":")[2]
-    return Job(name, lambda: modules, (2, options.size, options.size, channels))
-
-
-def _called(name: str) -> Any:
-    module_name, colon, function_name = name.partition(":")
-    if not colon:
-        raise ValueError(f"`--pair` takes pkg.mod:function, got {name!r}")
-    try:
-        function = getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"`--pair`: {name!r} cannot be imported: {error}") from error
-    return function()
+def _split(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the values of an option, which commas may separate too."""
+    return tuple(part for value in values for part in value.split(",") if part)
 
 
 def _inputs(job: Job, options: argparse.Namespace) -> list[np.ndarray]:
@@ -223,8 +168,3 @@ def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
         from parity.page import write_page  # matplotlib takes a second to import
 
         print(f"wrote {write_page(reports, options.report, facts)}")
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    near = get_close_matches(name, names, cutoff=0.4)
-    return f"; the nearest are {', '.join(near)}" if near else f"; there are {', '.join(names)}"

@@ -83,7 +83,7 @@ def not_an_image(tmp_path):
 @pytest.fixture
 def nchw(tmp_path):
     path = tmp_path / "nchw.npy"
-    np.save(path, np.ones((2, 3, 33, 33), np.float32))
+    np.save(path, np.ones((2, 3, 33, 35), np.float32))
     return str(path)
 
 

@@ -1,0 +1,102 @@
+"""What the command line compares: blocks of the table by name, or a user's own pair."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from importlib import import_module
+from typing import Any
+
+from flax import nnx
+from torch import nn
+
+from parity.cases import CASES, SEED_CASES, Case
+from parity.pairing import pair_up
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pair to compare.
+
+    Args:
+        name: what the report calls it.
+        build: makes the PyTorch and the Flax module.
+        shape: shape ``(n, h, w, c)`` of the input.
+    """
+
+    name: str
+    build: Callable[[], tuple[nn.Module, nnx.Module]]
+    shape: tuple[int, int, int, int]
+
+
+def block_jobs(patterns: Sequence[str] | None) -> list[Job]:
+    """Return the blocks whose names match a pattern; the tutorial's where none is given.
+
+    Raises:
+        ValueError: if a pattern matches nothing; it offers the nearest names.
+    """
+    if patterns is None:
+        return [_job(case) for case in SEED_CASES]
+    names = [case.name for case in CASES]
+    chosen = set(matching("--blocks", "block", patterns, names))
+    return [_job(case) for case in CASES if case.name in chosen]
+
+
+def matching(option: str, kind: str, patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the names that match any of the patterns.
+
+    Raises:
+        ValueError: if a pattern matches nothing; it offers the nearest names.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            near = nearest(pattern, names)
+            raise ValueError(f"`{option}`: no {kind} is called {pattern!r}{near}")
+    return [n for n in names if any(fnmatchcase(n, pattern) for pattern in patterns)]
+
+
+def _job(case: Case) -> Job:
+    return Job(case.name, lambda: (case.build_torch(), case.build_flax()), case.shape)
+
+
+def pair_job(torch_name: str, flax_name: str, size: int) -> Job:
+    """Return the user's own pair.
+
+    Args:
+        torch_name: the function that makes the PyTorch module, ``pkg.mod:function``.
+        flax_name: the function that makes the Flax module.
+        size: height of the input in pixels; it is two pixels wider.
+
+    Raises:
+        TypeError: if either makes something else.
+        ValueError: if a function cannot be imported or the modules do not line up.
+    """
+    modules = _called(torch_name), _called(flax_name)
+    pair = pair_up(*modules)
+    if not pair.lines_up:
+        differences = [f"only PyTorch has {name}" for name in pair.missing]
+        differences += [f"only Flax has {name}" for name in pair.unexpected]
+        raise ValueError(f"`--pair`: the modules do not line up: {'; '.join(differences)}")
+    if size < 1:
+        raise ValueError(f"`--size` must be at least 1 pixel, got {size}")
+    first = next((m for m in modules[0].modules() if isinstance(m, nn.Conv2d)), None)
+    channels = 3 if first is None else first.in_channels
+    name = torch_name.rpartition(":")[2]
+    return Job(name, lambda: modules, (2, size, size + 2, channels))
+
+
+def _called(name: str) -> Any:
+    module_name, colon, function_name = name.partition(":")
+    if not colon:
+        raise ValueError(f"`--pair` takes pkg.mod:function, got {name!r}")
+    try:
+        function = getattr(import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"`--pair`: {name!r} cannot be imported: {error}") from error
+    return function()
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Return the end of an error message: the nearest names, or all where none is near."""
+    near = get_close_matches(name, names, cutoff=0.4)
+    return f"; the nearest are {', '.join(near)}" if near else f"; there are {', '.join(names)}"
