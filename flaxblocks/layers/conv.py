@@ -1,7 +1,5 @@
 """The convolution layer: NNX's, with PyTorch's padding and initialisation."""
 
-from collections.abc import Callable
-from functools import cache
 from math import sqrt
 from typing import Literal
 
@@ -9,14 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.typing import PrecisionLike
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
+from flaxblocks.layers.draw import Initializer, symmetric_uniform
 from flaxblocks.ops import conv_general_dilated
 
 Padding = int | tuple[int, int] | Literal["SAME", "VALID"] | None
-Initializer = Callable[..., jax.Array]
 
 
 class Conv(nnx.Conv):
@@ -113,16 +110,6 @@ class Conv(nnx.Conv):
         """
         check_nhwc(x, self.in_features)
         return super().__call__(x)
-
-
-@cache  # the same function for the same bound, so that equal modules compile once
-def symmetric_uniform(bound: float) -> Initializer:
-    """Return an initialiser that draws uniformly from ``-bound`` to ``bound``."""
-
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
 
 
 def check_nhwc(x: jax.Array, in_features: int) -> None:

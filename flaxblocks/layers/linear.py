@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.layers import checks
-from flaxblocks.layers.conv import symmetric_uniform
+from flaxblocks.layers.draw import symmetric_uniform
 
 
 class Linear(nnx.Linear):

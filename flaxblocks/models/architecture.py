@@ -3,13 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import jax
-
 from flaxblocks.blocks import Head, Stem
+from flaxblocks.layers.draw import Initializer
 from flaxblocks.layers.optional import ModuleFactory
 
 Ramp = Callable[[float, int], Sequence[float]]
-Initializer = Callable[..., jax.Array]
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,13 @@ from functools import partial
 from math import ceil
 from types import MappingProxyType
 
-from jax.nn import initializers
-
 from flaxblocks.blocks import FusedMBConv, Head, Stem
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.activations import silu
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture, Initialisation, ramp_below
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.initialise import kaiming_normal, zeros
+from flaxblocks.models.initialise import kaiming_normal, uniform, zeros
 from flaxblocks.models.inverted import Gate, InvertedRow, inverted_stage
 from flaxblocks.models.scaling import make_divisible
 
@@ -76,7 +74,7 @@ V2_NORM = partial(BatchNorm, epsilon=1e-3)
 INITIALISATION = Initialisation(
     conv=kaiming_normal,
     conv_bias=zeros,
-    linear=initializers.variance_scaling(1 / 3, "fan_out", "uniform"),  # +-1 / sqrt(out)
+    linear=uniform(1.0),
     linear_bias=zeros,
 )
 

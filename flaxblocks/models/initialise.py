@@ -1,18 +1,53 @@
 """Draw a network's first weights as its source does."""
 
 from collections.abc import Iterator
+from math import prod, sqrt
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from jax.nn import initializers
+from jax.typing import DTypeLike
 
-from flaxblocks.models.architecture import Initialisation, Initializer
+from flaxblocks.layers.draw import Initializer, draw_scaled, symmetric_uniform
+from flaxblocks.models.architecture import Initialisation
 
-kaiming_normal = initializers.variance_scaling(2.0, "fan_out", "normal")
-"""Normal of variance ``2 / (kernel_h * kernel_w * out_features)``; groups do not count."""
 
-zeros = initializers.zeros
-normal = initializers.normal
+def kaiming_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Draw from a normal distribution of variance ``2 / fan_out``.
+
+    The fan-out is ``kernel_h * kernel_w * out_features``; groups do not count.
+
+    Source: He et al. 2015, section 2.2.
+    """
+    return draw_scaled(jax.random.normal, key, shape, dtype, sqrt(2 / _fan_out(shape)))
+
+
+def normal(deviation: float) -> Initializer:
+    """Return an initialiser that draws from a normal distribution about 0."""
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+        return draw_scaled(jax.random.normal, key, shape, dtype, deviation)
+
+    return init
+
+
+def uniform(gain: float) -> Initializer:
+    """Return an initialiser that draws uniformly from ``+-gain / sqrt(fan_out)``."""
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+        return symmetric_uniform(gain / sqrt(_fan_out(shape)))(key, shape, dtype)
+
+    return init
+
+
+def zeros(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Return zeros."""
+    return jnp.zeros(shape, dtype)
+
+
+def _fan_out(shape: tuple[int, ...]) -> int:
+    *window, _, out_features = shape
+    return prod(window) * out_features
 
 
 def initialise(model: nnx.Module, rules: Initialisation, rngs: nnx.Rngs) -> None:

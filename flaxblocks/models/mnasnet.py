@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from functools import partial
+from math import sqrt
 from types import MappingProxyType
-
-from jax.nn import initializers
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm
 from flaxblocks.models.architecture import Architecture, Initialisation
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.initialise import kaiming_normal, zeros
+from flaxblocks.models.initialise import kaiming_normal, uniform, zeros
 from flaxblocks.models.inverted import InvertedRow, inverted_stage
 from flaxblocks.models.scaling import make_divisible
 
@@ -39,7 +38,7 @@ BATCH_NORM = partial(BatchNorm, momentum=0.9997)
 
 INITIALISATION = Initialisation(
     conv=kaiming_normal,
-    linear=initializers.variance_scaling(1.0, "fan_out", "uniform"),
+    linear=uniform(sqrt(3)),
     linear_bias=zeros,
 )
 
