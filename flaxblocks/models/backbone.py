@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -162,7 +163,7 @@ class Backbone(nnx.Module):
             One array for each entry of `feature_info`, of shape ``(n, p, q, features)`` with `p`
             and `q` about ``h / stride`` and ``w / stride``.
         """
-        run = nnx.remat(_call) if self.remat else _call
+        run = _rematerialise if self.remat else _call
         x = self.stem(x)
         maps = []
         for stage in self.stages:
@@ -173,6 +174,29 @@ class Backbone(nnx.Module):
 
 def _call(stage: Stage, x: jax.Array) -> jax.Array:
     return stage(x)
+
+
+def _rematerialise(stage: Stage, x: jax.Array) -> jax.Array:
+    """Call the stage so that its gradient computes it again instead of keeping it in memory.
+
+    Unlike `nnx.remat` it writes back only what the call changed, so that a network in eval mode
+    stays a pure function, which plain `jax` transformations may close over.
+    """
+    graphdef, state = nnx.split(stage)
+
+    @jax.checkpoint
+    def run(state: Any, x: jax.Array) -> tuple[jax.Array, Any]:
+        copy = nnx.merge(graphdef, state, copy=True)
+        y = copy(x)
+        before = dict(nnx.to_flat_state(state))
+        after = nnx.to_flat_state(nnx.state(copy))
+        return y, nnx.from_flat_state(
+            [(path, new) for path, new in after if new.get_value() is not before[path].get_value()]
+        )
+
+    y, changed = run(state, x)
+    nnx.update(stage, changed)
+    return y
 
 
 def _block_rates(architecture: Architecture, rate: float | None) -> list[Sequence[float]]:
