@@ -105,8 +105,8 @@ def _regnet_widths_on_cpu():
 def torch_network(name: str, image: np.ndarray, seed: int = 0) -> torch.nn.Module:
     """Return torchvision's network in float64 with random weights and statistics.
 
-    The statistics are the image's own, moved at random, so that no activation saturates and
-    every layer counts in the output.
+    The statistics have the size of the image's own, so that no activation saturates and every
+    layer counts in the output, and no channel is blown up until its rounding shows.
     """
     with _regnet_widths_on_cpu(), torch.device("meta"):
         network = getattr(torchvision.models, name)().double()
@@ -131,7 +131,7 @@ def _move(norm: torch.nn.Module, rng: np.random.Generator) -> None:
     shape = tuple(norm.running_mean.shape)
     shift = torch.from_numpy(rng.normal(0, 0.2, shape))
     norm.running_mean += shift * norm.running_var.sqrt()
-    norm.running_var *= torch.from_numpy(rng.uniform(0.5, 2.0, shape))
+    norm.running_var = norm.running_var.mean() * torch.from_numpy(rng.uniform(0.5, 2.0, shape))
     norm.num_batches_tracked.fill_(int(rng.integers(1, 100)))
 
 

@@ -85,7 +85,9 @@ def test_computes_in_dtype_and_keeps_parameters_in_param_dtype(name: str):
     image = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
     y = nnx.eval_shape(lambda net, x: net(x), network, image)
     assert y.dtype == jnp.bfloat16
-    assert {p.dtype for p in jax.tree.leaves(nnx.state(network, nnx.Param))} == {jnp.dtype("float32")}
+    assert {p.dtype for p in jax.tree.leaves(nnx.state(network, nnx.Param))} == {
+        jnp.dtype("float32")
+    }
 
 
 @pytest.mark.parametrize(

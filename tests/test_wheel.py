@@ -11,7 +11,6 @@ import pytest
 import flaxblocks as fb
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.slow
 
 USE = """
 import importlib.util
