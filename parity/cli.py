@@ -80,7 +80,10 @@ def _parser() -> argparse.ArgumentParser:
         "--image", metavar="PATH", help="a photograph, or a .npy array (n, h, w, c), as input"
     )
     parser.add_argument(
-        "--size", type=int, default=33, help="height of --pair's input, two pixels wider (default: 33)"
+        "--size",
+        type=int,
+        default=33,
+        help="height of --pair's input, two pixels wider (default: 33)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights and random inputs")
     parser.add_argument("--json", metavar="PATH", type=Path, help="write every row as JSON")

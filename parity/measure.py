@@ -57,7 +57,7 @@ def _difference(value: np.ndarray, truth: np.ndarray) -> np.ndarray:
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
         difference = np.where(same, 0.0, np.abs(a - b))
-    return np.nan_to_num(difference, nan=np.inf)
+    return np.where(np.isnan(difference), np.inf, difference)
 
 
 def _fraction(difference: float, truth: np.ndarray, scale: float | None) -> float:

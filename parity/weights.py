@@ -26,7 +26,7 @@ def randomize(module: nn.Module, rng: np.random.Generator) -> None:
             _fill(value, rng.uniform(0.5, 2.0, tuple(value.shape)))
         elif value.ndim >= 2:
             fan_in = max(1, value[0].numel())
-            _fill(value, rng.normal(0, np.sqrt(2 / fan_in), tuple(value.shape)))
+            _fill(value, rng.normal(0, np.sqrt(1 / fan_in), tuple(value.shape)))
         elif leaf == "weight":
             _fill(value, rng.uniform(0.5, 2.5, tuple(value.shape)))
         else:
