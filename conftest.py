@@ -29,14 +29,10 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
+from parity.witness import declare_operators
 
-# Before torchvision is imported: beside a CPU-only torch its operator library does not load, and
-# the import asks for these two. The schemas last only as long as this object.
-TORCHVISION_OPERATORS = torch.library.Library("torchvision", "DEF")
-for operator in ("nms", "qnms"):
-    TORCHVISION_OPERATORS.define(
-        f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    )
+# Before any test imports torchvision or timm.
+declare_operators()
 
 # Two cores: PyTorch's own pool would fight with XLA's.
 torch.set_num_threads(1)

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 import flaxblocks
 from parity.compare import CHECKS, compare
-from parity.jobs import Job, block_jobs, nearest, pair_job
+from parity.jobs import Job, block_jobs, model_jobs, nearest, pair_job
 from parity.photo import load_photo, photo_input
 from parity.report import Report
 from parity.table import print_reports
@@ -67,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
         "(default: the tutorial's blocks)",
     )
     parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="PATTERN",
+        help="networks by name or pattern, against torchvision's and timm's own: resnet18, "
+        "'efficientnet*'; of the largest only names and shapes",
+    )
+    parser.add_argument("--all", action="store_true", help="every block and every network")
+    parser.add_argument(
         "--pair",
         nargs=2,
         metavar=("TORCH", "FLAX"),
@@ -108,7 +116,12 @@ def _checks(options: argparse.Namespace) -> tuple[str, ...]:
 def _jobs(options: argparse.Namespace) -> list[Job]:
     if options.pair is not None:
         return [pair_job(options.pair[0], options.pair[1], options.size)]
-    return block_jobs(None if options.blocks is None else _split(options.blocks))
+    if options.all:
+        return [*block_jobs(["*"]), *model_jobs(["*"])]
+    jobs = [] if options.models is None else model_jobs(_split(options.models))
+    if options.blocks is not None or not jobs:
+        jobs += block_jobs(None if options.blocks is None else _split(options.blocks))
+    return jobs
 
 
 def _split(values: Sequence[str]) -> tuple[str, ...]:
@@ -139,12 +152,21 @@ def _run(
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(jobs) * len(checks))
-        for job, x in zip(jobs, inputs, strict=True):
+        for done, (job, x) in enumerate(zip(jobs, inputs, strict=True), 1):
 
             def show(check: str, name: str = job.name) -> None:
                 progress.update(task, description=f"{name}: {check}", advance=1)
 
-            yield compare(*job.build(), x, checks=checks, seed=seed, name=job.name, on_check=show)
+            yield compare(
+                *job.build(),
+                x,
+                names=job.names,
+                checks=("names",) if job.names_only else checks,
+                seed=seed,
+                name=job.name,
+                on_check=show,
+            )
+            progress.update(task, completed=done * len(checks))
 
 
 def _check_writable(path: Path | None) -> None:

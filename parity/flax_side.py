@@ -47,6 +47,13 @@ def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: s
     return copy
 
 
+def output_shape(module: nnx.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the module's output, without running it."""
+    graphdef, state = nnx.split(module)
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return jax.eval_shape(lambda state, x: nnx.merge(graphdef, state)(x), state, x).shape
+
+
 def forward(module: nnx.Module, x: np.ndarray, dtype: str) -> FlaxRun:
     """Run the module in eval mode."""
     module.eval()

@@ -1,4 +1,4 @@
-"""What the command line compares: blocks of the table by name, or a user's own pair."""
+"""What the command line compares: blocks and networks by name, or a user's own pair."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,17 @@ from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import Any
 
+import jax
 from flax import nnx
 from torch import nn
 
+from flaxblocks import create_model, list_models
 from parity.cases import CASES, SEED_CASES, Case
 from parity.pairing import pair_up
+from parity.witness import make_witness, vendor_of
+
+LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
+IMAGE = (2, 65, 67, 3)  # of the networks: odd, so that every stride has a remainder
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,15 @@ class Job:
         name: what the report calls it.
         build: makes the PyTorch and the Flax module.
         shape: shape ``(n, h, w, c)`` of the input.
+        names: whose parameter names the PyTorch module uses.
+        names_only: whether the pair is too large to be run.
     """
 
     name: str
     build: Callable[[], tuple[nn.Module, nnx.Module]]
     shape: tuple[int, int, int, int]
+    names: str = "native"
+    names_only: bool = False
 
 
 def block_jobs(patterns: Sequence[str] | None) -> list[Job]:
@@ -57,6 +67,28 @@ def matching(option: str, kind: str, patterns: Sequence[str], names: Sequence[st
 
 def _job(case: Case) -> Job:
     return Job(case.name, lambda: (case.build_torch(), case.build_flax()), case.shape)
+
+
+def model_jobs(patterns: Sequence[str]) -> list[Job]:
+    """Return the networks whose names match a pattern.
+
+    Raises:
+        ValueError: if a pattern matches nothing; it offers the nearest names.
+    """
+    return [_model_job(name) for name in matching("--models", "network", patterns, list_models())]
+
+
+def _model_job(name: str) -> Job:
+    ours = nnx.eval_shape(
+        lambda: create_model(name, drop_rate=0, drop_path_rate=0, rngs=nnx.Rngs(0))
+    )
+    large = sum(p.size for p in jax.tree.leaves(nnx.state(ours, nnx.Param))) > LARGE
+
+    def build() -> tuple[nn.Module, nnx.Module]:
+        theirs = make_witness(name)
+        return (theirs if large else theirs.to_empty(device="cpu")), ours
+
+    return Job(name, build, IMAGE, vendor_of(name), large)
 
 
 def pair_job(torch_name: str, flax_name: str, size: int) -> Job:

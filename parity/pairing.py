@@ -38,6 +38,11 @@ class Pair:
         return not self.missing and not self.unexpected
 
     @property
+    def is_abstract(self) -> bool:
+        """Whether PyTorch's parameters have no values: only names and shapes can be compared."""
+        return any(parameter.is_meta for parameter in self.torch_module.parameters())
+
+    @property
     def parameter_counts(self) -> tuple[int, int]:
         """The number of parameters in PyTorch and in Flax."""
         ours = nnx.state(self.flax_module, nnx.Param)

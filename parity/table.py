@@ -20,7 +20,9 @@ def print_reports(reports: Sequence[Report], console: Console) -> None:
         if not report.ok:
             console.print(Text(str(report)), soft_wrap=True)
     equal = sum(report.ok for report in reports)
-    console.print(f"{equal} of {len(reports)} equal to PyTorch")
+    by_name = sum(report.checks == ("names",) for report in reports)
+    note = f", {by_name} of them by names and shapes only" if by_name else ""
+    console.print(f"{equal} of {len(reports)} equal to PyTorch{note}")
 
 
 def _table(reports: Sequence[Report]) -> Table:

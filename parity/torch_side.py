@@ -51,6 +51,13 @@ def dtype_of(module: nn.Module) -> torch.dtype:
     return next((p.dtype for p in module.parameters()), torch.float32)
 
 
+def output_shape(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the output of a module on the meta device, NHWC as the input's."""
+    n, h, w, c = shape
+    n, *rest = module(torch.empty((n, c, h, w), device="meta")).shape
+    return (n, *rest[1:], rest[0])
+
+
 def forward(module: nn.Module, x: np.ndarray) -> TorchRun:
     """Run the module in eval mode."""
     run = TorchRun()

@@ -1,19 +1,16 @@
 """torchvision's networks and ours: their published counts, and pairs with the same weights."""
 
-from contextlib import contextmanager
 from functools import cache
-from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-import torchvision
 from flax import nnx
-from torchvision.models.regnet import BlockParams
 
 import flaxblocks as fb
 from parity.weights import BATCH_NORM, randomize
+from parity.witness import make_witness
 
 PUBLISHED = {  # parameters, from the metadata of torchvision's weights
     "convnext_base": 88591464,
@@ -82,24 +79,7 @@ def abstract(name: str) -> nnx.Module:
     return nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0)))
 
 
-@cache
-def abstract_torch(name: str) -> torch.nn.Module:
-    """Return torchvision's network without its arrays."""
-    with _regnet_widths_on_cpu(), torch.device("meta"):
-        return getattr(torchvision.models, name)()
-
-
-@contextmanager
-def _regnet_widths_on_cpu():
-    """torchvision computes RegNet's widths with tensors, which must have values."""
-    compute = BlockParams.from_init_params
-
-    def on_cpu(**arguments):
-        with torch.device("cpu"):
-            return compute(**arguments)
-
-    with patch.object(BlockParams, "from_init_params", on_cpu):
-        yield
+abstract_torch = cache(make_witness)
 
 
 def torch_network(name: str, image: np.ndarray, seed: int = 0) -> torch.nn.Module:
@@ -108,9 +88,7 @@ def torch_network(name: str, image: np.ndarray, seed: int = 0) -> torch.nn.Modul
     The statistics have the size of the image's own, so that no activation saturates and every
     layer counts in the output, and no channel is blown up until its rounding shows.
     """
-    with _regnet_widths_on_cpu(), torch.device("meta"):
-        network = getattr(torchvision.models, name)().double()
-    network = network.to_empty(device="cpu")
+    network = make_witness(name).double().to_empty(device="cpu")
     rng = np.random.default_rng(seed)
     randomize(network, rng)
     norms = [module for module in network.modules() if isinstance(module, BATCH_NORM)]

@@ -54,6 +54,25 @@ def test_dtype_chooses_the_checks(capsys):
     assert row.split()[-4] == "-"  # no gradients, which are checked in float64
 
 
+def test_networks_are_checked_against_torchvisions(capsys):
+    assert main(["--models", "mobilenet_v3_small", "--checks", "names,float64"]) == 0
+    row = next(x for x in capsys.readouterr().out.splitlines() if "mobilenet_v3_small" in x)
+    assert row.split()[1:4] == ["2,542,856", "2,542,856", "yes"]
+    assert float(row.split()[5]) < 1e-10
+
+
+def test_the_largest_networks_are_checked_by_name(capsys):
+    assert main(["--models", "convnext_l*", "--blocks", "Conv1X1BnReLU", "--checks", "names"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("197,767,336") == 2
+    assert "2 of 2 equal to PyTorch, 2 of them by names and shapes only" in out
+
+
+def test_an_unknown_network_is_answered_with_the_nearest(capsys):
+    assert main(["--models", "resnet19"]) == 2
+    assert "no network is called 'resnet19'; the nearest are resnet1" in capsys.readouterr().err
+
+
 def test_a_photograph_of_ones_own(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "mine.png")

@@ -1,0 +1,64 @@
+"""torchvision's and timm's own modules, against which the networks are checked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from unittest.mock import patch
+
+import torch
+from torch import nn
+
+TIMM = "timm/"
+
+
+@cache
+def declare_operators() -> torch.library.Library:
+    """Make torchvision and timm importable beside a PyTorch without torchvision's operators.
+
+    Their import asks for the schemas of two operators, which a CPU-only PyTorch does not load.
+    """
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+def vendor_of(name: str) -> str:
+    """Return whose network it is, ``"torchvision"`` or ``"timm"``."""
+    return "timm" if name.startswith(TIMM) else "torchvision"
+
+
+def make_witness(name: str) -> nn.Module:
+    """Return the vendor's own module without its arrays.
+
+    Args:
+        name: one of `flaxblocks.list_models`.
+
+    Raises:
+        ImportError: if the vendor's package is not installed.
+    """
+    declare_operators()
+    if vendor_of(name) == "timm":
+        import timm
+
+        with torch.device("meta"):
+            return timm.create_model(name.removeprefix(TIMM))
+    import torchvision
+
+    with _regnet_widths_on_cpu(), torch.device("meta"):
+        return torchvision.models.get_model(name)
+
+
+@contextmanager
+def _regnet_widths_on_cpu() -> Iterator[None]:
+    """Let RegNet be made without arrays: it computes its widths with tensors of values."""
+    from torchvision.models.regnet import BlockParams
+
+    compute = BlockParams.from_init_params
+
+    def on_cpu(**arguments: object) -> BlockParams:
+        with torch.device("cpu"):
+            return compute(**arguments)  # pyright: ignore[reportArgumentType]
+
+    with patch.object(BlockParams, "from_init_params", on_cpu):
+        yield
