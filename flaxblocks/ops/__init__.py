@@ -2,3 +2,4 @@
 
 from flaxblocks.ops.conv import conv_general_dilated as conv_general_dilated
 from flaxblocks.ops.pool import max_pool as max_pool
+from flaxblocks.ops.switch import plain_convolution as plain_convolution

@@ -1,0 +1,122 @@
+"""The convolution as one JAX primitive, which is closed under differentiation.
+
+A convolution is a form that is linear in each of three arrays: ``sum over everything of
+input * kernel * output``. Leaving one array out gives the three operations that training needs:
+without ``output`` the convolution itself, without ``input`` its gradient with respect to the
+input, without ``kernel`` the one with respect to the kernel. The derivative of any of them is
+again one of them. So one primitive with a `role` has every derivative of every order, and each
+role can be lowered in its own way on each platform, which neither `jax.custom_vjp` (no forward
+mode) nor `jax.custom_jvp` (no say in the transposes) could do.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from flaxblocks.ops import cpu, library
+from flaxblocks.ops.geometry import Geometry
+
+ROLES = ("input", "kernel", "output")
+
+convolution_p = Primitive("flaxblocks_convolution")
+
+
+def convolve(
+    x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
+) -> jax.Array:
+    """Return the convolution of NHWC with HWIO."""
+    # In a shard_map both must vary over the same axes, as the rules of JAX's operations see to.
+    varying = [jax.typeof(a).manual_axis_type.varying for a in (x, kernel)]
+    x = _vary(x, varying[1] - varying[0])
+    kernel = _vary(kernel, varying[0] - varying[1])
+    arrays = {"input": x, "kernel": kernel}
+    return _contract("output", arrays, geometry=geometry, precision=precision)
+
+
+def _contract(role: str, arrays: dict[str, jax.Array], **parameters) -> jax.Array:
+    first, second = (arrays[name] for name in _operands(role))
+    return convolution_p.bind(first, second, role=role, **parameters)
+
+
+def _vary(x: jax.Array, axes: frozenset[str]) -> jax.Array:
+    return lax.pcast(x, tuple(axes), to="varying") if axes else x
+
+
+def _operands(role: str) -> list[str]:
+    return [name for name in ROLES if name != role]
+
+
+def _shape(first, second, role: str, geometry: Geometry) -> tuple[int, ...]:
+    """Return the shape of what is left out, from the two arrays that are given."""
+    if role == "output":
+        return (first.shape[0], *geometry.output, second.shape[3])
+    if role == "input":
+        return (second.shape[0], *geometry.image, first.shape[2] * geometry.groups)
+    return (*geometry.window, first.shape[3] // geometry.groups, second.shape[3])
+
+
+@convolution_p.def_abstract_eval
+def _abstract(first, second, *, role: str, geometry: Geometry, precision) -> ShapedArray:
+    return first.update(shape=_shape(first, second, role, geometry), weak_type=False)
+
+
+@convolution_p.def_impl
+@partial(jax.jit, static_argnames=("role", "geometry", "precision"))
+def _evaluate(first, second, *, role: str, geometry: Geometry, precision):
+    return convolution_p.bind(first, second, role=role, geometry=geometry, precision=precision)
+
+
+def _transpose(missing: int, cotangent, first, second, *, role: str, **parameters):
+    """The cotangent takes the result's place in the sum, and the missing operand is the result."""
+    names = _operands(role)
+    known = 1 - missing
+    arrays = {role: cotangent, names[known]: (first, second)[known]}
+    return _contract(names[missing], arrays, **parameters)
+
+
+ad.defbilinear(convolution_p, partial(_transpose, 0), partial(_transpose, 1))
+
+
+def _batch(operands, axes, *, role: str, geometry: Geometry, precision):
+    """Fold the mapped axis into the images where one kernel serves all, else into the groups."""
+    names = _operands(role)
+    mapped = dict(zip(names, axes, strict=True))
+    size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
+    share_kernel = role != "kernel" and mapped["kernel"] is None
+    if not share_kernel:
+        geometry = geometry.with_groups(geometry.groups * size)
+    arrays = {}
+    for name, x in zip(names, operands, strict=True):
+        if name == "kernel" and share_kernel:
+            arrays[name] = x
+            continue
+        if mapped[name] is None:
+            x = jnp.broadcast_to(x, (size, *x.shape))
+        else:
+            x = jnp.moveaxis(x, mapped[name], 0)
+        into = 0 if share_kernel else 3
+        x = jnp.moveaxis(x, 0, into)
+        arrays[name] = x.reshape(*x.shape[:into], -1, *x.shape[into + 2 :])
+    result = _contract(role, arrays, geometry=geometry, precision=precision)
+    into = 0 if share_kernel else 3
+    shape = result.shape
+    split = (*shape[:into], size, shape[into] // size, *shape[into + 1 :])
+    return result.reshape(split), into
+
+
+batching.primitive_batchers[convolution_p] = _batch
+
+
+def _library(first, second, *, role: str, geometry: Geometry, precision) -> jax.Array:
+    return library.BY_ROLE[role](first, second, geometry, precision)
+
+
+mlir.register_lowering(convolution_p, mlir.lower_fun(_library, multiple_results=False))
+mlir.register_lowering(
+    convolution_p, mlir.lower_fun(cpu.lower, multiple_results=False), platform="cpu"
+)

@@ -1,0 +1,44 @@
+"""What one tap of the kernel sees: a strided slice of the padded input, and the way back."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from flaxblocks.ops.geometry import Geometry, Pair
+
+
+def padded(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """Return the input with its padding of zeros, cropped where that is negative."""
+    (top, bottom), (left, right) = geometry.padding
+    return _pad(x, (top, bottom, 0), (left, right, 0))
+
+
+def seen(x: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
+    """Return the pixels of the padded input that one tap meets, one for each output pixel."""
+    first = [t * d for t, d in zip(tap, geometry.dilation, strict=True)]
+    spans = zip(first, geometry.output, geometry.strides, strict=True)
+    rows, columns = (slice(i, i + (size - 1) * s + 1, s) for i, size, s in spans)
+    return x[:, rows, columns]
+
+
+def unseen(y: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
+    """Put each output pixel where the tap met it in the input, zero elsewhere."""
+    sides = zip(
+        geometry.image,
+        geometry.output,
+        geometry.strides,
+        geometry.dilation,
+        geometry.padding,
+        tap,
+        strict=True,
+    )
+    rows, columns = (
+        (t * d - low, size - (t * d - low) - (count - 1) * s - 1, s - 1)
+        for size, count, s, d, (low, _), t in sides
+    )
+    return _pad(y, rows, columns)
+
+
+def _pad(x: jax.Array, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> jax.Array:
+    untouched = (0, 0, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), (untouched, rows, columns, untouched))
