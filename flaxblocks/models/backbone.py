@@ -14,6 +14,7 @@ from flaxblocks.layers import checks
 from flaxblocks.layers.optional import apply
 from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.initialise import initialise
+from flaxblocks.models.streams import counted
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Backbone(nnx.Module):
     >>> model = fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0))
     >>> [(stage.features, stage.stride) for stage in model.feature_info]
     [(64, 4), (128, 8), (256, 16), (512, 32)]
+    >>> model.eval()
     >>> [map.shape for map in jax.eval_shape(model.features, jnp.ones((1, 64, 64, 3)))]
     [(1, 16, 16, 64), (1, 8, 8, 128), (1, 4, 4, 256), (1, 2, 2, 512)]
 
@@ -125,6 +127,7 @@ class Backbone(nnx.Module):
         remat: bool = False,
         rngs: nnx.Rngs,
     ):
+        rngs = counted(rngs)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         rows = architecture.stages
         rates = _block_rates(architecture, drop_path_rate)
