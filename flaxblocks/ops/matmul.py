@@ -37,11 +37,15 @@ def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry, precisio
 def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
     """Return the gradient with respect to the kernel."""
     x = padded(x, geometry)
-    products = [
-        jnp.einsum("nhwi,nhwo->io", seen(x, geometry, tap), g, precision=precision)
-        for tap in geometry.taps
-    ]
-    return jnp.stack(products).reshape(*geometry.window, x.shape[3], g.shape[3])
+    products = (_product(seen(x, geometry, tap), g, precision) for tap in geometry.taps)
+    return jnp.stack(list(products)).reshape(*geometry.window, x.shape[3], g.shape[3])
+
+
+def _product(x: jax.Array, g: jax.Array, precision) -> jax.Array:
+    # XLA writes out the transpose of the first array, so the narrower one goes first.
+    if x.shape[3] > g.shape[3]:
+        return jnp.einsum("nhwo,nhwi->oi", g, x, precision=precision).T
+    return jnp.einsum("nhwi,nhwo->io", x, g, precision=precision)
 
 
 BY_ROLE = {"output": convolve, "input": input_gradient, "kernel": kernel_gradient}

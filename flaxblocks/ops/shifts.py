@@ -5,13 +5,12 @@ XLA's own grouped convolution on CPU is a generic loop. For a depthwise convolut
 """
 
 from functools import reduce
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.phases import padded_gradient, phases
 from flaxblocks.ops.taps import padded, seen
 
 
@@ -34,8 +33,8 @@ def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry) -> jax.A
     The input's pixels of one phase, their position modulo the stride, meet the same taps, so each
     phase is a convolution of `g` of its own, with stride 1 and without zeros in between.
     """
-    rows, columns = _axis(geometry, 0), _axis(geometry, 1)
-    g = lax.pad(g, jnp.zeros((), g.dtype), ((0, 0, 0), rows.pad, columns.pad, (0, 0, 0)))
+    rows, columns = phases(geometry)
+    g = padded_gradient(g, geometry)
     channels = _spread(g, geometry.groups, kernel.shape[2])
     kernel = _transposed(kernel, geometry.groups)
 
@@ -50,11 +49,11 @@ def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry) -> jax.A
         shape = (g.shape[0], rows.count, columns.count, kernel.shape[3])
         return reduce(jnp.add, terms) if terms else jnp.zeros(shape, g.dtype)
 
-    phases = [
+    by_row = [
         jnp.stack([phase(i, j) for j in range(len(columns.taps))], axis=3)
         for i in range(len(rows.taps))
     ]
-    x = jnp.stack(phases, axis=2)
+    x = jnp.stack(by_row, axis=2)
     x = x.reshape(g.shape[0], rows.count * len(rows.taps), columns.count * len(columns.taps), -1)
     height, width = geometry.image
     return x[:, rows.crop : rows.crop + height, columns.crop : columns.crop + width]
@@ -73,25 +72,3 @@ def _transposed(kernel: jax.Array, groups: int) -> jax.Array:
     *window, inputs, outputs = kernel.shape
     kernel = kernel.reshape(*window, inputs, groups, outputs // groups)
     return jnp.moveaxis(kernel, -1, 2).swapaxes(3, 4).reshape(*window, outputs // groups, -1)
-
-
-class _Axis(NamedTuple):
-    """How the input's phases along one axis read the padded gradient."""
-
-    pad: tuple[int, int, int]
-    count: int  # pixels of each phase
-    crop: int  # leading pixels that lie before the input
-    taps: list[list[tuple[int, int]]]  # of each phase, with the first pixel it reads
-
-
-def _axis(geometry: Geometry, axis: int) -> _Axis:
-    stride, dilation = geometry.strides[axis], geometry.dilation[axis]
-    low, size = geometry.padding[axis][0], geometry.image[axis]
-    first = low // stride
-    count = -(-(low + size) // stride) - first
-    reach = dilation * (geometry.window[axis] - 1) // stride
-    taps = [[] for _ in range(stride)]
-    for t in range(geometry.window[axis]):
-        taps[dilation * t % stride].append((t, reach - dilation * t // stride))
-    pad = (reach - first, first + count - geometry.output[axis], 0)
-    return _Axis(pad, count, low - stride * first, taps)
