@@ -9,9 +9,9 @@ stride and a dilation above 1 together, jaxlib 0.10.2).
 from functools import reduce
 
 import jax
-import jax.numpy as jnp
+from jax import lax
 
-from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.geometry import Geometry, Pair
 from flaxblocks.ops.taps import padded, seen, unseen
 
 
@@ -19,33 +19,42 @@ def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> 
     """Return the convolution of NHWC with HWIO, not grouped."""
     x = padded(x, geometry)
     products = (
-        jnp.einsum("nhwi,io->nhwo", seen(x, geometry, tap), kernel[tap], precision=precision)
+        _contract(seen(x, geometry, tap), 3, _at(kernel, tap), 0, precision)
         for tap in geometry.taps
     )
-    return reduce(jnp.add, products)
+    return reduce(lax.add, products)
 
 
 def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
     """Return the gradient with respect to the input."""
     products = (
-        unseen(jnp.einsum("nhwo,io->nhwi", g, kernel[tap], precision=precision), geometry, tap)
+        unseen(_contract(g, 3, _at(kernel, tap), 1, precision), geometry, tap)
         for tap in geometry.taps
     )
-    return reduce(jnp.add, products)
+    return reduce(lax.add, products)
 
 
 def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
     """Return the gradient with respect to the kernel."""
     x = padded(x, geometry)
-    products = (_product(seen(x, geometry, tap), g, precision) for tap in geometry.taps)
-    return jnp.stack(list(products)).reshape(*geometry.window, x.shape[3], g.shape[3])
+    # Flat: of a product over three axes XLA makes a copy with the rows before the images.
+    products = [
+        _contract(_flat(seen(x, geometry, tap)), 0, _flat(g), 0, precision) for tap in geometry.taps
+    ]
+    return lax.concatenate(products, 0).reshape(*geometry.window, x.shape[3], g.shape[3])
 
 
-def _product(x: jax.Array, g: jax.Array, precision) -> jax.Array:
-    # XLA writes out the transpose of the first array, so the narrower one goes first.
-    if x.shape[3] > g.shape[3]:
-        return jnp.einsum("nhwo,nhwi->oi", g, x, precision=precision).T
-    return jnp.einsum("nhwi,nhwo->io", x, g, precision=precision)
+def _at(kernel: jax.Array, tap: Pair) -> jax.Array:
+    return kernel[tap] if kernel.shape[:2] != (1, 1) else kernel.reshape(kernel.shape[2:])
+
+
+def _flat(x: jax.Array) -> jax.Array:
+    return x.reshape(-1, x.shape[3])
+
+
+def _contract(x: jax.Array, axis: int, y: jax.Array, other: int, precision) -> jax.Array:
+    # Not einsum: it takes half a millisecond more per call to trace and to compile.
+    return lax.dot_general(x, y, (((axis,), (other,)), ((), ())), precision=precision)
 
 
 BY_ROLE = {"output": convolve, "input": input_gradient, "kernel": kernel_gradient}

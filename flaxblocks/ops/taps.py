@@ -18,7 +18,10 @@ def seen(x: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
     first = [t * d for t, d in zip(tap, geometry.dilation, strict=True)]
     spans = zip(first, geometry.output, geometry.strides, strict=True)
     rows, columns = (slice(i, i + (size - 1) * s + 1, s) for i, size, s in spans)
-    return x[:, rows, columns]
+    if (rows, columns) == (slice(0, x.shape[1], 1), slice(0, x.shape[2], 1)):
+        return x
+    limits = (x.shape[0], rows.stop, columns.stop, x.shape[3])
+    return lax.slice(x, (0, rows.start, columns.start, 0), limits, (1, rows.step, columns.step, 1))
 
 
 def unseen(y: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
@@ -41,4 +44,6 @@ def unseen(y: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
 
 def _pad(x: jax.Array, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> jax.Array:
     untouched = (0, 0, 0)
+    if rows == columns == untouched:
+        return x
     return lax.pad(x, jnp.zeros((), x.dtype), (untouched, rows, columns, untouched))
