@@ -14,6 +14,7 @@ from flaxblocks.blocks import MobileNetLikeBlock as MobileNetLikeBlock
 from flaxblocks.blocks import NormConv as NormConv
 from flaxblocks.blocks import ResidualAdd as ResidualAdd
 from flaxblocks.blocks import Stem as Stem
+from flaxblocks.fold import fold_batchnorm as fold_batchnorm
 from flaxblocks.layers import BatchNorm as BatchNorm
 from flaxblocks.layers import Conv as Conv
 from flaxblocks.layers import Conv1X1BnReLU as Conv1X1BnReLU
@@ -27,6 +28,8 @@ from flaxblocks.layers import activations as activations
 from flaxblocks.models import create_model as create_model
 from flaxblocks.models import list_models as list_models
 from flaxblocks.weights import load_state_dict as load_state_dict
+from flaxblocks.weights import load_weights as load_weights
+from flaxblocks.weights import save_weights as save_weights
 from flaxblocks.weights import state_dict as state_dict
 
 __version__ = "0.1.0"

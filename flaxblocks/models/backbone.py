@@ -108,6 +108,7 @@ class Backbone(nnx.Module):
     Attributes:
         feature_info: what each entry of `features` will be.
         num_features: length of the pooled features.
+        name: what `create_model` calls the network; None for one made without it.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -142,6 +143,7 @@ class Backbone(nnx.Module):
         self.feature_info = _feature_info(self.stem.stride, rows)
         self.num_features = self.head.pooled_features
         self.remat = remat
+        self.name: str | None = None
         initialise(self, architecture.initialisation, rngs)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:

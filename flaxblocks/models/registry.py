@@ -81,7 +81,7 @@ def create_model(
         hint = f"the nearest names are {', '.join(nearest)}" if nearest else "see list_models()"
         raise ValueError(f"`name` must be one of {len(MODELS)} networks, got {name!r}; {hint}")
     family, architecture = MODELS[name]
-    return family(
+    model = family(
         architecture,
         num_classes=num_classes,
         in_features=in_features,
@@ -92,6 +92,8 @@ def create_model(
         remat=remat,
         rngs=rngs,
     )
+    model.name = name
+    return model
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flaxblocks.weights.adapt import adapt_rgb, keep_head
+from flaxblocks.weights.arrays import to_numpy
 from flaxblocks.weights.entries import COUNTER, Entry, entries
 from flaxblocks.weights.naming import vendor_entries
 from flaxblocks.weights.torchvision import TORCHVISION
@@ -39,9 +41,10 @@ def state_dict(
         Arrays by name, in PyTorch's layout; copies that share nothing with the module.
 
     Raises:
-        ValueError: if `names` is unknown, or has none for this kind of module.
+        ValueError: if `names` is unknown, or has none for this kind of module; or the module is
+            abstract (`nnx.eval_shape`).
     """
-    return {name: _exported(entry, dtype) for name, entry in _entries(module, names).items()}
+    return {name: _exported(entry, dtype) for name, entry in named_entries(module, names).items()}
 
 
 def load_state_dict(
@@ -49,6 +52,8 @@ def load_state_dict(
     state_dict: Mapping[str, Any],
     names: str = "native",
     *,
+    new_head: bool = False,
+    adapt_stem: bool = False,
     dtype: jnp.dtype | type | None = None,
 ) -> None:
     """Load PyTorch weights into the module, in place: all of them or none.
@@ -62,74 +67,112 @@ def load_state_dict(
         module: the module that receives them; may be abstract (`nnx.eval_shape`).
         state_dict: arrays by name, in PyTorch's layout: NumPy, JAX or PyTorch.
         names: whose parameter names it uses, see `state_dict`.
+        new_head: whether a network keeps its own classifier, or none (`num_classes` 0), instead of
+            the checkpoint's.
+        adapt_stem: whether a first kernel that reads RGB is turned into one for the network's own
+            `in_features`, by timm's rule: the sum of the three channels for one, else the three
+            repeated, times ``3 / in_features``.
         dtype: dtype that the floating point variables get; each keeps its own where absent, as
-            in PyTorch. A checkpoint from before PyTorch counted batches has no
-            ``num_batches_tracked`` at all; the counters are then 0.
+            in PyTorch, whatever the checkpoint's. A checkpoint from before PyTorch counted
+            batches has no ``num_batches_tracked`` at all; the counters are then 0.
 
     Raises:
-        ValueError: if `names` is unknown, or the state dict does not fit. The one message lists
-            every missing, unexpected and misshapen entry, and the module is unchanged.
+        ValueError: if `names` is unknown; or the state dict does not fit, the one message lists
+            every missing, unexpected and misshapen entry; or a value is NaN or infinite in the
+            variable's dtype, the message lists all of them; or `new_head` or `adapt_stem` cannot
+            be done. The module is unchanged.
     """
-    wanted = _entries(module, names)
-    given = {name: _numpy(value) for name, value in state_dict.items()}
+    wanted = named_entries(module, names)
+    given = dict(state_dict)
+    if new_head:
+        given = keep_head(module, given, NAMES[names])
+    if adapt_stem:
+        given = adapt_rgb(module, given, NAMES[names])
     if not any(name.endswith(COUNTER) for name in given):
         counters = [name for name in wanted if name.endswith(COUNTER)]
         given |= {name: np.zeros((), np.int64) for name in counters}
-    problems = _problems(wanted, given)
+    problems = _problems(wanted, {name: tuple(np.shape(value)) for name, value in given.items()})
     if problems:
         raise ValueError(
-            f"`state_dict` does not fit {type(module).__name__}, nothing was loaded:\n  "
-            + "\n  ".join(problems)
+            f"`state_dict` does not fit {type(module).__name__}, nothing was loaded"
+            f"{_hint(module, names, given)}:\n  " + "\n  ".join(problems)
         )
-    loaded = [
-        (entry.variable, _imported(entry.variable, entry.layout.from_torch(given[name]), dtype))
-        for name, entry in wanted.items()
-        if entry.variable is not None
-    ]
-    for variable, value in loaded:
+    for variable, value in _loaded(wanted, given, dtype):
         variable.set_value(value)
 
 
-def _entries(module: nnx.Module, names: str) -> dict[str, Entry]:
+def named_entries(module: nnx.Module, names: str) -> dict[str, Entry]:
+    """Return every tensor of the module's state dict by the name that `names` gives it.
+
+    Raises:
+        ValueError: if `names` is unknown, or has none for this kind of module.
+    """
     if names not in NAMES:
         raise ValueError(f"`names` must be one of {sorted(NAMES)}, got {names!r}")
     return NAMES[names](module)
 
 
-def _problems(wanted: dict[str, Entry], given: dict[str, np.ndarray]) -> list[str]:
+def _problems(wanted: dict[str, Entry], given: dict[str, tuple[int, ...]]) -> list[str]:
     missing = [f"missing {n}, shape {e.shape}" for n, e in wanted.items() if n not in given]
-    unexpected = [f"unexpected {n}, shape {a.shape}" for n, a in given.items() if n not in wanted]
+    unexpected = [f"unexpected {n}, shape {s}" for n, s in given.items() if n not in wanted]
     misshapen = [
-        f"misshapen {n}: {given[n].shape} given, {e.shape} needed"
+        f"misshapen {n}: {given[n]} given, {e.shape} needed"
         for n, e in wanted.items()
-        if n in given and given[n].shape != e.shape
+        if n in given and given[n] != e.shape
     ]
     return missing + unexpected + misshapen
+
+
+def _hint(module: nnx.Module, names: str, given: Mapping[str, Any]) -> str:
+    """Say whose names these are, where they are another vendor's for this very module."""
+    for other in NAMES.keys() - {names}:
+        try:
+            entries = NAMES[other](module)
+        except ValueError:  # this vendor has no names for the module, so these are not its
+            continue
+        if entries.keys() == given.keys():
+            return f'; these are the names of `names="{other}"`'
+    return ""
 
 
 def _exported(entry: Entry, dtype: Any) -> np.ndarray:
     if entry.variable is None:
         return np.zeros((), np.int64)
-    array = np.asarray(entry.variable.get_value())
+    value = entry.variable.get_value()
+    if isinstance(value, jax.ShapeDtypeStruct):
+        raise ValueError("`module` is abstract (nnx.eval_shape): it has no weights yet")
+    array = np.asarray(value)
     if jnp.issubdtype(array.dtype, jnp.integer):
         return entry.layout.to_torch(array).astype(np.int64)  # as PyTorch's counters are
     return np.array(entry.layout.to_torch(array), dtype or array.dtype, order="C")
 
 
-def _imported(variable: nnx.Variable, array: np.ndarray, dtype: Any) -> jax.Array:
-    old = variable.get_value()
-    changes = dtype is not None and jnp.issubdtype(old.dtype, jnp.floating)
-    # A private copy: JAX may alias a NumPy array on CPU, and PyTorch updates buffers in place.
-    new = jnp.asarray(np.array(array, dtype if changes else old.dtype, order="C"))
-    return jax.device_put(new, old.sharding) if isinstance(old, jax.Array) else new
+def _loaded(
+    wanted: dict[str, Entry], given: Mapping[str, Any], dtype: Any
+) -> list[tuple[nnx.Variable, jax.Array]]:
+    """Return the new value of each variable, having read one tensor at a time."""
+    loaded, broken = [], []
+    for name, entry in wanted.items():
+        if entry.variable is None:
+            continue
+        array = _converted(entry.variable, entry.layout.from_torch(to_numpy(given[name])), dtype)
+        if jnp.issubdtype(array.dtype, jnp.floating) and not np.isfinite(array).all():
+            broken.append(f"{name} (as {array.dtype})")
+        loaded.append((entry.variable, _placed(entry.variable, array)))
+    if broken:
+        raise ValueError(
+            f"`state_dict` has NaN or infinite values, nothing was loaded: {', '.join(broken)}"
+        )
+    return loaded
 
 
-def _numpy(value: Any) -> np.ndarray:
-    if not hasattr(value, "detach"):
-        return np.asarray(value)
-    import torch  # the value is a tensor, so it is there
+def _converted(variable: nnx.Variable, array: np.ndarray, dtype: Any) -> np.ndarray:
+    old = variable.get_value().dtype
+    changes = dtype is not None and jnp.issubdtype(old, jnp.floating)
+    with np.errstate(over="ignore"):  # what a narrow dtype cannot hold is reported by name
+        # A private copy: JAX may alias a NumPy array on CPU, PyTorch updates buffers in place.
+        return np.array(array, dtype if changes else old, order="C")
 
-    tensor = value.detach().cpu()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(jnp.bfloat16)
-    return tensor.numpy()
+
+def _placed(variable: nnx.Variable, array: np.ndarray) -> jax.Array:
+    return jax.device_put(array, getattr(variable.get_value(), "sharding", None))

@@ -1,0 +1,115 @@
+"""Fitting a checkpoint to a network with other classes or other input channels than its own."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from flaxblocks.layers import Linear
+from flaxblocks.models import Backbone
+from flaxblocks.weights.arrays import to_numpy
+from flaxblocks.weights.entries import Entry
+
+RGB = 3
+
+Naming = Callable[[nnx.Module], dict[str, Entry]]
+
+
+def keep_head(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming) -> dict[str, Any]:
+    """Put the network's own classifier, if it has one, in the place of the checkpoint's.
+
+    Args:
+        module: the network.
+        state_dict: the checkpoint, by the names that `naming` gives.
+        naming: returns a module's entries by name.
+
+    Raises:
+        ValueError: if the module has no head, or its classifier is abstract.
+    """
+    network = _network("new_head", module)
+    whole = _with_classifier(network)
+    own = {id(variable) for variable in _variables(whole.head.classifier)}
+    named = {name: entry for name, entry in naming(whole).items() if id(entry.variable) in own}
+    others = {name: value for name, value in state_dict.items() if name not in named}
+    if network.head.classifier is None:
+        return others
+    kept = {
+        name: entry.variable.get_value()
+        for name, entry in named.items()
+        if entry.variable is not None
+    }
+    if any(isinstance(value, jax.ShapeDtypeStruct) for value in kept.values()):
+        raise ValueError(
+            "`new_head` keeps the classifier that the network was made with, and this one is "
+            "abstract; make the network outside nnx.eval_shape"
+        )
+    return others | {
+        name: named[name].layout.to_torch(np.asarray(value)) for name, value in kept.items()
+    }
+
+
+def adapt_rgb(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming) -> dict[str, Any]:
+    """Turn the checkpoint's first kernel, which reads RGB, into one for the network's channels.
+
+    One channel gets the sum of the three; more repeat them, in order, times ``3 / in_features``,
+    so that an image of equal channels gives what it gave.
+
+    Args:
+        module: the network.
+        state_dict: the checkpoint, by the names that `naming` gives.
+        naming: returns a module's entries by name.
+
+    Raises:
+        ValueError: if the module has no stem, or the checkpoint's kernel has neither 3 channels
+            nor the network's.
+
+    Source: timm 1.0, `timm.models.adapt_input_conv`.
+    """
+    first = _network("adapt_stem", module).stem.layers[0].conv.kernel
+    ((name, entry),) = ((n, e) for n, e in naming(module).items() if e.variable is first)
+    if name not in state_dict:
+        return dict(state_dict)
+    given, needed = np.shape(state_dict[name])[1], entry.shape[1]
+    if given == needed:
+        return dict(state_dict)
+    if given != RGB:
+        raise ValueError(
+            f"`adapt_stem` adapts kernels of {RGB} channels to {needed}, got {given} in {name}"
+        )
+    return {**state_dict, name: _for_channels(to_numpy(state_dict[name]), needed)}
+
+
+def _for_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """Adapt a kernel of shape ``(out, 3, h, w)``; at least in float32, as PyTorch does."""
+    wide = kernel.astype(np.promote_types(kernel.dtype, np.float32))
+    if channels == 1:
+        adapted = wide.sum(1, keepdims=True)
+    else:
+        repeats = -(-channels // RGB)
+        adapted = np.tile(wide, (1, repeats, 1, 1))[:, :channels] * (RGB / channels)
+    return adapted.astype(kernel.dtype)
+
+
+def _network(argument: str, module: nnx.Module) -> Backbone:
+    if isinstance(module, Backbone):
+        return module
+    raise ValueError(
+        f"`{argument}` needs a network such as create_model makes, got {type(module).__name__}"
+    )
+
+
+def _with_classifier(network: Backbone) -> Backbone:
+    """Return the network itself, or, where it has no classifier, a twin that has one."""
+    if network.head.classifier is not None:
+        return network
+    twin = nnx.merge(*nnx.split(network))
+    width = network.num_features
+    linear = nnx.eval_shape(lambda: Linear(width, 1, rngs=nnx.Rngs(0)))
+    twin.head.classifier = nnx.data(linear)
+    return twin
+
+
+def _variables(module: Any) -> list[nnx.Variable]:
+    return [value for value in vars(module).values() if isinstance(value, nnx.Param)]

@@ -1,0 +1,168 @@
+"""Weights from a file, an address or the Hugging Face Hub, and into a file."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from flaxblocks.layers import checks
+from flaxblocks.weights import download, hub, published, safetensors_files, torch_files
+from flaxblocks.weights.hub_config import check_config
+from flaxblocks.weights.state_dict import load_state_dict, named_entries, state_dict
+
+TORCHVISION = "torchvision:"
+
+
+def load_weights(
+    module: nnx.Module,
+    source: str | os.PathLike[str],
+    names: str = "native",
+    *,
+    new_head: bool = False,
+    adapt_stem: bool = False,
+    key: str | None = None,
+    dtype: jnp.dtype | type | None = None,
+) -> None:
+    """Load weights into the module, in place: all of them or none.
+
+    What `source` may be:
+
+    - a ``.safetensors`` file, or the ``.safetensors.index.json`` of several. PyTorch is not
+      needed, and one tensor at a time is read from the mapped file, so that an abstract module
+      (`nnx.eval_shape`) gets its weights with hardly more memory than they take;
+    - a ``.pth``, ``.pt`` or ``.bin`` file of `torch.save`. A pickle in it that asks for anything
+      but tensors and plain values is refused and not run;
+    - ``"torchvision:resnet50/IMAGENET1K_V2"``, weights that torchvision publishes;
+    - an ``https://`` address whose file name ends in a hash, ``...-11ad3fa6.pth``, which the
+      download is checked against. Downloads are kept in ``$FLAXBLOCKS_CACHE``, or else in
+      ``~/.cache/flaxblocks``;
+    - ``"hf-hub:timm/resnet50.a1_in1k"``, with ``@revision`` or without, a repository of timm's
+      kind on the Hugging Face Hub. The client's own cache and environment variables hold
+      (``HF_HOME``, ``HF_HUB_OFFLINE=1``), and its `config.json` must be of this very network.
+
+    >>> fb.load_weights(model, "resnet50.safetensors", names="torchvision")  # doctest: +SKIP
+
+    Args:
+        module: the module that receives them; may be abstract.
+        source: where they are.
+        names: whose parameter names they have, see `state_dict`.
+        new_head: whether a network keeps its own classifier, see `load_state_dict`.
+        adapt_stem: whether a stem that reads RGB is adapted, see `load_state_dict`.
+        key: where in a checkpoint of `torch.save` the state dict is. Absent, it is the whole
+            checkpoint, or its ``state_dict``, ``model``, ``state_dict_ema`` or ``model_ema``
+            where it has one of them only. A ``module.`` or ``_orig_mod.`` before all the names
+            is dropped.
+        dtype: dtype that the floating point variables get; each keeps its own where absent,
+            whatever the file's.
+
+    Raises:
+        ConnectionError: if a server is out of reach, or offline mode is on and it is not cached.
+        FileNotFoundError: if there is nothing at `source`.
+        ImportError: if the kind of source needs a package that is not installed.
+        IsADirectoryError: if `source` is a folder.
+        ValueError: if the file is damaged, holds code, is not what was published, or does not fit
+            (see `load_state_dict`); or an argument has a value that is not listed here. In every
+            case the module is unchanged.
+    """
+    needed = named_entries(module, names)
+    if isinstance(source, str) and source.startswith(hub.SCHEME):
+        repository = source.removeprefix(hub.SCHEME)
+        config = hub.read_config(repository)
+        check_config(module, config, new_head=new_head, adapt_stem=adapt_stem)
+        path = hub.fetch_weights(repository)
+    else:
+        path = _local(source)
+    tensors = _read(path, key, needed)
+    try:
+        load_state_dict(
+            module, tensors, names, new_head=new_head, adapt_stem=adapt_stem, dtype=dtype
+        )
+    except ValueError as error:
+        raise ValueError(f"`source` {os.fspath(source)}: {error}") from error
+
+
+def save_weights(
+    module: nnx.Module,
+    path: str | os.PathLike[str],
+    names: str = "native",
+    *,
+    dtype: jnp.dtype | type | None = None,
+    max_shard_size: int | None = None,
+) -> Path:
+    """Write the module's weights to a file, which PyTorch's libraries read too.
+
+    The file appears when it is complete; after an error, what was there is unchanged.
+
+    >>> fb.save_weights(model, "resnet50.safetensors", names="torchvision")  # doctest: +SKIP
+
+    Args:
+        module: any NNX module.
+        path: where to; ``.safetensors``, or ``.pth``, ``.pt`` or ``.bin``, which need PyTorch.
+        names: whose parameter names to write, see `state_dict`.
+        dtype: dtype of the floating point tensors; each keeps its own where absent.
+        max_shard_size: bytes per file above which ``.safetensors`` are split into
+            ``name-00001-of-00002.safetensors``, ... with a ``name.safetensors.index.json``.
+
+    Returns:
+        The file for `load_weights`: `path`, or the index where there are several.
+
+    Raises:
+        FileNotFoundError: if the folder of `path` does not exist.
+        ImportError: if the suffix needs PyTorch, and it is not installed.
+        IsADirectoryError: if `path` is a folder.
+        OSError: if the file cannot be written.
+        ValueError: if the suffix is not listed here; `names` is unknown or has none for this
+            kind of module; or `max_shard_size` is not a positive integer, or not for this suffix.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"`path` must name a file, {path} is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"`path` is in a folder that does not exist: {path.parent}")
+    if path.suffix not in (safetensors_files.SUFFIX, *torch_files.SUFFIXES):
+        raise ValueError(f"`path` must end in {_endings(safetensors_files.SUFFIX)}, got {path}")
+    in_torch_file = path.suffix in torch_files.SUFFIXES
+    if max_shard_size is not None:
+        checks.positive_int("max_shard_size", max_shard_size)
+        if in_torch_file:
+            raise ValueError(f"`max_shard_size` is for .safetensors, `path` is {path}")
+    tensors = state_dict(module, names, dtype=dtype)
+    if in_torch_file:
+        torch_files.write(path, tensors)
+        return path
+    return safetensors_files.write(path, tensors, max_shard_size)
+
+
+def _local(source: str | os.PathLike[str]) -> Path:
+    """Return the file at `source`, which is fetched if it is elsewhere."""
+    if isinstance(source, str):
+        if source.startswith(TORCHVISION):
+            return download.fetch(published.published_url(source.removeprefix(TORCHVISION)))
+        if source.startswith(download.SCHEMES):
+            return download.fetch(source)
+    path = Path(source)
+    if path.is_dir():
+        raise IsADirectoryError(f"`source` must be a file, {path} is a folder")
+    if not path.exists():
+        raise FileNotFoundError(f"`source` does not exist: {path}")
+    return path
+
+
+def _read(path: Path, key: str | None, needed: Iterable[str]) -> Mapping[str, Any]:
+    if path.suffix in torch_files.SUFFIXES:
+        return torch_files.read(path, key, needed)
+    if key is not None:
+        raise ValueError(f"`key` is for checkpoints of torch.save, got {key!r} for {path}")
+    if path.name.endswith(safetensors_files.INDEX_SUFFIX):
+        return safetensors_files.read_sharded(path)
+    if path.suffix == safetensors_files.SUFFIX:
+        return safetensors_files.read(path)
+    known = _endings(safetensors_files.SUFFIX, safetensors_files.INDEX_SUFFIX)
+    raise ValueError(f"`source` must end in {known}, got {path}")
+
+
+def _endings(*safetensors: str) -> str:
+    return ", ".join((*safetensors, *torch_files.SUFFIXES))

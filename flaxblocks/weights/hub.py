@@ -1,0 +1,99 @@
+"""Weights on the Hugging Face Hub, through its own client and cache."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flaxblocks.weights.safetensors_files import weight_map
+
+SCHEME = "hf-hub:"
+
+INDEX = "model.safetensors.index.json"
+FILES = ("model.safetensors", INDEX, "pytorch_model.bin")
+"""What a repository's weights may be in, the best first."""
+
+
+def read_config(source: str) -> dict[str, Any]:
+    """Return a repository's `config.json`.
+
+    Args:
+        source: ``owner/name``, or ``owner/name@revision``.
+
+    Raises:
+        ConnectionError: if it is not in the cache, and the Hub is out of reach or not to be asked.
+        FileNotFoundError: if there is no such repository, revision or file.
+        ImportError: if huggingface_hub is not installed.
+        ValueError: if it is not JSON, or `source` cannot be a repository's name.
+    """
+    path = _download(source, "config.json")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"`source` {SCHEME}{source} has a damaged config.json") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"`source` {SCHEME}{source} has a config.json that is no table")
+    return config
+
+
+def fetch_weights(source: str) -> Path:
+    """Return a repository's weights, from the Hub or the cache: a file, or the index of several.
+
+    Args:
+        source: ``owner/name``, or ``owner/name@revision``.
+
+    Raises:
+        ConnectionError: if they are not in the cache, and the Hub is out of reach or not to be
+            asked.
+        FileNotFoundError: if the repository has none of the files that weights are in.
+    """
+    missing: list[OSError] = []
+    for name in FILES:
+        try:
+            path = _download(source, name)
+        except (FileNotFoundError, ConnectionError) as error:
+            missing.append(error)
+            continue
+        if name == INDEX:
+            for shard in sorted(set(weight_map(path).values())):
+                _download(source, shard)
+        return path
+    unreachable = [error for error in missing if isinstance(error, ConnectionError)]
+    if unreachable:
+        raise unreachable[0]
+    raise FileNotFoundError(f"`source` {SCHEME}{source} has none of {', '.join(FILES)}")
+
+
+def _download(source: str, name: str) -> Path:
+    """Return a file of a repository."""
+    hub = _client()
+    repository, _, revision = source.partition("@")
+    try:
+        return Path(hub.hf_hub_download(repository, name, revision=revision or None))
+    except hub.errors.LocalEntryNotFoundError as error:
+        why = "offline mode is on" if hub.constants.HF_HUB_OFFLINE else "the Hub is out of reach"
+        raise ConnectionError(
+            f"`source` {SCHEME}{source}: {name} is not in the cache, and {why}"
+        ) from error
+    except hub.errors.EntryNotFoundError as error:
+        raise FileNotFoundError(f"`source` {SCHEME}{source} has no {name}") from error
+    except hub.errors.RevisionNotFoundError as error:
+        raise FileNotFoundError(f"`source` {SCHEME}{source} has no such revision") from error
+    except hub.errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"`source` {SCHEME}{source} does not exist, or is not for you to see"
+        ) from error
+    except hub.errors.HFValidationError as error:
+        raise ValueError(
+            f"`source` {SCHEME}{source} is not a repository's name: {error}"
+        ) from error
+
+
+def _client() -> Any:
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError as error:
+        raise ImportError(
+            "`source` is on the Hugging Face Hub: pip install 'flaxblocks[hub]'"
+        ) from error
+    return huggingface_hub

@@ -1,0 +1,59 @@
+"""Whether a checkpoint on the Hub is for this very network, by its `config.json`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flax import nnx
+
+from flaxblocks.models import Backbone
+from flaxblocks.models.registry import MODELS
+
+
+def check_config(
+    module: nnx.Module, config: Mapping[str, Any], *, new_head: bool, adapt_stem: bool
+) -> None:
+    """Compare a network with the description of a checkpoint, as timm writes it.
+
+    Names and shapes alone do not tell networks apart that differ in padding or in a constant.
+
+    Args:
+        module: the network.
+        config: the description.
+        new_head: whether the number of classes may differ.
+        adapt_stem: whether the number of input channels may differ.
+
+    Raises:
+        ValueError: if they do not agree; the message lists every difference.
+    """
+    if not isinstance(module, Backbone):
+        raise ValueError(
+            "`module` must be a network such as create_model makes to be checked against a "
+            f"config.json, got {type(module).__name__}"
+        )
+    differences = list(_differences(module, config, new_head, adapt_stem))
+    if differences:
+        raise ValueError(
+            "`module` is not the network of the checkpoint's config.json, nothing was loaded:\n  "
+            + "\n  ".join(differences)
+        )
+
+
+def _differences(
+    network: Backbone, config: Mapping[str, Any], new_head: bool, adapt_stem: bool
+) -> Iterator[str]:
+    architecture = config.get("architecture")
+    ours = f"timm/{architecture}"
+    needed = ours if ours in MODELS else architecture
+    if network.name != needed:
+        yield f"architecture: the checkpoint is of {architecture!r}, `module` is {network.name!r}"
+    details = config.get("pretrained_cfg", config)
+    arguments = config.get("model_args", {})
+    classes = config.get("num_classes", details.get("num_classes"))
+    classifier = network.head.classifier
+    own_classes = classifier.out_features if classifier is not None else 0
+    if classes is not None and classes != own_classes and not new_head:
+        yield f"num_classes: {classes} given, {own_classes} needed; see `new_head`"
+    channels = arguments.get("in_chans") or details.get("input_size", [None])[0]
+    own_channels = network.stem.layers[0].conv.in_features
+    if channels is not None and channels != own_channels and not adapt_stem:
+        yield f"in_features: {channels} given, {own_channels} needed; see `adapt_stem`"
