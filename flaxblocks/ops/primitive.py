@@ -38,7 +38,7 @@ def convolve(
     return _contract("output", arrays, geometry=geometry, precision=precision)
 
 
-def _contract(role: str, arrays: dict[str, jax.Array], **parameters) -> jax.Array:
+def _contract(role: str, arrays: dict, **parameters) -> jax.Array:
     first, second = (arrays[name] for name in _operands(role))
     return convolution_p.bind(first, second, role=role, **parameters)
 
@@ -51,7 +51,7 @@ def _operands(role: str) -> list[str]:
     return [name for name in ROLES if name != role]
 
 
-def _shape(first, second, role: str, geometry: Geometry) -> tuple[int, ...]:
+def _shape(first, second, role: str, geometry: Geometry) -> tuple:
     """Return the shape of what is left out, from the two arrays that are given."""
     if role == "output":
         return (first.shape[0], *geometry.output, second.shape[3])
