@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,11 +20,14 @@ from flaxblocks.weights.state_dict import NAMES
 ARCHITECTURE = resnet.resnet((1, 1, 1, 1), resnet.basic, resnet.Widths(8, (8, 8, 16, 16)))
 
 
+@cache
+def _parts(**options) -> tuple[nnx.GraphDef, nnx.State]:
+    return nnx.split(nnx.eval_shape(lambda: ResNet(ARCHITECTURE, rngs=nnx.Rngs(0), **options)))
+
+
 def abstract(num_classes: int = 10, **options) -> ResNet:
     """Return a residual network of 12 thousand parameters without its arrays."""
-    return nnx.eval_shape(
-        lambda: ResNet(ARCHITECTURE, num_classes=num_classes, rngs=nnx.Rngs(0), **options)
-    )
+    return nnx.merge(*_parts(num_classes=num_classes, **options), copy=True)
 
 
 def arrays(module: nnx.Module, names: str = "native", seed: int = 0) -> dict[str, np.ndarray]:
@@ -65,7 +69,8 @@ class Server:
 
     Args:
         url: where it is.
-        responses: for each path, the status, the headers and the content; 404 for all others.
+        responses: for each path, or method and path, the status, the headers and the content; 404
+            for all others.
         requests: method and path of each request so far.
     """
 
@@ -87,7 +92,9 @@ def serving() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             server.requests.append(f"{self.command} {self.path}")
-            status, headers, content = server.responses.get(self.path, (404, {}, b""))
+            found = server.responses.get(f"{self.command} {self.path}")
+            found = found or server.responses.get(self.path, (404, {}, b""))
+            status, headers, content = found
             self.send_response(status)
             for name, value in {"Content-Length": str(len(content)), **headers}.items():
                 self.send_header(name, value)

@@ -43,7 +43,13 @@ def load_weights(
       kind on the Hugging Face Hub. The client's own cache and environment variables hold
       (``HF_HOME``, ``HF_HUB_OFFLINE=1``), and its `config.json` must be of this very network.
 
-    >>> fb.load_weights(model, "resnet50.safetensors", names="torchvision")  # doctest: +SKIP
+    >>> import tempfile
+    >>> conv, twin = (fb.Conv(3, 8, 3, rngs=nnx.Rngs(seed)) for seed in (0, 1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = fb.save_weights(conv, f"{folder}/conv.safetensors")
+    ...     fb.load_weights(twin, path)
+    >>> bool((conv.kernel[...] == twin.kernel[...]).all())
+    True
 
     Args:
         module: the module that receives them; may be abstract.
@@ -96,7 +102,11 @@ def save_weights(
 
     The file appears when it is complete; after an error, what was there is unchanged.
 
-    >>> fb.save_weights(model, "resnet50.safetensors", names="torchvision")  # doctest: +SKIP
+    >>> import tempfile
+    >>> conv = fb.Conv(3, 8, 3, rngs=nnx.Rngs(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fb.save_weights(conv, f"{folder}/conv.safetensors", max_shard_size=800).name
+    'conv.safetensors.index.json'
 
     Args:
         module: any NNX module.

@@ -20,7 +20,8 @@ def read_config(source: str) -> dict[str, Any]:
         source: ``owner/name``, or ``owner/name@revision``.
 
     Raises:
-        ConnectionError: if it is not in the cache, and the Hub is out of reach or not to be asked.
+        ConnectionError: if it is not in the cache, and the Hub is out of reach or not to be asked,
+            or does not hand it out.
         FileNotFoundError: if there is no such repository, revision or file.
         ImportError: if huggingface_hub is not installed.
         ValueError: if it is not JSON, or `source` cannot be a repository's name.
@@ -43,7 +44,7 @@ def fetch_weights(source: str) -> Path:
 
     Raises:
         ConnectionError: if they are not in the cache, and the Hub is out of reach or not to be
-            asked.
+            asked, or does not hand them out.
         FileNotFoundError: if the repository has none of the files that weights are in.
     """
     missing: list[OSError] = []
@@ -70,7 +71,8 @@ def _download(source: str, name: str) -> Path:
     try:
         return Path(hub.hf_hub_download(repository, name, revision=revision or None))
     except hub.errors.LocalEntryNotFoundError as error:
-        why = "offline mode is on" if hub.constants.HF_HUB_OFFLINE else "the Hub is out of reach"
+        offline = hub.constants.HF_HUB_OFFLINE
+        why = "offline mode is on" if offline else "the Hub is out of reach or refuses it"
         raise ConnectionError(
             f"`source` {SCHEME}{source}: {name} is not in the cache, and {why}"
         ) from error
@@ -81,6 +83,10 @@ def _download(source: str, name: str) -> Path:
     except hub.errors.RepositoryNotFoundError as error:
         raise FileNotFoundError(
             f"`source` {SCHEME}{source} does not exist, or is not for you to see"
+        ) from error
+    except hub.errors.HfHubHTTPError as error:
+        raise ConnectionError(
+            f"`source` {SCHEME}{source}: {name} cannot be fetched ({error})"
         ) from error
     except hub.errors.HFValidationError as error:
         raise ValueError(
