@@ -27,6 +27,8 @@ from flaxblocks.layers import StochasticDepth as StochasticDepth
 from flaxblocks.layers import activations as activations
 from flaxblocks.models import create_model as create_model
 from flaxblocks.models import list_models as list_models
+from flaxblocks.preprocess import Preprocess as Preprocess
+from flaxblocks.preprocess import create_preprocess as create_preprocess
 from flaxblocks.weights import load_state_dict as load_state_dict
 from flaxblocks.weights import load_weights as load_weights
 from flaxblocks.weights import save_weights as save_weights

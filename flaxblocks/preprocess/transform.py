@@ -1,0 +1,144 @@
+"""What is done to an image before a network sees it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from flaxblocks.layers import checks
+
+Colour = tuple[float, float, float]
+
+MEAN: Colour = (0.485, 0.456, 0.406)
+STD: Colour = (0.229, 0.224, 0.225)
+"""Of ImageNet's pixels, red, green and blue, as fractions of white."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Resize, crop the centre, normalise: ``(pixels / 255 - mean) / std``.
+
+    `create_preprocess` knows each network's own numbers.
+
+    >>> preprocess = fb.Preprocess(resize=256, crop=224)
+    >>> preprocess("photo.jpg").shape  # doctest: +SKIP
+    (1, 224, 224, 3)
+
+    Args:
+        resize: what the image's shorter side becomes, in pixels; the proportions stay.
+        crop: height and width of the centre that is kept, in pixels.
+        interpolation: how Pillow resamples.
+        mean: of red, green and blue, as fractions of white.
+        std: their standard deviations.
+        squash: whether both sides become `resize`, whatever the proportions.
+
+    Raises:
+        TypeError: if a size is not an integer.
+        ValueError: if an argument is out of range; the crop must fit into what was resized.
+    """
+
+    resize: int
+    crop: int
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: Colour = MEAN
+    std: Colour = STD
+    squash: bool = False
+
+    def __post_init__(self):
+        checks.positive_int("resize", self.resize)
+        if checks.positive_int("crop", self.crop) > self.resize:
+            raise ValueError(f"`crop` must be at most `resize`, {self.resize}, got {self.crop}")
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(
+                f"`interpolation` must be 'bilinear' or 'bicubic', got {self.interpolation!r}"
+            )
+        if len(self.mean) != 3:
+            raise ValueError(f"`mean` must be three numbers, got {self.mean}")
+        if len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"`std` must be three numbers above 0, got {self.std}")
+
+    @classmethod
+    def from_timm(cls, config: Mapping[str, Any]) -> "Preprocess":
+        """Return what timm does for a checkpoint.
+
+        Args:
+            config: the checkpoint's `pretrained_cfg`, or the one in its `config.json`.
+
+        Raises:
+            ValueError: if it asks for what this class cannot do.
+
+        Source: timm 1.0, `timm.data.transforms_factory.transforms_imagenet_eval`.
+        """
+        _, height, width = config["input_size"]
+        mode = config.get("crop_mode") or "center"
+        if height != width or mode not in ("center", "squash"):
+            raise ValueError(
+                "`config` must ask for a square image, cropped or squashed, got "
+                f"{height} x {width} pixels and crop_mode {mode!r}"
+            )
+        return resized_for(
+            height,
+            config.get("crop_pct") or 0.875,
+            interpolation=config["interpolation"],
+            mean=tuple(config["mean"]),
+            std=tuple(config["std"]),
+            squash=mode == "squash",
+        )
+
+    def __call__(self, *images: Any) -> Float[np.ndarray, "n h w 3"]:
+        """Prepare images.
+
+        Of any kind Pillow reads: an Exif orientation is followed, transparency becomes white,
+        every colour space becomes RGB.
+
+        Args:
+            images: paths or Pillow images, one or more.
+
+        Returns:
+            Float32 array of shape ``(n, crop, crop, 3)``.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ImportError: if Pillow is not installed.
+            TypeError: if an image is neither.
+            ValueError: if a file is not an image, or damaged, or the image is too large or too
+                elongated; or there is none.
+        """
+        try:
+            from flaxblocks.preprocess import photo
+        except ModuleNotFoundError as error:
+            raise ImportError("images need Pillow (pip install 'flaxblocks[image]')") from error
+        if not images:
+            raise ValueError("`images` must be one or more, got none")
+        pixels = np.stack([self._pixels(photo, image) for image in images])
+        mean, std = (np.asarray(colour, np.float32) for colour in (self.mean, self.std))
+        return (pixels.astype(np.float32) / np.float32(255) - mean) / std
+
+    def _pixels(self, photo: Any, image: Any) -> np.ndarray:
+        resized = photo.resize(photo.rgb(image), self.resize, self.interpolation, self.squash)
+        return photo.centre(resized, self.crop)
+
+
+def resized_for(
+    crop: int,
+    crop_pct: float,
+    *,
+    interpolation: Literal["bilinear", "bicubic"],
+    mean: Colour = MEAN,
+    std: Colour = STD,
+    squash: bool = False,
+) -> Preprocess:
+    """Return the preprocessing whose crop is a given fraction of what the image is resized to.
+
+    Args:
+        crop: height and width of the centre that is kept, in pixels.
+        crop_pct: the fraction, which timm calls a percentage.
+        interpolation: see `Preprocess`.
+        mean: see `Preprocess`.
+        std: see `Preprocess`.
+        squash: see `Preprocess`.
+    """
+    return Preprocess(math.floor(crop / crop_pct), crop, interpolation, mean, std, squash)
