@@ -91,7 +91,6 @@ def test_explicit_sharding_follows_jax():
         {"feature_group_count": 3},
         {"feature_group_count": 0},
         {"window_strides": (1,)},
-        {"window_strides": (0, 1)},
         {"padding": "HALF"},
         {"padding": ((1, 1),)},
         {"kernel": jnp.ones((3, 3, 5, 8))},
