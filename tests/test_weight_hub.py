@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
+import timm
 from flax import nnx
 from huggingface_hub import constants
 
@@ -127,6 +129,20 @@ def test_a_revision_can_be_named(hub: Server, tmp_path: Path):
     target = small()
     fb.load_weights(target, f"hf-hub:{REPOSITORY}@v2")
     assert_equal(target, fb.state_dict(network()))
+
+
+def test_what_timm_writes_for_the_hub_is_read(hub: Server, tmp_path: Path):
+    theirs = timm.create_model("resnet18", num_classes=10)
+    timm.models.save_for_hf(theirs, tmp_path / "timm", safe_serialization=True)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "timm").iterdir()}
+    assert files.keys() == {"config.json", "model.safetensors"}
+    publish(hub, files, config=None)
+    target = nnx.eval_shape(lambda: fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0)))
+    fb.load_weights(target, f"hf-hub:{REPOSITORY}", names="torchvision")  # the same, for ResNet
+    loaded = fb.state_dict(target, names="torchvision")
+    truth = theirs.state_dict()
+    assert loaded.keys() == truth.keys()
+    assert all(np.array_equal(loaded[name], value.numpy()) for name, value in truth.items())
 
 
 # The configuration

@@ -52,7 +52,8 @@ def load_weights(
     True
 
     Args:
-        module: the module that receives them; may be abstract.
+        module: the module that receives them; may be abstract, and then has no random streams
+            for dropout until ``nnx.reseed(module, default=0)``.
         source: where they are.
         names: whose parameter names they have, see `state_dict`.
         new_head: whether a network keeps its own classifier, see `load_state_dict`.

@@ -97,6 +97,7 @@ def _download(source: str, name: str) -> Path:
 def _client() -> Any:
     try:
         import huggingface_hub
+        import huggingface_hub.constants
         import huggingface_hub.errors
     except ImportError as error:
         raise ImportError(
