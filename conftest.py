@@ -44,6 +44,13 @@ def _doctest_names(doctest_namespace):
     doctest_namespace.update(fb=fb, nnx=nnx, jax=jax, jnp=jnp, np=np)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_programs():
+    """Drop what a file compiled: a process may only hold so many mapped pieces of code."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """Let JAX compute in float64 during the test."""
