@@ -1,0 +1,55 @@
+"""``flaxblocks convert``: weights under another library's names."""
+
+import argparse
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+
+import flaxblocks as fb
+from flaxblocks.cli.networks import NAMES, abstract_network, count, positive, stdout
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Describe the subcommand."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="rewrite weights under another library's names",
+        description="Rewrite weights under another library's parameter names, or in another kind "
+        "of file, in float32, and read the result back to check it.",
+    )
+    parser.add_argument("source", metavar="IN", help="what `classify --weights` takes")
+    parser.add_argument("path", metavar="OUT", help="a .safetensors, .pth, .pt or .bin file")
+    parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
+    parser.add_argument("--from", dest="names", choices=sorted(NAMES), required=True)
+    parser.add_argument("--to", dest="new_names", choices=sorted(NAMES), required=True)
+    parser.add_argument("--num-classes", type=positive, default=1000, metavar="N")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the file.
+
+    Raises:
+        ImportError: if a package for the weights is not installed.
+        OSError: if a file cannot be read or written.
+        ValueError: if the network is unknown or the weights do not fit it, or what was written
+            differs from what was read.
+    """
+    if Path(options.source).exists() and Path(options.path).exists():
+        if Path(options.source).samefile(options.path):
+            raise ValueError(f"OUT must be another file than IN, got {options.path} for both")
+    network = abstract_network(options.model, options.num_classes)
+    written = abstract_network(options.model, options.num_classes)
+    fb.load_weights(network, options.source, names=options.names)
+    path = fb.save_weights(network, options.path, names=options.new_names)
+    fb.load_weights(written, path, names=options.new_names)
+    pairs = zip(*(jax.tree.leaves(nnx.state(n)) for n in (network, written)), strict=True)
+    if not all(np.array_equal(before, after) for before, after in pairs):
+        raise ValueError(f"OUT differs from IN when it is read back: {path}")
+    tensors = len(fb.state_dict(written, options.new_names))
+    stdout().print(
+        f"{path}: {tensors} tensors with {count(network):,} parameters, read back and equal",
+        soft_wrap=True,
+    )

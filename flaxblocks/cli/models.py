@@ -1,0 +1,129 @@
+"""``flaxblocks models``: the networks in a table."""
+
+import argparse
+import inspect
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+import flaxblocks as fb
+from flaxblocks.cli.networks import abstract_network, cost, count, image_shape, short, stdout
+from flaxblocks.models import Backbone
+
+ABOUT = re.compile(r" \((.*)\)$")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A row of the table.
+
+    Args:
+        name: what `create_model` calls the network.
+        parameters: how many it has.
+        multiply_adds: how many an image takes at the native resolution.
+        resolution: height and width in pixels of what it was trained for.
+        source: its paper.
+    """
+
+    name: str
+    parameters: int
+    multiply_adds: int
+    resolution: int
+    source: str
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Describe the subcommand."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list the networks",
+        description="List the networks with their size, cost, resolution and source.",
+    )
+    parser.add_argument("pattern", nargs="?", default="*", help="such as 'efficientnet*'")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the table.
+
+    Raises:
+        ValueError: if the pattern matches no network.
+    """
+    names = fb.list_models(options.pattern)
+    if not names:
+        abstract_network(options.pattern)  # the name is unknown: it says so, and which are near
+    rows = list(_rows(names))
+    if options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        stdout().print(_table(rows))
+
+
+def facts(name: str) -> Facts:
+    """Return what there is to say about a network."""
+    network = abstract_network(name)
+    resolution = fb.create_preprocess(name).crop
+    return Facts(
+        name=name,
+        parameters=count(network),
+        multiply_adds=cost(network, image_shape(network, resolution)),
+        resolution=resolution,
+        source=paper(type(network), name),
+    )
+
+
+def paper(family: type[Backbone], name: str) -> str:
+    """Return the paper of a network, out of those that its family's documentation names.
+
+    One that is there for some networks only says so in parentheses: ``(ResNeXt)``.
+    """
+    _, _, source = (inspect.getdoc(family) or "").partition("Source: ")
+    papers = source.partition("\n")[0].removesuffix(".").split("; ")
+    own = [text for text in papers if (about := ABOUT.search(text)) and _same(about[1], name)]
+    return "; ".join(own or [text for text in papers if not ABOUT.search(text)] or papers)
+
+
+def _same(kind: str, name: str) -> bool:
+    """Return whether a network is of a kind, ``Wide-ResNet`` such as ``wide_resnet50_2``."""
+    return re.sub(r"\W", "", kind).lower() in re.sub(r"[\W_]", "", name)
+
+
+def _rows(names: Sequence[str]) -> Iterator[Facts]:
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("", total=len(names))
+        for name in names:
+            progress.update(task, description=name)
+            yield facts(name)
+            progress.advance(task)
+
+
+def _table(rows: Sequence[Facts]) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption=f"{len(rows)} networks; multiply-adds, which papers call FLOPs, of one image",
+    )
+    table.add_column("name", no_wrap=True)
+    for title in ("parameters", "multiply-adds", "resolution"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("source")
+    for row in rows:
+        table.add_row(
+            Text(row.name),
+            f"{row.parameters:,}",
+            short(row.multiply_adds),
+            str(row.resolution),
+            Text(row.source),
+        )
+    return table

@@ -1,0 +1,80 @@
+"""What the subcommands ask about a network."""
+
+import argparse
+import sys
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from rich.console import Console
+
+import flaxblocks as fb
+from flaxblocks.flops import multiply_adds
+from flaxblocks.layers import checks
+from flaxblocks.models import Backbone
+from flaxblocks.weights.state_dict import NAMES as NAMES
+
+WIDTH = 150  # of a table where the output is no terminal
+
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def abstract_network(name: str, num_classes: int = 1000) -> Backbone:
+    """Return a network in eval mode, its arrays known by shape only, without random streams.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
+    network = nnx.eval_shape(
+        lambda: fb.create_model(
+            name, num_classes=num_classes, drop_rate=0.0, drop_path_rate=0.0, rngs=nnx.Rngs(0)
+        )
+    )
+    network.eval()
+    return network
+
+
+def image_shape(network: Backbone, size: int) -> jax.ShapeDtypeStruct:
+    """Return a square image, its pixels unknown, as a network takes it."""
+    channels = network.stem.layers[0].conv.in_features
+    return jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
+
+
+def cost(module: nnx.Module, x: jax.ShapeDtypeStruct) -> int:
+    """Return the multiply-adds of a module in eval mode."""
+    graphdef, state = nnx.split(module)
+    return multiply_adds(lambda state, x: nnx.merge(graphdef, state)(x), state, x)
+
+
+def count(module: nnx.Module, kind: type[nnx.Variable] = nnx.Param) -> int:
+    """Return how many numbers the variables of a kind have."""
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, kind)))
+
+
+def short(number: int) -> str:
+    """Return a number with four digits and a unit.
+
+    >>> short(4_089_184_256)
+    '4.089 G'
+    """
+    for unit, letter in UNITS:
+        if number >= unit:
+            return f"{number / unit:#.4g} {letter}"
+    return str(number)
+
+
+def stdout() -> Console:
+    """Return the console for tables; wide where nobody's terminal sets the width."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+
+
+def positive(text: str) -> int:
+    """Return an option's value as a positive integer; argparse prints the error.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is not one.
+    """
+    try:
+        return checks.positive_int("value", int(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}") from error
