@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks.blocks.residual import add_branches, other_branch, pool_for_stride, projection
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
@@ -17,8 +18,8 @@ from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions and a shortcut.
 
-    ``final_act(second(first(x)) + shortcut(x))``; the shortcut is the identity, or a 1x1
-    projection where the shape changes. The stride is the first convolution's.
+    ``final_act(second(first(x)) + shortcut(x))``; the shortcut is the identity, or `shortcut`
+    where the shape changes. The stride is the first convolution's.
 
     >>> block = fb.BasicBlock(8, 16, stride=2, rngs=nnx.Rngs(0))
     >>> block(jnp.ones((1, 9, 9, 8))).shape
@@ -33,6 +34,9 @@ class BasicBlock(nnx.Module):
         norm: makes each normalisation, see `ConvNormAct`.
         act: activation after the first convolution.
         final_act: activation after the addition; None for none.
+        shortcut: makes the other branch where the shape changes, see `BottleNeck`.
+        pool: halves the size after the first convolution in place of its stride of 2, see
+            `BottleNeck`.
         se: makes a gate at the end of the residual branch, see `BottleNeck`.
         drop_path: probability of dropping the residual branch of a sample in training.
         dtype: dtype of the computation; inferred where absent.
@@ -57,6 +61,8 @@ class BasicBlock(nnx.Module):
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
         final_act: Activation | None = relu,
+        shortcut: ModuleFactory | None = projection,
+        pool: Activation | None = None,
         se: ModuleFactory | None = None,
         drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
@@ -66,12 +72,12 @@ class BasicBlock(nnx.Module):
         stride = checks.pair("stride", stride)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
-        self.first = unit(in_features, out_features, kernel_size, stride=stride, act=act)
+        step, self.pool = pool_for_stride(pool, stride)
+        self.first = unit(in_features, out_features, kernel_size, stride=step, act=act)
         self.second = unit(out_features, out_features, kernel_size, act=None)
         self.se = build("se", se, out_features, **make)
-        same_shape = in_features == out_features and stride == (1, 1)
-        self.shortcut = (
-            None if same_shape else unit(in_features, out_features, 1, stride=stride, act=None)
+        self.adds, self.shortcut = other_branch(
+            shortcut, in_features, out_features, stride=stride, use_bias=use_bias, norm=norm, **make
         )
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
         self.final_act = checks.function("final_act", final_act, optional=True)
@@ -85,9 +91,9 @@ class BasicBlock(nnx.Module):
         Returns:
             Output of shape ``(n, p, q, out_features)``.
         """
-        y = self.first(x)
+        y = apply(self.pool, self.first(x))
         y = self.second(y)
         y = apply(self.se, y)
-        y = apply(self.drop_path, y)
-        y = y + apply(self.shortcut, x).astype(y.dtype)
+        if self.adds:
+            y = add_branches(apply(self.drop_path, y), apply(self.shortcut, x))
         return apply(self.final_act, y)

@@ -6,7 +6,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flaxblocks.blocks.residual import check_keeps_size
+from flaxblocks.blocks.residual import (
+    add_branches,
+    check_keeps_size,
+    other_branch,
+    pool_for_stride,
+    projection,
+)
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
@@ -18,8 +24,8 @@ from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 class BottleNeck(nnx.Module):
     """Wide, narrow, wide: a 1x1 convolution reduces, a 3x3 works, a 1x1 expands.
 
-    ``final_act(expand(spatial(reduce(x))) + shortcut(x))``; the shortcut is the identity, or a
-    1x1 projection where the shape changes. The stride is the 3x3's (ResNet "v1.5").
+    ``final_act(expand(spatial(reduce(x))) + shortcut(x))``; the shortcut is the identity, or
+    `shortcut` where the shape changes. The stride is the 3x3's (ResNet "v1.5").
 
     >>> block = fb.BottleNeck(32, 64, 4, stride=2, rngs=nnx.Rngs(0))
     >>> block(jnp.ones((1, 9, 9, 32))).shape
@@ -37,6 +43,11 @@ class BottleNeck(nnx.Module):
         norm: makes each normalisation, see `ConvNormAct`.
         act: activation after the first and second convolution.
         final_act: activation after the addition; None for none.
+        shortcut: makes the other branch where the shape changes: ``shortcut(in_features,
+            out_features, stride=, use_bias=, norm=, dtype=, param_dtype=, rngs=)``, such as
+            `PooledProjection` (ResNet-D); None leaves such a block without a residual (RegNetZ).
+        pool: halves the size after the spatial convolution in place of its stride of 2, such as
+            `fb.ops.blur_pool` (anti-aliased ResNets); None for none.
         se: makes a gate at the end of the residual branch (SE-ResNet): ``se(out_features,
             dtype=, param_dtype=, rngs=)``, such as `SqueezeExcite`.
         spatial_se: makes a gate after the spatial convolution (RegNetY), on its narrow width.
@@ -66,6 +77,8 @@ class BottleNeck(nnx.Module):
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
         final_act: Activation | None = relu,
+        shortcut: ModuleFactory | None = projection,
+        pool: Activation | None = None,
         se: ModuleFactory | None = None,
         spatial_se: ModuleFactory | None = None,
         drop_path: float = 0.0,
@@ -77,16 +90,16 @@ class BottleNeck(nnx.Module):
         stride = checks.pair("stride", stride)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
+        step, self.pool = pool_for_stride(pool, stride)
         self.reduce = unit(in_features, narrow, 1, act=act)
         self.spatial = unit(
-            narrow, narrow, kernel_size, stride=stride, dilation=dilation, groups=groups, act=act
+            narrow, narrow, kernel_size, stride=step, dilation=dilation, groups=groups, act=act
         )
         self.spatial_se = build("spatial_se", spatial_se, narrow, **make)
         self.expand = unit(narrow, out_features, 1, act=None)
         self.se = build("se", se, out_features, **make)
-        same_shape = in_features == out_features and stride == (1, 1)
-        self.shortcut = (
-            None if same_shape else unit(in_features, out_features, 1, stride=stride, act=None)
+        self.adds, self.shortcut = other_branch(
+            shortcut, in_features, out_features, stride=stride, use_bias=use_bias, norm=norm, **make
         )
         check_keeps_size(self.spatial.conv)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
@@ -102,12 +115,12 @@ class BottleNeck(nnx.Module):
             Output of shape ``(n, p, q, out_features)``.
         """
         y = self.reduce(x)
-        y = self.spatial(y)
+        y = apply(self.pool, self.spatial(y))
         y = apply(self.spatial_se, y)
         y = self.expand(y)
         y = apply(self.se, y)
-        y = apply(self.drop_path, y)
-        y = y + apply(self.shortcut, x).astype(y.dtype)
+        if self.adds:
+            y = add_branches(apply(self.drop_path, y), apply(self.shortcut, x))
         return apply(self.final_act, y)
 
 

@@ -1,14 +1,23 @@
-"""The residual connection around any module."""
+"""The residual connection around any module, and what stands on its other branch."""
 
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation
+from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv
-from flaxblocks.layers.optional import apply
+from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.optional import ModuleFactory, apply
+from flaxblocks.ops import average_pool
+
+projection = partial(ConvNormAct, kernel_size=1, act=None)
+"""The usual shortcut where the shape changes: a 1x1 convolution of the block's stride."""
 
 
 class ResidualAdd(nnx.Module):
@@ -45,12 +54,135 @@ class ResidualAdd(nnx.Module):
             ValueError: if the two branches differ in shape; they are never broadcast.
         """
         residual, identity = self.block(x), apply(self.shortcut, x)
-        if residual.shape != identity.shape:
-            raise ValueError(
-                f"`block` returned shape {residual.shape} and `shortcut` {identity.shape}: "
-                "give a `shortcut` that changes the shape as `block` does"
-            )
+        check_same_shape(residual, identity)
         return residual + identity
+
+
+class PooledProjection(ConvNormAct):
+    """A shortcut that averages 2x2 pixels before it projects, where the stride is 2.
+
+    ``norm(conv(average_pool(x)))``; a plain 1x1 projection would skip three pixels of four.
+
+    >>> shortcut = PooledProjection(8, 16, stride=2, rngs=nnx.Rngs(0))
+    >>> shortcut(jnp.ones((1, 9, 9, 8))).shape
+    (1, 5, 5, 16)
+
+    Args:
+        in_features: channels of the input.
+        out_features: channels of the output.
+        stride: 2, or 1 for a plain projection.
+        use_bias: whether the convolution has a bias.
+        norm: makes the normalisation, see `ConvNormAct`.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` is drawn from.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range.
+
+    Source: He et al. 2019, section 4.1, ResNet-D.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        stride: int | tuple[int, int],
+        use_bias: bool = False,
+        norm: ModuleFactory | None = BatchNorm,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        steps = checks.pair("stride", stride)
+        if steps not in ((1, 1), (2, 2)):
+            raise ValueError(f"`stride` must be 1 or 2 on a pooled shortcut, got {stride!r}")
+        super().__init__(
+            in_features,
+            out_features,
+            1,
+            use_bias=use_bias,
+            norm=norm,
+            act=None,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+        self.pools = steps == (2, 2)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+        """Average, project, normalise.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            Output of shape ``(n, p, q, out_features)``, half as high and wide, rounded up.
+        """
+        return super().__call__(average_pool(x, ceil_mode=True) if self.pools else x)
+
+
+def pool_for_stride(
+    pool: Activation | None, stride: tuple[int, int]
+) -> tuple[tuple[int, int], Activation | None]:
+    """Return the stride that a block's convolution keeps, and the pool that takes the rest.
+
+    Raises:
+        TypeError: if the pool cannot be called.
+        ValueError: if it would have to change the size by anything but 2.
+    """
+    checks.function("pool", pool, optional=True)
+    if pool is None or stride == (1, 1):
+        return stride, None
+    if stride != (2, 2):
+        raise ValueError(f"`stride` must be 1 or 2 in a block with a `pool`, got {stride}")
+    return (1, 1), pool
+
+
+def other_branch(
+    shortcut: ModuleFactory | None,
+    in_features: int,
+    out_features: int,
+    *,
+    stride: tuple[int, int],
+    **arguments: Any,
+) -> tuple[bool, Activation | None]:
+    """Return whether a block adds another branch, and the module on it where there is one.
+
+    Raises:
+        TypeError: if the factory cannot be called.
+    """
+    checks.function("shortcut", shortcut, optional=True)
+    if in_features == out_features and stride == (1, 1):
+        return True, None
+    if shortcut is None:
+        return False, None
+    return True, shortcut(in_features, out_features, stride=stride, **arguments)
+
+
+def check_same_shape(residual: jax.Array, identity: jax.Array) -> None:
+    """Refuse branches of different shapes, which the sum might broadcast.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if residual.shape != identity.shape:
+        raise ValueError(
+            f"`block` returned shape {residual.shape} and `shortcut` {identity.shape}: "
+            "give a `shortcut` that changes the shape as `block` does"
+        )
+
+
+def add_branches(residual: jax.Array, identity: jax.Array) -> jax.Array:
+    """Return the sum of a block's branches, in the residual branch's dtype.
+
+    Raises:
+        ValueError: if their shapes differ.
+    """
+    check_same_shape(residual, identity)
+    return residual + identity.astype(residual.dtype)
 
 
 def check_keeps_size(conv: Conv) -> None:

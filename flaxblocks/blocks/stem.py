@@ -2,25 +2,24 @@
 
 from functools import partial
 from itertools import pairwise
+from math import prod
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks.layers import checks
 from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
-from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.ops import max_pool
+from flaxblocks.layers.optional import ModuleFactory, apply
 
 
 class Stem(nnx.Module):
     """One convolution, or several (a "deep" stem), that shrink the image; then perhaps a pool.
 
-    Only the first convolution has a stride.
-
-    >>> stem = fb.Stem(3, (64,), kernel_size=7, pool=True, rngs=nnx.Rngs(0))
+    >>> stem = fb.Stem(3, (64,), kernel_size=7, pool=fb.ops.max_pool, rngs=nnx.Rngs(0))
     >>> stem(jnp.ones((1, 33, 33, 3))).shape, stem.stride
     ((1, 9, 9, 64), 4)
 
@@ -28,12 +27,12 @@ class Stem(nnx.Module):
         in_features: channels of the image.
         features: channels after each convolution.
         kernel_size: height and width of the kernels in pixels.
-        stride: step of the first convolution in pixels.
+        stride: step of each convolution in pixels; one number is the first's, the others have 1.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         use_bias: whether the convolutions have a bias.
         norm: makes each normalisation, see `ConvNormAct`.
         act: activation after each convolution; None for none.
-        pool: whether a 3x3 max pooling of stride 2 follows (ResNet).
+        pool: halves the size at the end, such as `fb.ops.max_pool` (ResNet); None for none.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -55,12 +54,12 @@ class Stem(nnx.Module):
         features: tuple[int, ...],
         *,
         kernel_size: int = 3,
-        stride: int = 2,
+        stride: int | tuple[int, ...] = 2,
         padding: Padding = None,
         use_bias: bool = False,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
-        pool: bool = False,
+        pool: Activation | None = None,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
@@ -76,13 +75,20 @@ class Stem(nnx.Module):
             param_dtype=param_dtype,
             rngs=rngs,
         )
+        strides = (stride,) + (1,) * (len(features) - 1) if isinstance(stride, int) else stride
+        if len(strides) != len(features):
+            raise ValueError(
+                f"`stride` must have a number for each of the {len(features)} convolutions, got "
+                f"{stride!r}"
+            )
+        widths = pairwise((in_features, *features))
         self.layers = nnx.List(
-            unit(width, next_width, stride=stride if position == 0 else 1)
-            for position, (width, next_width) in enumerate(pairwise((in_features, *features)))
+            unit(width, next_width, stride=step)
+            for (width, next_width), step in zip(widths, strides, strict=True)
         )
-        self.pool = pool
+        self.pool = checks.function("pool", pool, optional=True)
         self.out_features = features[-1]
-        self.stride = stride * (2 if pool else 1)
+        self.stride = prod(strides) * (1 if pool is None else 2)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
         """Shrink the image.
@@ -95,4 +101,4 @@ class Stem(nnx.Module):
         """
         for layer in self.layers:
             x = layer(x)
-        return max_pool(x) if self.pool else x
+        return apply(self.pool, x)

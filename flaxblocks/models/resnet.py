@@ -10,6 +10,7 @@ from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
 from flaxblocks.models.backbone import Backbone
 from flaxblocks.models.initialise import kaiming_normal
+from flaxblocks.ops import max_pool
 
 
 class ResNet(Backbone):
@@ -66,7 +67,7 @@ def resnet(
         widths: channels of the stem and the stages.
     """
     return Architecture(
-        stem=partial(Stem, features=(widths.stem,), kernel_size=7, pool=True),
+        stem=partial(Stem, features=(widths.stem,), kernel_size=7, pool=max_pool),
         stages=tuple(
             StageRow(features, stride, (block,) * depth)
             for features, stride, depth in zip(widths.stages, STRIDES, depths, strict=True)

@@ -1,6 +1,7 @@
-"""Max pooling with PyTorch's padding."""
+"""Pooling with PyTorch's padding."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
@@ -29,3 +30,52 @@ def max_pool(
     sides = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     window, steps = (1, kernel_size, kernel_size, 1), (1, stride, stride, 1)
     return jax.lax.reduce_window(x, lowest, lax.max, window, steps, sides)
+
+
+def average_pool(x: Float[Array, "n h w c"], *, ceil_mode: bool = False) -> Float[Array, "n p q c"]:
+    """Return the mean of each 2x2 block of pixels.
+
+    Args:
+        x: input of shape ``(n, h, w, c)``.
+        ceil_mode: whether an odd last row or column is kept, each mean being over the pixels
+            that are there; it is dropped otherwise.
+
+    Returns:
+        Output of shape ``(n, p, q, c)``, with ``p = h // 2``, or ``(h + 1) // 2`` in `ceil_mode`,
+        and `q` likewise.
+
+    Source: `torch.nn.AvgPool2d(2, ceil_mode=..., count_include_pad=False)`.
+    """
+    height, width = x.shape[1:3]
+    if ceil_mode:
+        x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+    else:
+        x = x[:, : height // 2 * 2, : width // 2 * 2]
+    n, rows, columns, c = x.shape
+    sums = x.reshape(n, rows // 2, 2, columns // 2, 2, c).sum((2, 4))
+    row_counts, column_counts = _counts(height, rows), _counts(width, columns)
+    counts = row_counts[:, None, None] * column_counts[:, None]
+    return sums / counts.astype(x.dtype)
+
+
+def _counts(size: int, padded: int) -> np.ndarray:
+    """Return how many pixels each pair along one axis holds."""
+    return np.minimum(size - np.arange(0, padded, 2), 2)
+
+
+def blur_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n p q c"]:
+    """Return every second pixel, blurred by the binomial filter ``(1, 2, 1) / 4`` on both axes.
+
+    At the edges the image is mirrored, without repeating its outermost pixels.
+
+    Args:
+        x: input of shape ``(n, h, w, c)``, of at least 2 x 2 pixels.
+
+    Returns:
+        Output of shape ``(n, (h + 1) // 2, (w + 1) // 2, c)``.
+
+    Source: Zhang 2019, section 3.2, "Anti-aliased downsampling", Triangle-3.
+    """
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    x = (x[:, :-2:2] + 2 * x[:, 1:-1:2] + x[:, 2::2]) / 4
+    return (x[:, :, :-2:2] + 2 * x[:, :, 1:-1:2] + x[:, :, 2::2]) / 4

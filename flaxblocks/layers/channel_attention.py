@@ -1,0 +1,71 @@
+"""The efficient channel attention gate."""
+
+from math import log2, sqrt
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flaxblocks.layers import checks
+from flaxblocks.layers.activations import sigmoid
+from flaxblocks.layers.conv import check_nhwc
+from flaxblocks.layers.draw import symmetric_uniform
+
+
+class EfficientChannelAttention(nnx.Module):
+    """Scale each channel by a gate computed from its own mean and its neighbours'.
+
+    ``x * sigmoid(conv(mean(x)))``, with one short kernel that slides over the channels.
+
+    >>> eca = EfficientChannelAttention(64, rngs=nnx.Rngs(0))
+    >>> eca(jnp.ones((1, 5, 5, 64))).shape, eca.kernel.shape
+    ((1, 5, 5, 64), (3,))
+
+    Args:
+        in_features: channels of the input and the output; the kernel's length follows from it.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` is drawn from.
+
+    Raises:
+        TypeError: if `in_features` is not an integer.
+        ValueError: if it is below 1.
+
+    Source: Wang et al. 2020, section 3.2; the kernel's length is equation 12's.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        self.in_features = checks.positive_int("in_features", in_features)
+        nearest = int((log2(in_features) + 1) / 2)
+        length = max(3, nearest + 1 - nearest % 2)
+        draw = symmetric_uniform(1 / sqrt(length))
+        self.kernel = nnx.Param(draw(rngs.params(), (length,), param_dtype))
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        """Gate.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            An array of the input's shape.
+
+        Raises:
+            ValueError: if `x` is not NHWC with `in_features` channels.
+        """
+        check_nhwc(x, self.in_features)
+        dtype = self.dtype or jnp.result_type(x, self.kernel[...])
+        x, kernel = x.astype(dtype), self.kernel[...].astype(dtype)
+        side = kernel.size // 2
+        means = jnp.pad(x.mean((1, 2)), ((0, 0), (side, side)))
+        windows = [means[:, tap : tap + self.in_features] for tap in range(kernel.size)]
+        gate = sigmoid((jnp.stack(windows, -1) * kernel).sum(-1))
+        return x * gate[:, None, None]
