@@ -15,6 +15,7 @@ from flaxblocks.models import (
     mobilenet_v3,
     regnet,
     resnet,
+    timm,
 )
 from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.backbone import Backbone
@@ -34,7 +35,7 @@ MODELS: dict[str, tuple[type[Backbone], Architecture]] = {
     name: (family, architecture)
     for family, networks in FAMILIES
     for name, architecture in networks.items()
-}
+} | dict(timm.MODELS)
 
 
 def create_model(
@@ -58,7 +59,8 @@ def create_model(
     25557032
 
     Args:
-        name: one of `list_models`; torchvision's name and torchvision's hyper-parameters.
+        name: one of `list_models`; torchvision's name and torchvision's hyper-parameters, or
+            timm's after ``timm/``.
         num_classes: length of the output; 0 for the pooled features.
         in_features: channels of the image.
         drop_rate: dropout before the classifier; the source's own where absent.

@@ -13,11 +13,13 @@ from flaxblocks.weights.adapt import adapt_rgb, keep_head
 from flaxblocks.weights.arrays import to_numpy
 from flaxblocks.weights.entries import COUNTER, Entry, entries
 from flaxblocks.weights.naming import vendor_entries
+from flaxblocks.weights.timm import TIMM
 from flaxblocks.weights.torchvision import TORCHVISION
 
 NAMES: dict[str, Callable[[nnx.Module], dict[str, Entry]]] = {
     "native": entries,
     "torchvision": partial(vendor_entries, TORCHVISION),
+    "timm": partial(vendor_entries, TIMM),
 }
 """Whose parameter names a state dict uses, and how a module's entries get them."""
 
@@ -33,8 +35,8 @@ def state_dict(
 
     Args:
         module: any NNX module.
-        names: whose parameter names to use: ``"native"``, those of flaxblocks and torch_ref, or
-            ``"torchvision"``.
+        names: whose parameter names to use: ``"native"``, those of flaxblocks and torch_ref,
+            ``"torchvision"`` or ``"timm"``.
         dtype: dtype of the floating point arrays; each keeps its own where absent.
 
     Returns:

@@ -1,0 +1,11 @@
+"""timm's parameter names: one function for each class of block and for each family."""
+
+from flaxblocks.layers import ConvNormAct
+from flaxblocks.weights.naming import Vendor
+from flaxblocks.weights.timm_inverted import INVERTED
+from flaxblocks.weights.torchvision import conv_norm
+
+TIMM: Vendor = {
+    ConvNormAct: conv_norm("conv", "bn"),
+    **INVERTED,
+}
