@@ -3,11 +3,13 @@
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from flaxblocks.cli.commands import make_parser
 from parity.cases import SEED_CASES
 from parity.report import Report
 from parity.table import print_reports
@@ -51,3 +53,11 @@ def test_the_first_two_commands_are_one_line_each():
     assert [len(command.strip().splitlines()) for command in commands] == [1, 1]
     assert commands[0].strip().endswith("-m parity")
     assert commands[1].strip().endswith("-m pytest")
+
+
+COMMANDS = re.findall(r"^flaxblocks (.*)$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_line_takes_what_is_printed(command):
+    assert make_parser().parse_args(shlex.split(command)).run is not None

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for bad input, 130 where the user interrupts.
     """
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     # The Hub's client warns of each attempt that fails, before the error that is answered here.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="flaxblocks",
         description="Convolutional networks in JAX, with PyTorch's weights.",
