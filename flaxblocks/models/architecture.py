@@ -22,12 +22,14 @@ class StageRow:
         downsample: makes what stands before the blocks and takes the stage's step in their place
             (ConvNeXt): ``downsample(in_features, out_features, stride=, dtype=, param_dtype=,
             rngs=)``; None for nothing.
+        widths: channels after each block, where they are not `features` throughout.
     """
 
     features: int
     stride: int
     blocks: tuple[ModuleFactory, ...]
     downsample: ModuleFactory | None = None
+    widths: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,17 @@ class Initialisation:
         conv_bias: draws their biases.
         linear: draws the kernels of the linear layers, laid out ``(in, out)``.
         linear_bias: draws their biases.
+        residual_scale: draws the scale of the last normalisation of each residual branch; zeros
+            make every such block the identity at first (Goyal et al. 2017, section 5.1).
+        fan_out_of_group: whether a convolution's fan-out is that of one of its groups.
     """
 
     conv: Initializer | None = None
     conv_bias: Initializer | None = None
     linear: Initializer | None = None
     linear_bias: Initializer | None = None
+    residual_scale: Initializer | None = None
+    fan_out_of_group: bool = False
 
 
 def ramp_below(rate: float, blocks: int) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from flaxblocks.blocks import BasicBlock, BottleNeck
 from flaxblocks.layers.draw import Initializer, draw_scaled, symmetric_uniform
 from flaxblocks.models.architecture import Initialisation
 
@@ -15,7 +16,7 @@ from flaxblocks.models.architecture import Initialisation
 def kaiming_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
     """Draw from a normal distribution of variance ``2 / fan_out``.
 
-    The fan-out is ``kernel_h * kernel_w * out_features``; groups do not count.
+    The fan-out is ``kernel_h * kernel_w * out_features``; see `Initialisation` about groups.
 
     Source: He et al. 2015, section 2.2.
     """
@@ -51,7 +52,7 @@ def _fan_out(shape: tuple[int, ...]) -> int:
 
 
 def initialise(model: nnx.Module, rules: Initialisation, rngs: nnx.Rngs) -> None:
-    """Redraw the weights of every convolution and linear layer, in place.
+    """Redraw the weights that the rules name, in place.
 
     Args:
         model: the network.
@@ -68,11 +69,30 @@ def _drawn(model: nnx.Module, rules: Initialisation) -> Iterator[tuple[nnx.Param
     """Yield each parameter that the rules draw, with its rule, in the order of their paths."""
     for _, module in nnx.iter_modules(model):
         if isinstance(module, nnx.Conv):
-            pairs = ((module.kernel, rules.conv), (module.bias, rules.conv_bias))
+            pairs = ((module.kernel, _conv_rule(module, rules)), (module.bias, rules.conv_bias))
         elif isinstance(module, nnx.Linear):
             pairs = ((module.kernel, rules.linear), (module.bias, rules.linear_bias))
+        elif isinstance(module, BasicBlock | BottleNeck):
+            last = module.second if isinstance(module, BasicBlock) else module.expand
+            pairs = ((getattr(last.norm, "scale", None), rules.residual_scale),)
         else:
             continue
         for param, draw in pairs:
             if param is not None and draw is not None:
                 yield param, draw
+
+
+def _conv_rule(conv: nnx.Conv, rules: Initialisation) -> Initializer | None:
+    """Return the rule for a convolution's kernel.
+
+    What is drawn shrinks as the root of the fan-out: of one group's, it is the larger by the root
+    of their number.
+    """
+    draw, groups = rules.conv, conv.feature_group_count
+    if draw is None or groups == 1 or not rules.fan_out_of_group:
+        return draw
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+        return draw(key, shape, dtype) * jnp.asarray(sqrt(groups), dtype)
+
+    return init

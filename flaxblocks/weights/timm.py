@@ -3,9 +3,11 @@
 from flaxblocks.layers import ConvNormAct
 from flaxblocks.weights.naming import Vendor
 from flaxblocks.weights.timm_inverted import INVERTED
+from flaxblocks.weights.timm_residual import RESIDUAL
 from flaxblocks.weights.torchvision import conv_norm
 
 TIMM: Vendor = {
     ConvNormAct: conv_norm("conv", "bn"),
     **INVERTED,
+    **RESIDUAL,
 }

@@ -34,13 +34,13 @@ def conv_norm(conv: str, norm: str) -> Naming:
     return naming
 
 
-def _pairs(*units: ConvNormAct) -> Iterator[Child]:
-    """Name units ``conv1, bn1, conv2, bn2`` and so on."""
+def numbered_pairs(*units: ConvNormAct) -> Iterator[Child]:
+    """Name units ``conv1, bn1, conv2, bn2`` and so on, as ResNets do."""
     for number, unit in enumerate(units, 1):
         yield Child("", unit, conv_norm(f"conv{number}", f"bn{number}"))
 
 
-def _flat(prefix: str, units: Iterable[ConvNormAct | None], first: int = 0) -> Iterator[Child]:
+def flat(prefix: str, units: Iterable[ConvNormAct | None], first: int = 0) -> Iterator[Child]:
     """Name units by the places of their layers in one `Sequential`, activations included."""
     place = count(first)
     for unit in (unit for unit in units if unit is not None):
@@ -53,7 +53,8 @@ def _blocks(stages: Iterable[Stage]) -> Iterator:
     return chain.from_iterable(stage.blocks for stage in stages)
 
 
-def _squeeze_excite(gate: SqueezeExcite) -> Iterator[Child]:
+def squeeze_excite(gate: SqueezeExcite) -> Iterator[Child]:
+    """Name the two convolutions, which timm calls the same."""
     yield Child("fc1", gate.reduce)
     yield Child("fc2", gate.expand)
 
@@ -62,17 +63,17 @@ def _squeeze_excite(gate: SqueezeExcite) -> Iterator[Child]:
 
 
 def _basic_block(block: BasicBlock) -> Iterator[Child]:
-    yield from _pairs(block.first, block.second)
+    yield from numbered_pairs(block.first, block.second)
     yield Child("downsample", block.shortcut)
 
 
 def _bottleneck(block: BottleNeck) -> Iterator[Child]:
-    yield from _pairs(block.reduce, block.spatial, block.expand)
+    yield from numbered_pairs(block.reduce, block.spatial, block.expand)
     yield Child("downsample", block.shortcut)
 
 
 def _resnet(model: models.ResNet) -> Iterator[Child]:
-    yield from _pairs(*model.stem.layers)
+    yield from numbered_pairs(model.stem.layers[0])
     for number, stage in enumerate(model.stages, 1):
         for place, block in enumerate(stage.blocks):
             yield Child(f"layer{number}.{place}", block)
@@ -93,7 +94,7 @@ def _mobilenet_v2_block(block: MBConv) -> Iterator[Child]:
     wide = [unit for unit in (block.expand, block.depthwise) if unit is not None]
     for place, unit in enumerate(wide):
         yield Child(f"conv.{place}", unit)
-    yield from _flat("conv", [block.project], len(wide))
+    yield from flat("conv", [block.project], len(wide))
 
 
 def _features(model: models.Backbone, naming: Naming) -> Iterator[Child]:
@@ -117,17 +118,17 @@ def _mobilenet_v3(model: models.MobileNetV3) -> Iterator[Child]:
 
 
 def _mnasnet_block(block: MBConv) -> Iterator[Child]:
-    yield from _flat("layers", [block.expand, block.depthwise, block.project])
+    yield from flat("layers", [block.expand, block.depthwise, block.project])
 
 
 def _mnasnet(model: models.MNASNet) -> Iterator[Child]:
     """Name the parts; stem and first block are flat, as is the head's convolution."""
     (separable,), *stacks = (stage.blocks for stage in model.stages)
-    yield from _flat("layers", [*model.stem.layers, separable.depthwise, separable.project])
+    yield from flat("layers", [*model.stem.layers, separable.depthwise, separable.project])
     for place, stack in enumerate(stacks, 8):
         for index, block in enumerate(stack):
             yield Child(f"layers.{place}.{index}", block, _mnasnet_block)
-    yield from _flat("layers", [model.head.conv], 8 + len(stacks))
+    yield from flat("layers", [model.head.conv], 8 + len(stacks))
     yield Child("classifier.1", model.head.classifier)
 
 
@@ -171,7 +172,8 @@ def _convnext_block(block: ConvNeXtBlock) -> Iterator[Child | Tensor]:
     yield Child("block.5", block.project)
 
 
-def _norm_conv(downsample: NormConv) -> Iterator[Child]:
+def norm_conv(downsample: NormConv) -> Iterator[Child]:
+    """Name the two by their places in a `Sequential`."""
     yield Child("0", downsample.norm)
     yield Child("1", downsample.conv)
 
@@ -188,13 +190,13 @@ def _convnext(model: models.ConvNeXt) -> Iterator[Child]:
 
 TORCHVISION: Vendor = {
     ConvNormAct: conv_norm("0", "1"),
-    SqueezeExcite: _squeeze_excite,
+    SqueezeExcite: squeeze_excite,
     BasicBlock: _basic_block,
     BottleNeck: _bottleneck,
     MBConv: _mbconv,
     FusedMBConv: _mbconv,
     ConvNeXtBlock: _convnext_block,
-    NormConv: _norm_conv,
+    NormConv: norm_conv,
     models.ResNet: _resnet,
     models.MobileNetV2: _mobilenet_v2,
     models.MobileNetV3: _mobilenet_v3,

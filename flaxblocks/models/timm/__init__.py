@@ -6,12 +6,14 @@ from types import MappingProxyType
 from flaxblocks.models import efficientnet as base_efficientnet
 from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.timm import efficientnet
+from flaxblocks.models.resnet import ResNet
+from flaxblocks.models.timm import efficientnet, resnet
 
 PREFIX = "timm/"
 
 FAMILIES: tuple[tuple[type[Backbone], Mapping[str, Architecture]], ...] = (
     (base_efficientnet.EfficientNet, efficientnet.MODELS),
+    (ResNet, resnet.MODELS),
 )
 """Each family's class and timm's networks of it, by timm's names."""
 

@@ -1,0 +1,60 @@
+"""Group normalisation."""
+
+import jax.numpy as jnp
+from flax import nnx
+
+from flaxblocks.layers import checks
+
+
+class GroupNorm(nnx.GroupNorm):
+    """Normalise each image over groups of channels: ``(x - mean) / sqrt(var + epsilon)``, scaled.
+
+    NNX's layer with PyTorch's default `epsilon`, and the variance taken about the mean, where
+    NNX by default subtracts two squares that may be large.
+
+    >>> norm = GroupNorm(8, num_groups=4, rngs=nnx.Rngs(0))
+    >>> norm(jnp.ones((1, 4, 4, 8))).shape
+    (1, 4, 4, 8)
+
+    Args:
+        num_features: channels of the input.
+        num_groups: groups of channels that are normalised together.
+        group_size: channels of each group, in place of `num_groups`.
+        epsilon: number added to the variance.
+        dtype: dtype of the result; inferred from input and parameters where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range, or the groups do not divide the channels.
+
+    Source: Wu and He 2018, equations 1 and 7; `torch.nn.GroupNorm`.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        num_groups: int = 32,
+        group_size: int | None = None,
+        epsilon: float = 1e-5,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        features = checks.positive_int("num_features", num_features)
+        name, number = (
+            ("num_groups", num_groups) if group_size is None else ("group_size", group_size)
+        )
+        if features % checks.positive_int(name, number):
+            raise ValueError(f"`{name}` must divide the {features} channels, got {number}")
+        super().__init__(
+            features,
+            num_groups=number if group_size is None else features // number,
+            epsilon=checks.at_least_0("epsilon", epsilon),
+            dtype=dtype,
+            param_dtype=param_dtype,
+            use_fast_variance=False,
+            rngs=rngs,
+        )
