@@ -1,0 +1,150 @@
+"""What training does to an image at random, with Pillow, before the network sees it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flaxblocks.layers import checks
+
+Operation = Callable[[Any, np.random.Generator], Any]
+"""Gives a changed Pillow image, by the numbers that it draws."""
+
+
+def draw_part(
+    pixels: int,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    rng: np.random.Generator,
+) -> tuple[int, int]:
+    """Return the width and height of a random rectangle.
+
+    Args:
+        pixels: of the whole image.
+        area: least and greatest fraction of them.
+        aspect: least and greatest width by height.
+        rng: what the two are drawn from, the aspect on a logarithmic scale.
+    """
+    part = pixels * rng.uniform(area[0], area[1])
+    ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
+    return round(math.sqrt(part * ratio)), round(math.sqrt(part / ratio))
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """A random part of the image, of random proportions, resized to a square.
+
+    Args:
+        size: height and width of the result, in pixels.
+        area: least and greatest fraction of the image's area.
+        aspect: least and greatest width by height.
+        interpolation: how Pillow resamples, ``"bilinear"`` or ``"bicubic"``.
+
+    Source: Szegedy et al. 2015, Going Deeper with Convolutions, section 6; the defaults are
+    torchvision's, and so is the centre where ten draws do not fit into the image.
+    """
+
+    size: int
+    area: tuple[float, float] = (0.08, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: str = "bilinear"
+
+    def __call__(self, image: Any, rng: np.random.Generator) -> Any:
+        """Return the part of a Pillow image."""
+        from PIL import Image
+
+        return image.resize(
+            (self.size, self.size),
+            Image.Resampling[self.interpolation.upper()],
+            box=self._box(image.width, image.height, rng),
+        )
+
+    def _box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        for _ in range(10):
+            w, h = draw_part(width * height, self.area, self.aspect, rng)
+            if 0 < w <= width and 0 < h <= height:
+                left, top = rng.integers(width - w + 1), rng.integers(height - h + 1)
+                return int(left), int(top), int(left) + w, int(top) + h
+        w = min(width, round(height * self.aspect[1]))
+        h = min(height, round(width / self.aspect[0]))
+        left, top = (width - w) // 2, (height - h) // 2
+        return left, top, left + w, top + h
+
+
+def flip(image: Any, rng: np.random.Generator) -> Any:
+    """Return the image, or with probability 0.5 its mirror image."""
+    from PIL import Image
+
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
+
+
+@dataclass(frozen=True)
+class ColourJitter:
+    """Brightness, contrast, saturation and hue changed at random, in random order.
+
+    Args:
+        brightness: the factor lies between ``1 - brightness`` and ``1 + brightness``.
+        contrast: as `brightness`.
+        saturation: as `brightness`.
+        hue: greatest turn of the colour circle, either way, as a fraction of it; at most 0.5.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.0
+
+    def __post_init__(self):
+        for name in ("brightness", "contrast", "saturation", "hue"):
+            checks.fraction(name, getattr(self, name))
+        if self.hue > 0.5:
+            raise ValueError(f"`hue` must lie between 0 and 0.5, got {self.hue!r}")
+
+    def __call__(self, image: Any, rng: np.random.Generator) -> Any:
+        """Return the Pillow image in other colours."""
+        from PIL import ImageEnhance
+
+        kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+        amounts = (self.brightness, self.contrast, self.saturation)
+        factors = [rng.uniform(1 - amount, 1 + amount) for amount in amounts]
+        turn = rng.uniform(-self.hue, self.hue)
+        for index in rng.permutation(4):
+            if index < 3:
+                image = kinds[index](image).enhance(factors[index])
+            elif self.hue:
+                image = _turn_hue(image, turn)
+        return image
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Operations one after the other, and the bytes of what comes out.
+
+    >>> augment = Augment([RandomCrop(32), flip, ColourJitter()])
+
+    Args:
+        operations: the first of them usually a `RandomCrop`, so that the others have less to do
+            and all images get the same size.
+    """
+
+    operations: Sequence[Operation]
+
+    def __call__(self, image: Any, rng: np.random.Generator) -> np.ndarray:
+        """Return the bytes of the changed image, of shape ``(h, w, 3)``."""
+        for operation in self.operations:
+            image = operation(image, rng)
+        return np.asarray(image)
+
+
+def _turn_hue(image: Any, turn: float) -> Any:
+    from PIL import Image
+
+    hue, saturation, value = image.convert("HSV").split()
+    # Bytes wrap around, as the circle does.
+    turned = np.asarray(hue) + np.uint8(round(turn * 255) % 256)
+    return Image.merge("HSV", (Image.fromarray(turned), saturation, value)).convert("RGB")

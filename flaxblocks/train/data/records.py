@@ -1,0 +1,79 @@
+"""Images in a dataset of records, such as those of Hugging Face's `datasets`."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from flaxblocks.layers import checks
+from flaxblocks.train.data.source import Example
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Anything that has a length and gives a dictionary for each index."""
+
+    def __len__(self) -> int:
+        """Return how many records there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return a record."""
+        ...
+
+
+class Records:
+    """Images in records: Pillow's, paths, or arrays of bytes of shape ``(h, w, 3)``.
+
+    >>> rows = [{"image": np.zeros((8, 8, 3), np.uint8), "label": 1}]
+    >>> Records(rows, num_classes=2)[0]["image"].size
+    (8, 8)
+
+    Args:
+        dataset: the records.
+        num_classes: how many classes there are.
+        image: what the records call the image.
+        label: what the records call the class's number.
+
+    Raises:
+        TypeError: if `num_classes` is not an integer.
+        ValueError: if `dataset` is empty, or `num_classes` is not positive.
+    """
+
+    def __init__(
+        self, dataset: Dataset, num_classes: int, *, image: str = "image", label: str = "label"
+    ):
+        self.num_classes = checks.positive_int("num_classes", num_classes)
+        if not len(dataset):
+            raise ValueError("`dataset` must have records, got none")
+        self._dataset = dataset
+        self._image = image
+        self._label = label
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Example:
+        """Return an image and its class's number.
+
+        Raises:
+            ImportError: if Pillow is not installed.
+            KeyError: if the record has no such entry.
+            TypeError: if the image is none of what it may be.
+            ValueError: if it cannot be read as an image.
+        """
+        from PIL import Image
+
+        from flaxblocks.preprocess import photo
+
+        record = self._dataset[index]
+        for key in (self._image, self._label):
+            if key not in record:
+                raise KeyError(f"{self.name(index)} has no {key!r}, but {', '.join(record)}")
+        image = record[self._image]
+        if isinstance(image, np.ndarray):
+            image = Image.fromarray(image)
+        return Example(image=photo.rgb(image), label=record[self._label])
+
+    def name(self, index: int) -> str:
+        """Return what to call a record."""
+        return f"record {index}"
