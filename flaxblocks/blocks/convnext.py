@@ -21,7 +21,7 @@ layer_norm = partial(LayerNorm, epsilon=1e-6)
 class ConvNeXtBlock(nnx.Module):
     """A large depthwise convolution, then a pointwise perceptron, scaled per channel.
 
-    ``layer_scale * project(act(expand(norm(depthwise(x))))) + x``.
+    ``layer_scale * project(response_norm(act(expand(norm(depthwise(x)))))) + x``.
 
     >>> block = fb.ConvNeXtBlock(8, rngs=nnx.Rngs(0))
     >>> block(jnp.ones((1, 9, 9, 8))).shape
@@ -36,6 +36,11 @@ class ConvNeXtBlock(nnx.Module):
         norm: makes the normalisation: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
             none.
         act: activation of the perceptron.
+        pointwise: makes the perceptron's two layers: ``pointwise(in_features, out_features,
+            dtype=, param_dtype=, rngs=)``; `Linear`, or ``partial(Conv, kernel_size=1)`` for the
+            same function with kernels of PyTorch's `Conv2d`.
+        response_norm: makes the normalisation within the perceptron (ConvNeXt V2), such as
+            `GlobalResponseNorm`, as `norm`; None for none.
         layer_scale: first value of the scale of the residual branch; None for no scale.
         drop_path: probability of dropping the residual branch of a sample in training.
         dtype: dtype of the computation; inferred where absent.
@@ -46,7 +51,7 @@ class ConvNeXtBlock(nnx.Module):
         TypeError: if an argument is of the wrong type.
         ValueError: if an argument is out of range, or the shape would change.
 
-    Source: Liu et al. 2022, figure 4.
+    Source: Liu et al. 2022, figure 4; Woo et al. 2023, figure 5 (V2).
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class ConvNeXtBlock(nnx.Module):
         stride: int = 1,
         norm: ModuleFactory | None = layer_norm,
         act: Activation = gelu,
+        pointwise: ModuleFactory = Linear,
+        response_norm: ModuleFactory | None = None,
         layer_scale: float | None = 1e-6,
         drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
@@ -74,8 +81,9 @@ class ConvNeXtBlock(nnx.Module):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.depthwise = Conv(in_features, in_features, kernel_size, groups=in_features, **make)
         self.norm = build("norm", norm, in_features, **make)
-        self.expand = Linear(in_features, wide, **make)
-        self.project = Linear(wide, in_features, **make)
+        self.expand = checks.function("pointwise", pointwise)(in_features, wide, **make)
+        self.response_norm = build("response_norm", response_norm, wide, **make)
+        self.project = pointwise(wide, in_features, **make)
         self.layer_scale = (
             None
             if layer_scale is None
@@ -96,6 +104,7 @@ class ConvNeXtBlock(nnx.Module):
         y = self.depthwise(x)
         y = apply(self.norm, y)
         y = self.act(self.expand(y))
+        y = apply(self.response_norm, y)
         y = self.project(y)
         if self.layer_scale is not None:
             y = y * self.layer_scale[...].astype(y.dtype)

@@ -1,5 +1,8 @@
 """The last layers of a network."""
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -15,8 +18,8 @@ from flaxblocks.layers.optional import ModuleFactory, apply, build
 class Head(nnx.Module):
     """Average each channel over the image and classify.
 
-    ``classifier(dropout(act(hidden(norm(mean(conv(x)))))))``, of which only the mean is always
-    there.
+    ``classifier(dropout(act(hidden(norm(mean(neck(conv(x))))))))``, of which only the mean is
+    always there.
 
     >>> head = fb.Head(8, 10, conv_features=32, rngs=nnx.Rngs(0))
     >>> head(jnp.ones((2, 3, 3, 8))).shape
@@ -28,8 +31,12 @@ class Head(nnx.Module):
             they would have read comes out.
         conv_features: channels after a 1x1 convolution, with norm and activation, before the
             mean; None for no convolution (MobileNetV2).
-        hidden_features: width of a linear layer, with activation, after the mean; None for none
+        hidden_features: width of a layer, with activation, after the mean; None for none
             (MobileNetV3).
+        hidden: makes that layer: ``hidden(width, hidden_features, dtype=, param_dtype=, rngs=)``,
+            linear or, as timm has it, ``partial(ConvNormAct, kernel_size=1, act=None)``.
+        neck: makes what stands right before the mean, as `norm`: a normalisation, or the
+            activation that the stages left out (RegNetZ); None for nothing.
         norm: makes the normalisation of the mean (ConvNeXt): ``norm(features, dtype=,
             param_dtype=, rngs=)``; None for none.
         conv_norm: makes the normalisation of the convolution, see `ConvNormAct`.
@@ -56,6 +63,8 @@ class Head(nnx.Module):
         *,
         conv_features: int | None = None,
         hidden_features: int | None = None,
+        hidden: ModuleFactory = Linear,
+        neck: ModuleFactory | None = None,
         norm: ModuleFactory | None = None,
         conv_norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
@@ -72,8 +81,9 @@ class Head(nnx.Module):
             if conv_features is None
             else ConvNormAct(in_features, width, 1, use_bias=False, norm=conv_norm, act=act, **make)
         )
+        self.neck = build("neck", neck, width, **make)
         self.norm = build("norm", norm, width, **make)
-        self.hidden = None if hidden_features is None else Linear(width, hidden_features, **make)
+        self.hidden = None if hidden_features is None else hidden(width, hidden_features, **make)
         self.act = checks.function("act", act, optional=True)
         classes = checks.natural_int("num_classes", num_classes)
         rate = checks.fraction("drop_rate", drop_rate)
@@ -91,9 +101,17 @@ class Head(nnx.Module):
             `num_classes` is 0.
         """
         x = apply(self.conv, x)
+        x = apply(self.neck, x)
         x = x.mean((1, 2))
         x = apply(self.norm, x)
         if self.hidden is not None:
-            x = apply(self.act, self.hidden(x))
+            x = apply(self.act, _on_vectors(self.hidden, x))
         x = apply(self.dropout, x)
         return apply(self.classifier, x)
+
+
+def _on_vectors(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Apply a linear layer, or a convolution as if each vector were an image of one pixel."""
+    if isinstance(layer, ConvNormAct):
+        return layer(x[:, None, None])[:, 0, 0]
+    return layer(x)

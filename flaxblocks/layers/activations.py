@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["gelu", "hard_sigmoid", "hard_swish", "relu", "relu6", "sigmoid", "silu"]
+__all__ = ["gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "relu", "relu6", "sigmoid", "silu"]
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -39,6 +39,11 @@ def sigmoid(x: Float[Array, "..."]) -> Float[Array, "..."]:
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return ``x * Phi(x)`` with the exact normal distribution function, as PyTorch's default."""
     return jax.nn.gelu(x, approximate=False)
+
+
+def gelu_tanh(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return `gelu` with the tanh approximation of the distribution function."""
+    return jax.nn.gelu(x, approximate=True)
 
 
 def hard_sigmoid(x: Float[Array, "..."]) -> Float[Array, "..."]:

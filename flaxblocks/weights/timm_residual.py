@@ -1,15 +1,24 @@
 """timm's names for what its resnet.py, regnet.py and convnext.py make of our blocks."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from flaxblocks import models
-from flaxblocks.blocks import BasicBlock, BottleNeck
+from flaxblocks.blocks import BasicBlock, BottleNeck, ConvNeXtBlock, NormConv
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.layers import SqueezeExcite
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
-from flaxblocks.weights.entries import Layout
+from flaxblocks.layers.response_norm import GlobalResponseNorm
+from flaxblocks.layers.scale_norm import ScaleNorm
+from flaxblocks.weights.entries import SAME, Layout
 from flaxblocks.weights.naming import Child, Tensor, Vendor
-from flaxblocks.weights.torchvision import conv_norm, flat, numbered_pairs, squeeze_excite
+from flaxblocks.weights.torchvision import (
+    conv_norm,
+    flat,
+    norm_conv,
+    numbered_pairs,
+    squeeze_excite,
+)
 
 OVER_CHANNELS = Layout(lambda a: a[None, None], lambda a: a[0, 0])  # (k,) <-> (1, 1, k)
 
@@ -48,7 +57,48 @@ def _resnet(model: models.ResNet) -> Iterator[Child]:
     yield Child("fc", model.head.classifier)
 
 
+# ConvNeXt
+
+
+def _scale_norm(norm: ScaleNorm) -> Iterator[Tensor]:
+    yield Tensor("weight", norm.scale, SAME)
+
+
+def _response_norm(norm: GlobalResponseNorm) -> Iterator[Tensor]:
+    yield Tensor("weight", norm.scale, SAME)
+    yield Tensor("bias", norm.bias, SAME)
+
+
+def _convnext_block(block: ConvNeXtBlock) -> Iterator[Child | Tensor]:
+    yield Tensor("gamma", block.layer_scale, SAME)
+    yield Child("conv_dw", block.depthwise)
+    yield Child("norm", block.norm)
+    yield Child("mlp.fc1", block.expand)
+    yield Child("mlp.grn", block.response_norm)
+    yield Child("mlp.fc2", block.project)
+
+
+def _convnext(model: models.ConvNeXt) -> Iterator[Child]:
+    """Name the parts; a stem of two convolutions has the second before the first stage."""
+    second: Any = model.stages[0].downsample
+    yield from flat("stem", [*model.stem.layers, second])
+    for number, stage in enumerate(model.stages):
+        if number > 0:
+            yield Child(f"stages.{number}.downsample", stage.downsample)
+        for place, block in enumerate(stage.blocks):
+            yield Child(f"stages.{number}.blocks.{place}", block)
+    yield Child("norm_pre", model.head.neck)
+    yield Child("head.norm", model.head.norm)
+    yield Child("head.pre_logits.fc", model.head.hidden)
+    yield Child("head.fc", model.head.classifier)
+
+
 RESIDUAL: Vendor = {
+    ScaleNorm: _scale_norm,
+    GlobalResponseNorm: _response_norm,
+    ConvNeXtBlock: _convnext_block,
+    NormConv: norm_conv,
+    models.ConvNeXt: _convnext,
     SqueezeExcite: squeeze_excite,
     EfficientChannelAttention: _channel_attention,
     BasicBlock: _basic_block,

@@ -44,7 +44,9 @@ def flat(prefix: str, units: Iterable[ConvNormAct | None], first: int = 0) -> It
     """Name units by the places of their layers in one `Sequential`, activations included."""
     place = count(first)
     for unit in (unit for unit in units if unit is not None):
-        yield Child(prefix, unit, conv_norm(f"{next(place)}", f"{next(place)}"))
+        conv = next(place)
+        norm = conv if unit.norm is None else next(place)
+        yield Child(prefix, unit, conv_norm(f"{conv}", f"{norm}"))
         if unit.act is not None:
             next(place)
 
