@@ -1,0 +1,62 @@
+"""What a result file says about how it was made."""
+
+import os
+import platform
+import re
+import shlex
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import flaxblocks
+
+PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "torchvision", "onnxruntime")
+
+
+def facts(arguments: Sequence[str], threads: int) -> dict[str, Any]:
+    """Return date, command, versions, processor, threads, and how busy the machine is.
+
+    Args:
+        arguments: those of the command line, after ``python -m flaxblocks.bench``.
+        threads: of each contestant.
+    """
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "command": shlex.join(["python", "-m", "flaxblocks.bench", *arguments]),
+        "versions": {"flaxblocks": flaxblocks.__version__} | _versions(),
+        "python": platform.python_version(),
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "threads": threads,
+        "load before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*: (.*)$", info.read_text(), re.M) if info.exists() else None
+    return found[1] if found else platform.processor()
+
+
+def slug(name: str) -> str:
+    """Return a device's name as a part of a file's.
+
+    >>> slug("NVIDIA H100 80GB HBM3")
+    'nvidia-h100-80gb-hbm3'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _versions() -> dict[str, str]:
+    installed = {name: _version(name) for name in PACKAGES}
+    return {name: version for name, version in installed.items() if version is not None}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

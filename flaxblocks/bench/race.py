@@ -1,0 +1,76 @@
+"""Timing several contestants so that what disturbs one disturbs all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+ROUNDS = 7  # at least; the median of fewer moves too much
+BURST = 0.1  # seconds of one contestant at a time
+MOST_CALLS = 20  # in a burst
+
+
+@runtime_checkable
+class Racer(Protocol):
+    """One that can be timed."""
+
+    name: str
+
+    def time(self, calls: int) -> list[float]:
+        """Return the seconds of each of so many calls, after one that is not counted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What was measured of one contestant.
+
+    Args:
+        seconds: the median of all calls.
+        low: the first quartile.
+        high: the third quartile.
+        fastest: the least.
+        calls: how many were timed.
+    """
+
+    seconds: float
+    low: float
+    high: float
+    fastest: float
+    calls: int
+
+
+def race(
+    racers: Sequence[Racer], seconds: float, on_round: Callable[[float], None] = lambda _: None
+) -> dict[str, Spread]:
+    """Time the racers in turns, a few calls each, another one beginning each round.
+
+    Args:
+        racers: they are warm already.
+        seconds: how long to go on for each of them; there are `ROUNDS` rounds at least.
+        on_round: called after each round with the fraction that is done.
+    """
+    calls = {racer.name: _calls(min(racer.time(2))) for racer in racers}
+    measured: dict[str, list[float]] = {racer.name: [] for racer in racers}
+    started, done = perf_counter(), 0
+    fraction = 0.0
+    while fraction < 1:
+        first = done % len(racers)
+        for racer in (*racers[first:], *racers[:first]):
+            measured[racer.name] += racer.time(calls[racer.name])
+        done += 1
+        spent = (perf_counter() - started) / (seconds * len(racers))
+        fraction = min(spent, done / ROUNDS)
+        on_round(min(fraction, 1.0))
+    return {name: _spread(times) for name, times in measured.items()}
+
+
+def _calls(seconds: float) -> int:
+    return max(1, min(MOST_CALLS, int(BURST / seconds)))
+
+
+def _spread(times: Sequence[float]) -> Spread:
+    low, median, high = np.quantile(times, (0.25, 0.5, 0.75))
+    return Spread(float(median), float(low), float(high), min(times), len(times))

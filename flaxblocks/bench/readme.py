@@ -1,0 +1,63 @@
+"""``python -m flaxblocks.bench.readme FILE``: a result file as README.md's tables."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from flaxblocks.bench.contestants import OURS
+from flaxblocks.bench.results import Results, Row, by_task, read
+from flaxblocks.bench.suites import Verdict, verdicts
+from flaxblocks.bench.table import three_digits
+
+UNITS = {"infer": "inference", "train": "training step"}
+
+
+def rendered(results: Results) -> str:
+    """Return the tables of the targets and of the times, in Markdown, and how they were made."""
+    return "\n\n".join(("\n".join(_targets(results)), "\n".join(_times(results)), _made(results)))
+
+
+def _targets(results: Results) -> Iterator[str]:
+    yield "| | against | wanted | measured | worst of |"
+    yield "|---|---|---|---|---|"
+    for verdict in verdicts(results.rows):
+        yield _target(verdict)
+
+
+def _target(verdict: Verdict) -> str:
+    target = verdict.target
+    what = f"{target.name}, {UNITS[target.mode]}"
+    sign, unit = ("≥", "x faster") if target.is_speedup else ("≤", "x their time")
+    measured = f"{three_digits(verdict.mean)}{'' if verdict.met else ' (missed)'}"
+    worst = f"{three_digits(verdict.worst)} of {verdict.tasks}"
+    against = " or ".join(target.rivals)
+    return f"| {what} | {against} | {sign} {target.limit:g} {unit} | {measured} | {worst} |"
+
+
+def _times(results: Results) -> Iterator[str]:
+    names = list(dict.fromkeys(row.contestant for row in results.rows))
+    yield f"| ms | batch | {' | '.join(names)} |"
+    yield f"|---|---|{'---|' * len(names)}"
+    for task in by_task(results.rows):
+        ours = task[OURS.name]
+        cells = (_cell(task[name], ours) if name in task else "" for name in names)
+        yield f"| {ours.subject}, {UNITS[ours.mode]} | {ours.batch} | {' | '.join(cells)} |"
+
+
+def _cell(row: Row, ours: Row) -> str:
+    time = three_digits(1e3 * row.seconds)
+    return time if row is ours else f"{time} ({three_digits(row.seconds / ours.seconds)}x)"
+
+
+def _made(results: Results) -> str:
+    facts, ceilings = results.facts, results.ceilings
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return (
+        f"{facts['processor']}, {facts['threads']} threads each, float32, {facts['date']}; "
+        f"{versions}. A large product reaches {ceilings.flops / 1e9:.0f} GFLOP/s, a large copy "
+        f"{ceilings.bandwidth / 1e9:.1f} GB/s. Made by `{facts['command']}`."
+    )
+
+
+if __name__ == "__main__":
+    print(rendered(read(Path(sys.argv[1]))))

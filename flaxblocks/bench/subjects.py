@@ -1,0 +1,167 @@
+"""What can be timed, by name: blocks and convolutions at published shapes, and every network."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+import flaxblocks as fb
+
+IMAGE_SIZE = 224
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A module that can be timed.
+
+    Args:
+        name: what the command line calls it.
+        features: channels of its input.
+        size: height and width of its input in pixels, where nothing else is asked for.
+        make: makes it: ``make(library, **common)``, the library being flaxblocks or torch_ref,
+            which have the same names; None for a network, which `create_model` makes.
+    """
+
+    name: str
+    features: int
+    size: int
+    make: Callable[..., Any] | None = None
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is a whole network, the input of which needs no gradient."""
+        return self.make is None
+
+    @property
+    def names(self) -> str:
+        """Whose parameter names PyTorch's counterpart uses."""
+        if self.make is not None:
+            return "native"
+        return "timm" if self.name.startswith("timm/") else "torchvision"
+
+    def abstract(self) -> nnx.Module:
+        """Return flaxblocks' module without its arrays, with nothing dropped at random."""
+        return nnx.eval_shape(self._flax)
+
+    def _flax(self) -> nnx.Module:
+        rngs = nnx.Rngs(0)
+        if self.make is None:
+            return fb.create_model(self.name, drop_rate=0, drop_path_rate=0, rngs=rngs)
+        return self.make(fb, rngs=rngs)
+
+    def input(self, batch: int, size: int) -> jax.ShapeDtypeStruct:
+        """Return its input, the values unknown."""
+        return jax.ShapeDtypeStruct((batch, size, size, self.features), jnp.float32)
+
+
+def _convolution(width: int, kernel: int, groups: int, out: int | None = None) -> Callable:
+    def make(library: ModuleType, **common: Any) -> Any:
+        return library.Conv(width, out or width, kernel, groups=groups, use_bias=False, **common)
+
+    return make
+
+
+def _efficientnet(width: int, kernel: int) -> Callable:
+    def make(library: ModuleType, **common: Any) -> Any:
+        silu = library.activations.silu
+        gate = partial(library.SqueezeExcite, squeeze_features=max(1, width // 4), act=silu)
+        return library.MBConv(
+            width,
+            width,
+            6,
+            kernel_size=kernel,
+            use_bias=False,
+            act=silu,
+            final_act=None,
+            se=gate,
+            **common,
+        )
+
+    return make
+
+
+def _mobilenet_v2(width: int) -> Callable:
+    def make(library: ModuleType, **common: Any) -> Any:
+        return library.MBConv(width, width, 6, use_bias=False, final_act=None, **common)
+
+    return make
+
+
+def _bottleneck(width: int, reduction: int = 4, groups: int = 1) -> Callable:
+    def make(library: ModuleType, **common: Any) -> Any:
+        return library.BottleNeck(width, width, reduction, groups=groups, use_bias=False, **common)
+
+    return make
+
+
+_resnext = partial(_bottleneck, reduction=2, groups=32)
+
+BLOCKS: tuple[Subject, ...] = (
+    Subject("Conv/depthwise3x3-56", 144, 56, _convolution(144, 3, 144)),
+    Subject("Conv/depthwise5x5-28", 192, 28, _convolution(192, 5, 192)),
+    Subject("Conv/depthwise5x5-14", 672, 14, _convolution(672, 5, 672)),
+    Subject("Conv/dense3x3-56", 64, 56, _convolution(64, 3, 1)),
+    Subject("Conv/dense3x3-28", 128, 28, _convolution(128, 3, 1)),
+    Subject("Conv/dense3x3-14", 256, 14, _convolution(256, 3, 1)),
+    Subject("Conv/pointwise-56", 64, 56, _convolution(64, 1, 1, 256)),
+    Subject("Conv/grouped3x3-56", 128, 56, _convolution(128, 3, 32)),
+    Subject("Conv/grouped3x3-28", 256, 28, _convolution(256, 3, 32)),
+    # Tan and Le 2019, table 1
+    Subject("MBConv/efficientnet-56", 24, 56, _efficientnet(24, 3)),
+    Subject("MBConv/efficientnet-28", 40, 28, _efficientnet(40, 5)),
+    Subject("MBConv/efficientnet-14", 112, 14, _efficientnet(112, 5)),
+    Subject("MBConv/efficientnet-7", 192, 7, _efficientnet(192, 5)),
+    # Sandler et al. 2018, table 2
+    Subject("MBConv/mobilenet_v2-56", 24, 56, _mobilenet_v2(24)),
+    Subject("MBConv/mobilenet_v2-28", 32, 28, _mobilenet_v2(32)),
+    Subject("MBConv/mobilenet_v2-14", 64, 14, _mobilenet_v2(64)),
+    # He et al. 2016, table 1
+    Subject("BottleNeck/resnet50-56", 256, 56, _bottleneck(256)),
+    Subject("BottleNeck/resnet50-28", 512, 28, _bottleneck(512)),
+    Subject("BottleNeck/resnet50-14", 1024, 14, _bottleneck(1024)),
+    Subject("BottleNeck/resnet50-7", 2048, 7, _bottleneck(2048)),
+    # Xie et al. 2017, table 1
+    Subject("BottleNeck/resnext50-56", 256, 56, _resnext(256)),
+    Subject("BottleNeck/resnext50-28", 512, 28, _resnext(512)),
+    Subject("BottleNeck/resnext50-14", 1024, 14, _resnext(1024)),
+    Subject("BottleNeck/resnext50-7", 2048, 7, _resnext(2048)),
+)
+"""Convolutions and blocks at the shapes that published networks have at 224 pixels."""
+
+
+def subject(name: str) -> Subject:
+    """Return what a name stands for."""
+    (found,) = matching([name])
+    return found
+
+
+def matching(patterns: Sequence[str]) -> list[Subject]:
+    """Return what the patterns stand for, each once, in their order.
+
+    >>> [subject.name for subject in matching(["Conv/depthwise*", "resnet1?"])][2:]
+    ['Conv/depthwise5x5-14', 'resnet18']
+
+    Args:
+        patterns: names, or shell-style patterns of names.
+
+    Raises:
+        ValueError: if a pattern matches nothing; it offers the nearest names.
+    """
+    found = {}
+    for pattern in patterns:
+        blocks = [block for block in BLOCKS if fnmatchcase(block.name, pattern)]
+        networks = [Subject(name, 3, IMAGE_SIZE) for name in fb.list_models(pattern)]
+        if not blocks and not networks:
+            names = [*(block.name for block in BLOCKS), *fb.list_models()]
+            near = get_close_matches(pattern, names, cutoff=0.4)
+            said = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(names)}"
+            raise ValueError(f"`names`: nothing is called {pattern!r}; {said}")
+        found |= {one.name: one for one in (*blocks, *networks)}
+    return list(found.values())

@@ -1,0 +1,117 @@
+"""What is made of the measurements: ratios, targets, growth, files, tables, pictures."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from flaxblocks.bench.growth import growths
+from flaxblocks.bench.page import write_page
+from flaxblocks.bench.readme import rendered
+from flaxblocks.bench.results import Ceilings, Results, Row, read
+from flaxblocks.bench.suites import SUITES, TARGETS, Plan, verdicts
+from flaxblocks.bench.task import Task
+
+FACTS = {
+    "date": "2026-01-02 03:04 UTC",
+    "command": "python -m flaxblocks.bench",
+    "versions": {"jax": "1.2.3"},
+    "processor": "Z80",
+    "threads": 2,
+    "load before": 0.5,
+}
+
+
+def row(subject: str, who: str, seconds: float, mode: str = "infer", **changes) -> Row:
+    values = dict(
+        subject=subject,
+        mode=mode,
+        batch=8,
+        size=56,
+        contestant=who,
+        seconds=seconds,
+        low=seconds * 0.9,
+        high=seconds * 1.1,
+        fastest=seconds * 0.8,
+        calls=9,
+        compile_seconds=1.0,
+        memory=2**20,
+        difference=0.0,
+        multiply_adds=10**9,
+        moved=10**8,
+    )
+    return Row(**(values | changes))
+
+
+ROWS = (
+    row("MBConv/efficientnet-56", "flaxblocks", 0.01),
+    row("MBConv/efficientnet-56", "lax", 0.4),
+    row("MBConv/efficientnet-56", "torch", 0.02),
+    row("MBConv/efficientnet-56", "torch-compile", 0.005),
+    row("MBConv/efficientnet-28", "flaxblocks", 0.01),
+    row("MBConv/efficientnet-28", "lax", 0.1),
+    row("MBConv/efficientnet-28", "torch", 0.02),
+)
+RESULTS = Results(FACTS, Ceilings(2e11, 1e10, "cpu"), ROWS, ("nobody came",), ("wrong",))
+
+
+def test_a_row_knows_its_rates():
+    one = ROWS[0]
+    assert one.images_per_second == pytest.approx(800)
+    assert one.flops == pytest.approx(2e11)
+    assert one.bandwidth == pytest.approx(1e10)
+
+
+def test_targets_are_geometric_means_against_the_best():
+    lax, torch = verdicts(ROWS)
+    assert (lax.target.limit, lax.tasks, lax.met) == (10, 2, True)
+    assert lax.mean == pytest.approx(20) and lax.worst == pytest.approx(10)
+    assert (torch.target.limit, torch.tasks, torch.met) == (1, 2, True)
+    assert torch.mean == pytest.approx(1) and torch.worst == pytest.approx(2)
+
+
+def test_the_standard_suite_has_tasks_for_every_target():
+    tasks = [task for plan in SUITES["standard"].plans for task in plan.tasks("float32", "cpu", 2)]
+    names = ("flaxblocks", *SUITES["standard"].against)
+    rows = [row(t.subject, who, 1.0, t.mode) for t, who in product(tasks, names)]
+    rows.sort(key=lambda row: row.task)
+    assert [verdict.target for verdict in verdicts(rows)] == list(TARGETS)
+
+
+def test_a_plan_is_every_combination():
+    plan = Plan(("Conv/pointwise-56",), ("infer",), (1, 2), (8, 16))
+    tasks = [
+        Task("Conv/pointwise-56", "infer", n, s, "f", "cpu", 1) for n in (1, 2) for s in (8, 16)
+    ]
+    assert plan.tasks("f", "cpu", 1) == tasks
+
+
+def test_growth_is_the_exponent():
+    rows = [
+        row("resnet18", "flaxblocks", 0.1 * n * s**2, batch=n, size=s, memory=1000 * n)
+        for n, s in [(1, 64), (2, 64), (4, 64), (8, 64), (8, 32), (8, 128)]
+    ]
+    by_batch, by_size = growths(rows)
+    assert (by_batch.by, by_batch.fixed, by_batch.values) == ("batch", "64 pixels", (1, 2, 4, 8))
+    assert by_batch.time == pytest.approx(1) and by_batch.memory == pytest.approx(1)
+    assert by_size.time == pytest.approx(2) and by_size.memory == pytest.approx(0)
+    assert "time grows as size^2.00" in str(by_size)
+
+
+def test_a_file_keeps_everything(tmp_path: Path):
+    RESULTS.write(tmp_path / "results.json")
+    assert read(tmp_path / "results.json") == RESULTS
+
+
+def test_the_page_tells_everything(tmp_path: Path):
+    text = write_page(RESULTS, tmp_path / "page").read_text()
+    assert text.count("data:image/png;base64,") == 2
+    for said in ("MBConv/efficientnet-28", "Z80", "nobody came", "wrong", "2026-01-02"):
+        assert said in text
+
+
+def test_the_readmes_tables():
+    text = rendered(RESULTS)
+    assert "| MBConv, inference | lax | ≥ 10 x faster | 20.0 | 10.0 of 2 |" in text
+    assert "| MBConv/efficientnet-56, inference | 8 | 10.0 | 400 (40.0x) | 20.0 (2.00x) |" in text
+    assert "Z80, 2 threads each, float32" in text and "jax 1.2.3" in text
