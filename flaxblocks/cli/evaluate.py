@@ -1,0 +1,105 @@
+"""``flaxblocks evaluate``: how often a network is right about a folder of images."""
+
+import argparse
+import dataclasses
+import sys
+
+import optax
+from flax import nnx
+from rich.progress import track
+
+import flaxblocks as fb
+from flaxblocks.cli.networks import NAMES, positive, stdout
+from flaxblocks.train.data import Damage, Feed, ImageFolder, evaluation_batches
+from flaxblocks.train.loop import evaluate
+from flaxblocks.train.sharding import make_mesh, place_state, shard_batch
+from flaxblocks.train.state import create_state
+from flaxblocks.train.step import make_eval_step
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Describe the subcommand."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="say how often a network is right",
+        description="Say how often a network is right about images in a folder for each class.",
+    )
+    parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
+    parser.add_argument("--data", required=True, metavar="DIR", help="a folder for each class")
+    parser.add_argument(
+        "--weights", required=True, metavar="SOURCE", help="what `classify --weights` takes"
+    )
+    parser.add_argument(
+        "--names",
+        choices=sorted(NAMES),
+        help="whose parameter names the weights have (default: those of the network's source)",
+    )
+    parser.add_argument("--image-size", type=positive, metavar="N", help="default: the network's")
+    parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="default: 64")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the accuracy.
+
+    Raises:
+        ImportError: if a package for the images or the weights is not installed.
+        OSError: if there is no such folder or no such weights.
+        ValueError: if the network is unknown, the folder or its images are not as they should be,
+            or the weights do not fit.
+    """
+    preprocess = image_preprocess(options.model, options.image_size)
+    source = ImageFolder(options.data)
+    model = fb.create_model(options.model, num_classes=source.num_classes, rngs=nnx.Rngs(0))
+    fb.load_weights(model, options.weights, names=options.names or usual_names(options.model))
+    mesh = make_mesh()
+    check_batch_size(options.batch_size, mesh.size)
+    state = place_state(mesh, create_state(model, optax.identity()))
+    damage = Damage(len(source))
+    batches = evaluation_batches(source, preprocess, batch_size=options.batch_size, damage=damage)
+    with Feed(batches, lambda batch: shard_batch(mesh, batch)) as feed:
+        values = evaluate(make_eval_step(), state, _shown(feed, len(source) // options.batch_size))
+    console = stdout()
+    for name, reason in damage.new():
+        console.print(f"left out {name}: {reason}", markup=False, soft_wrap=True)
+    console.print(
+        f"{options.model}: accuracy {100 * values['accuracy']:.2f} %, among the first five "
+        f"{100 * values['accuracy5']:.2f} %, loss {values['loss']:.4f}, of "
+        f"{len(source) - damage.count} images",
+        soft_wrap=True,
+    )
+
+
+def image_preprocess(model: str, size: int | None) -> fb.Preprocess:
+    """Return what is done to images for a network, of another size where one is given.
+
+    Raises:
+        ValueError: if the network is unknown.
+    """
+    preprocess = fb.create_preprocess(model)
+    if size is None:
+        return preprocess
+    resize = round(size * preprocess.resize / preprocess.crop)
+    return dataclasses.replace(preprocess, resize=resize, crop=size)
+
+
+def usual_names(model: str) -> str:
+    """Return whose parameter names the weights of a network usually have."""
+    return "timm" if model.startswith("timm/") else "torchvision"
+
+
+def check_batch_size(batch_size: int, devices: int) -> None:
+    """Raise an error where the devices cannot share a batch.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    if batch_size % devices:
+        raise ValueError(
+            f"`--batch-size` must be a multiple of the {devices} devices, got {batch_size}"
+        )
+
+
+def _shown(feed: Feed, total: int):
+    """Return the batches, and show on a terminal how many there were."""
+    return track(feed, "evaluating", total=total, transient=True, disable=not sys.stdout.isatty())

@@ -1,0 +1,141 @@
+"""``flaxblocks train``: a network on a folder of images."""
+
+import argparse
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+from flax import nnx
+
+import flaxblocks as fb
+from flaxblocks.cli.evaluate import image_preprocess, usual_names
+from flaxblocks.cli.networks import NAMES, positive, stdout
+from flaxblocks.train.data import ImageFolder
+from flaxblocks.train.fit import Training
+from flaxblocks.train.recipes import RECIPES, Recipe
+from flaxblocks.train.stop import Stop
+
+WEIGHTS = "model.safetensors"
+CLASSES = "classes.json"
+SETTINGS = (
+    "model",
+    "recipe",
+    "weights",
+    "names",
+    "epochs",
+    "learning_rate",
+    "batch_size",
+    "image_size",
+)
+"""The options that the result depends on."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Describe the subcommand."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a network",
+        description="Train a network on images in a folder for each class. The folder of results "
+        "gets checkpoints, a log, a plot of loss and accuracy, and the weights.",
+    )
+    parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="a folder for each class; or `train` and `val` with such folders",
+    )
+    parser.add_argument("--recipe", required=True, choices=sorted(RECIPES))
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder of results")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--weights", metavar="SOURCE", help="begin with these but for the classifier, see classify"
+    )
+    parser.add_argument(
+        "--names",
+        choices=sorted(NAMES),
+        help="whose parameter names all weights have (default: those of the network's source)",
+    )
+    parser.add_argument("--epochs", type=positive, metavar="N", help="default: the recipe's")
+    parser.add_argument(
+        "--learning-rate", type=float, metavar="X", help="of a batch of 256; default: the recipe's"
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, default=256, metavar="N", help="default: 256"
+    )
+    parser.add_argument("--image-size", type=positive, metavar="N", help="default: the network's")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--save-every", type=positive, metavar="N", help="steps; default: those of an epoch"
+    )
+    parser.add_argument("--log-every", type=positive, default=50, metavar="N", help="default: 50")
+    parser.add_argument("--keep", type=positive, default=3, metavar="N", help="checkpoints; 3")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train.
+
+    Raises:
+        ImportError: if a package that training needs is not installed.
+        OSError: if there are no such images, or something cannot be written.
+        ValueError: if the network is unknown, the images are not as they should be, the weights
+            do not fit, the loss is no longer finite, or the run cannot go on.
+    """
+    # Orbax and grain tell of each error that is answered in one sentence here.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    training = Training(
+        _recipe(options),
+        image_preprocess(options.model, options.image_size),
+        batch_size=options.batch_size,
+        seed=options.seed,
+        log_every=options.log_every,
+        save_every=options.save_every,
+        keep=options.keep,
+    )
+    images, validation = _images(Path(options.data))
+    names = options.names or usual_names(options.model)
+    model = fb.create_model(
+        options.model, num_classes=images.num_classes, rngs=nnx.Rngs(options.seed)
+    )
+    if options.weights is not None:
+        fb.load_weights(model, options.weights, names=names, new_head=True)
+    out = Path(options.out)
+    with Stop() as stop:
+        state = training.run(
+            model,
+            images,
+            out,
+            validation=validation,
+            settings={name: getattr(options, name) for name in SETTINGS},
+            resume=options.resume,
+            stop=stop,
+        )
+    console = stdout()
+    if stop.asked is not None:
+        console.print(
+            f"{stop.asked.name}: saved step {int(state.step)} in {out}; --resume goes on",
+            soft_wrap=True,
+        )
+        return
+    (out / CLASSES).write_text(json.dumps(images.classes), encoding="utf-8")
+    trained = state.model(average=state.average is not None)
+    path = fb.save_weights(trained, out / WEIGHTS, names=names)
+    console.print(f"{path}: {options.model} after step {int(state.step)}", soft_wrap=True)
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """Return the recipe, with what the options change about it."""
+    recipe = RECIPES[options.recipe]
+    given = {"epochs": options.epochs, "learning_rate": options.learning_rate}
+    return dataclasses.replace(recipe, **{k: v for k, v in given.items() if v is not None})
+
+
+def _images(folder: Path) -> tuple[ImageFolder, ImageFolder | None]:
+    """Return the images to train on, and those to judge by if there are any."""
+    train, validation = folder / "train", folder / "val"
+    if not train.is_dir():
+        return ImageFolder(folder), None
+    images = ImageFolder(train)
+    return images, ImageFolder(validation, images.classes) if validation.is_dir() else None

@@ -1,0 +1,184 @@
+"""Training from a source of images to a folder of results."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from flaxblocks.preprocess.transform import Preprocess
+from flaxblocks.train.checkpoint import Checkpoints
+from flaxblocks.train.data.damage import Damage
+from flaxblocks.train.data.named import make_augment
+from flaxblocks.train.data.pipeline import Feed, Place, evaluation_batches, training_batches
+from flaxblocks.train.data.source import Source
+from flaxblocks.train.images import normalise
+from flaxblocks.train.log import JsonLines, read_log
+from flaxblocks.train.loop import Intervals, Loop, Step, evaluate
+from flaxblocks.train.plot import plot
+from flaxblocks.train.progress import Live
+from flaxblocks.train.recipes import Recipe
+from flaxblocks.train.run_folder import open_run
+from flaxblocks.train.sharding import Rule, make_mesh, place_state, replicate, shard_batch
+from flaxblocks.train.state import TrainState, create_state
+from flaxblocks.train.step import make_eval_step, make_train_step
+from flaxblocks.train.stop import Stop
+from flaxblocks.train.tensorboard import TensorBoard
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained on a source of images.
+
+    >>> recipe = RECIPES["quick"]  # doctest: +SKIP
+    >>> training = Training(recipe, fb.create_preprocess("resnet18"))  # doctest: +SKIP
+    >>> state = training.run(model, ImageFolder("photos"), "results")  # doctest: +SKIP
+
+    Args:
+        recipe: the optimizer, how long, and what is done to the images.
+        preprocess: size, mean and deviation of the images; for evaluation, all of it.
+        batch_size: images in a step, over all devices.
+        seed: of the order of the images and of what is done to them.
+        log_every: steps between lines of the log.
+        save_every: steps between checkpoints; an epoch where absent.
+        keep: how many checkpoints are kept.
+        devices: what to train on, all there are where absent.
+        rule: how the parameters lie on the devices.
+        make_step: makes the train step out of the optimizer, for other losses; the recipe's own
+            step where absent.
+    """
+
+    recipe: Recipe
+    preprocess: Preprocess
+    batch_size: int = 256
+    seed: int = 0
+    log_every: int = 50
+    save_every: int | None = None
+    keep: int = 3
+    devices: Sequence[Any] | None = None
+    rule: Rule = replicate
+    make_step: Callable[[optax.GradientTransformation], Step] | None = None
+
+    def run(
+        self,
+        model: nnx.Module,
+        images: Source,
+        out: str | os.PathLike[str],
+        *,
+        validation: Source | None = None,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        resume: bool = False,
+        stop: Stop | None = None,
+    ) -> TrainState:
+        """Train a network, and leave its log, plot and checkpoints in a folder.
+
+        Args:
+            model: the network; it stays as it is.
+            images: to train on.
+            out: the folder.
+            validation: images to evaluate on after each epoch; none where absent.
+            settings: what else the result depends on; a run that goes on must have the same.
+            resume: whether to go on with the run that is in the folder, if there is one.
+            stop: says when to save and stop early.
+
+        Returns:
+            The state at the end, or where it was stopped.
+
+        Raises:
+            ImportError: if a package that training needs is not installed.
+            OSError: if something cannot be written.
+            ValueError: if the devices do not divide the batch, the images are not as they should
+                be, the network is no longer finite, or the folder has a run that cannot go on.
+        """
+        mesh = self._mesh()
+        damage = Damage(len(images) + (len(validation) if validation else 0))
+        batches = training_batches(
+            images,
+            make_augment(self.recipe.augmentations, self.preprocess.crop),
+            batch_size=self.batch_size,
+            damage=damage,
+            seed=self.seed,
+        )
+        per_epoch = len(images) // self.batch_size
+        until = per_epoch * self.recipe.epochs
+        folder = open_run(out, {"steps": until, "seed": self.seed, **settings}, resume=resume)
+        optimizer = self.recipe.optimizer(until, self.batch_size)
+        state = place_state(mesh, create_state(model, optimizer, average=self._averages), self.rule)
+        place = partial(shard_batch, mesh)
+        with (
+            Live(until) as live,
+            Checkpoints(folder.checkpoints, keep=self.keep) as checkpoints,
+            Feed(batches, place) as feed,
+        ):
+            state = _resumed(state, checkpoints, feed, live.say)
+            begin = int(state.step)
+            with TensorBoard(folder.tensorboard, begin) as board:
+                loop = Loop(
+                    step=(self.make_step or self._step)(optimizer),
+                    feed=feed,
+                    checkpoints=checkpoints,
+                    watchers=(JsonLines(folder.log, begin), board, live),
+                    evaluate=self._evaluation(validation, damage, place),
+                    damage=damage,
+                    intervals=Intervals(self.log_every, self.save_every or per_epoch, per_epoch),
+                    stop=stop or Stop(),
+                )
+                state = loop.run(state, until)
+        plot(read_log(folder.log), folder.curves)
+        return state
+
+    @property
+    def _averages(self) -> bool:
+        return self.recipe.average_decay is not None
+
+    def _mesh(self) -> Mesh:
+        mesh = make_mesh(self.devices)
+        if self.batch_size % mesh.size:
+            raise ValueError(
+                f"`batch_size` must be a multiple of the {mesh.size} devices, got {self.batch_size}"
+            )
+        return mesh
+
+    def _step(self, optimizer: optax.GradientTransformation) -> Step:
+        return make_train_step(
+            optimizer,
+            label_smoothing=self.recipe.label_smoothing,
+            mixing=self.recipe.mixing,
+            average_decay=self.recipe.average_decay or 0.0,
+            prepare=normalise(self.preprocess.mean, self.preprocess.std),
+            seed=self.seed,
+        )
+
+    def _evaluation(
+        self, images: Source | None, damage: Damage, place: Place
+    ) -> Callable[[TrainState], dict[str, float]] | None:
+        """Return what gives the loss and accuracy of a state."""
+        if images is None:
+            return None
+        batches = evaluation_batches(
+            images, self.preprocess, batch_size=self.batch_size, damage=damage
+        )
+        step = make_eval_step(average=self._averages)
+
+        def evaluation(state: TrainState) -> dict[str, float]:
+            with Feed(batches, place) as feed:
+                return evaluate(step, state, feed)
+
+        return evaluation
+
+
+def _resumed(
+    state: TrainState, checkpoints: Checkpoints, feed: Feed, tell: Callable[[str], None]
+) -> TrainState:
+    """Return the newest state there is, and bring the feed to its place."""
+    found = checkpoints.restore(state, tell)
+    if found is None:
+        return state
+    state, position = found
+    feed.go_to(position)
+    return state

@@ -1,0 +1,69 @@
+"""The log of a run, for programs: one JSON object a line."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flaxblocks.weights.replacing import replacing
+
+Record = Mapping[str, Any]
+"""What happened at a ``step``: numbers and texts by name."""
+
+
+class JsonLines:
+    """Appends what happens to a file.
+
+    What the file has of later steps than the one that a run goes on from is dropped, so that each
+    step is there once, however often the run was interrupted.
+
+    Args:
+        path: the file.
+        step: the step that the run goes on from, 0 for a new one.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], step: int = 0):
+        self.path = Path(path)
+        kept = [line for line in read_log(self.path) if line["step"] <= step]
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
+
+    def __call__(self, record: Record) -> None:
+        """Append a line.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line(record))
+        except OSError as error:
+            raise OSError(f"the log {self.path} cannot be written: {error.strerror}") from error
+
+
+def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return the lines of a log; none where there is no file.
+
+    A line that was being written when the process was killed is left out.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return list(_parsed(lines))
+
+
+def _parsed(lines: list[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _line(record: Record) -> str:
+    return json.dumps(dict(record)) + "\n"
