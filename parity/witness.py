@@ -1,14 +1,21 @@
 """torchvision's and timm's own modules, against which the networks are checked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from types import MappingProxyType
+from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import nn
 
 TIMM = "timm/"
+
+AS_TRAINED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"fbnetc_100": MappingProxyType({"bn_eps": 1e-3})}
+)
+"""What timm changes in a network where it loads the trained weights into it."""
 
 
 @cache
@@ -42,7 +49,8 @@ def make_witness(name: str) -> nn.Module:
         import timm
 
         with torch.device("meta"):
-            return timm.create_model(name.removeprefix(TIMM))
+            theirs = name.removeprefix(TIMM)
+            return timm.create_model(theirs, **AS_TRAINED.get(theirs, {}))
     import torchvision
 
     with _regnet_widths_on_cpu(), torch.device("meta"):

@@ -38,6 +38,7 @@ BAD = {
     "stride": SIZE,
     "dilation": SIZE,
     "groups": (*COUNT, 3, 7),
+    "group_size": (0, -1, 2.5, "8", True, 3, 7),
     "padding": (-1, (1, -1), 0.5, "same", (1, 1, 1), "1"),
     "norm": ("batch", 1),
     "act": ("relu", 1),
@@ -57,7 +58,7 @@ BAD = {
 }
 # What NNX and JAX take as they are.
 UNCHECKED = {"use_bias", "dtype", "param_dtype", "precision", "kernel_init", "bias_init"}
-UNCHECKED |= {"use_running_average", "axis_name", "rngs"}
+UNCHECKED |= {"use_running_average", "axis_name", "rngs", "always_expand", "residual"}
 
 
 def arguments(kind: type) -> list[str]:

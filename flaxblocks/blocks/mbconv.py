@@ -33,9 +33,11 @@ class MBConv(nnx.Module):
         out_features: channels of the output.
         expansion: the wide width as a multiple of `in_features`.
         hidden_features: the wide width itself, in place of `expansion`.
+        always_expand: whether the expansion is there even where it widens nothing.
         kernel_size: height and width of the depthwise kernel in pixels.
         stride: step of the depthwise convolution in pixels.
         dilation: distance between the depthwise kernel's taps in pixels.
+        group_size: channels that the depthwise convolution mixes; 1, as its name says, or more.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         use_bias: whether the convolutions have a bias.
         norm: makes each normalisation, see `ConvNormAct`.
@@ -43,6 +45,7 @@ class MBConv(nnx.Module):
         final_act: activation at the end; None for none.
         se: makes the gate after the depthwise convolution: ``se(hidden, dtype=, param_dtype=,
             rngs=)``, such as ``partial(SqueezeExcite, squeeze_features=8)``; None for none.
+        residual: whether the input is added where it can be.
         drop_path: probability of dropping the residual branch of a sample in training.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
@@ -63,15 +66,18 @@ class MBConv(nnx.Module):
         expansion: float = 4,
         *,
         hidden_features: int | None = None,
+        always_expand: bool = False,
         kernel_size: int | tuple[int, int] = 3,
         stride: int | tuple[int, int] = 1,
         dilation: int | tuple[int, int] = 1,
+        group_size: int = 1,
         padding: Padding = None,
         use_bias: bool = True,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu6,
         final_act: Activation | None = relu,
         se: ModuleFactory | None = None,
+        residual: bool = True,
         drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
@@ -81,20 +87,21 @@ class MBConv(nnx.Module):
         stride = checks.pair("stride", stride)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
-        self.expand = None if hidden == in_features else unit(in_features, hidden, 1, act=act)
+        expands = always_expand or hidden != in_features
+        self.expand = unit(in_features, hidden, 1, act=act) if expands else None
         self.depthwise = unit(
             hidden,
             hidden,
             kernel_size,
             stride=stride,
             dilation=dilation,
-            groups=hidden,
+            groups=checks.groups_of("group_size", group_size, hidden),
             padding=padding,
             act=act,
         )
         self.se = build("se", se, hidden, **make)
         self.project = unit(hidden, out_features, 1, act=None)
-        self.residual = in_features == out_features and stride == (1, 1)
+        self.residual = residual and in_features == out_features and stride == (1, 1)
         if self.residual:
             check_keeps_size(self.depthwise.conv)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
@@ -135,15 +142,18 @@ class FusedMBConv(nnx.Module):
         out_features: channels of the output.
         expansion: the wide width as a multiple of `in_features`.
         hidden_features: the wide width itself, in place of `expansion`.
+        always_expand: whether the expansion is there even where it widens nothing.
         kernel_size: height and width of the dense kernel in pixels.
         stride: step of the dense convolution in pixels.
         dilation: distance between the dense kernel's taps in pixels.
+        group_size: channels that the dense convolution mixes, in groups; None for all.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         use_bias: whether the convolutions have a bias.
         norm: makes each normalisation, see `ConvNormAct`.
         act: activation after the dense convolution.
         final_act: activation at the end; None for none.
         se: makes the gate after the dense convolution, as in `MBConv`; None for none.
+        residual: whether the input is added where it can be.
         drop_path: probability of dropping the residual branch of a sample in training.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
@@ -163,15 +173,18 @@ class FusedMBConv(nnx.Module):
         expansion: float = 4,
         *,
         hidden_features: int | None = None,
+        always_expand: bool = False,
         kernel_size: int | tuple[int, int] = 3,
         stride: int | tuple[int, int] = 1,
         dilation: int | tuple[int, int] = 1,
+        group_size: int | None = None,
         padding: Padding = None,
         use_bias: bool = True,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu6,
         final_act: Activation | None = relu,
         se: ModuleFactory | None = None,
+        residual: bool = True,
         drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
@@ -181,7 +194,7 @@ class FusedMBConv(nnx.Module):
         stride = checks.pair("stride", stride)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
-        expands = hidden != in_features
+        expands = always_expand or hidden != in_features
         width = hidden if expands else out_features
         self.expand = unit(
             in_features,
@@ -189,12 +202,13 @@ class FusedMBConv(nnx.Module):
             kernel_size,
             stride=stride,
             dilation=dilation,
+            groups=1 if group_size is None else checks.groups_of("group_size", group_size, width),
             padding=padding,
             act=act,
         )
         self.se = build("se", se, width, **make)
         self.project = unit(hidden, out_features, 1, act=None) if expands else None
-        self.residual = in_features == out_features and stride == (1, 1)
+        self.residual = residual and in_features == out_features and stride == (1, 1)
         if self.residual:
             check_keeps_size(self.expand.conv)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)

@@ -118,6 +118,18 @@ def hidden_features(in_features: int, expansion: float, hidden: int | None) -> i
     return positive_int("hidden_features", hidden)
 
 
+def groups_of(name: str, size: int, features: int) -> int:
+    """Return how many groups of this size the channels make.
+
+    Raises:
+        TypeError: if the size, the argument called `name`, is not an integer.
+        ValueError: if it does not divide the channels.
+    """
+    if features % positive_int(name, size):
+        raise ValueError(f"`{name}` must divide the {features} channels, got {size}")
+    return features // size
+
+
 def reduced_features(out_features: int, reduction: float) -> int:
     """Return a bottleneck's narrow width, ``out_features // reduction``.
 

@@ -60,9 +60,10 @@ class Stage(nnx.Module):
             self.downsample = row.downsample(width, row.features, stride=stride, **make)
             width, stride = row.features, 1
         self.blocks = nnx.List()
-        for block, rate in zip(row.blocks, drop_paths, strict=True):
-            self.blocks.append(block(width, row.features, stride=stride, drop_path=rate, **make))
-            width, stride = row.features, 1
+        widths = row.widths or (row.features,) * len(row.blocks)
+        for block, next_width, rate in zip(row.blocks, widths, drop_paths, strict=True):
+            self.blocks.append(block(width, next_width, stride=stride, drop_path=rate, **make))
+            width, stride = next_width, 1
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
         """Apply the blocks.

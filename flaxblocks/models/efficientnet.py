@@ -1,8 +1,7 @@
 """EfficientNet and EfficientNetV2."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from math import ceil
 from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv, Head, Stem
@@ -12,7 +11,14 @@ from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture, Initialisation, ramp_below
 from flaxblocks.models.backbone import Backbone
 from flaxblocks.models.initialise import kaiming_normal, uniform, zeros
-from flaxblocks.models.inverted import Gate, InvertedRow, inverted_stage
+from flaxblocks.models.inverted import (
+    Gate,
+    InvertedRow,
+    Stages,
+    inverted_stage,
+    scaled,
+    stages_of_one,
+)
 from flaxblocks.models.scaling import make_divisible
 
 
@@ -27,7 +33,7 @@ GATE = Gate(lambda in_features, _: max(1, in_features // 4), act=silu)
 _row = partial(InvertedRow, act=silu, gate=GATE)
 _fused = partial(InvertedRow, act=silu, block=FusedMBConv)
 
-TABLE_1 = (  # channels, layers, stride, expansion
+TABLE_1 = stages_of_one(  # channels, layers, stride, expansion
     _row(16, 1, 1, 1),
     _row(24, 2, 2, 6),
     _row(40, 2, 2, 6, kernel_size=5),
@@ -38,7 +44,7 @@ TABLE_1 = (  # channels, layers, stride, expansion
 )
 """Tan and Le 2019, table 1: EfficientNet-B0, stages 2 to 8."""
 
-V2_S = (  # channels, layers, stride, expansion
+V2_S = stages_of_one(  # channels, layers, stride, expansion
     _fused(24, 2, 1, 1),
     _fused(48, 4, 2, 4),
     _fused(64, 4, 2, 4),
@@ -48,7 +54,7 @@ V2_S = (  # channels, layers, stride, expansion
 )
 """Tan and Le 2021, table 4: EfficientNetV2-S, stages 1 to 6."""
 
-V2_M = (
+V2_M = stages_of_one(
     _fused(24, 3, 1, 1),
     _fused(48, 5, 2, 4),
     _fused(80, 5, 2, 4),
@@ -57,7 +63,7 @@ V2_M = (
     _row(304, 18, 2, 6),
     _row(512, 5, 1, 6),
 )
-V2_L = (
+V2_L = stages_of_one(
     _fused(32, 4, 1, 1),
     _fused(64, 7, 2, 4),
     _fused(96, 7, 2, 4),
@@ -79,33 +85,8 @@ INITIALISATION = Initialisation(
 )
 
 
-def scaled(rows: Sequence[InvertedRow], width: float, depth: float) -> tuple[InvertedRow, ...]:
-    """Return a table with its channels and layers multiplied.
-
-    Args:
-        rows: the table.
-        width: factor of the channels, which are rounded to multiples of 8.
-        depth: factor of the layers, which are rounded up.
-
-    Source: Tan and Le 2019, equation 3.
-    """
-    return tuple(
-        InvertedRow(
-            make_divisible(width * row.features),
-            ceil(depth * row.depth),
-            row.stride,
-            row.expansion,
-            kernel_size=row.kernel_size,
-            block=row.block,
-            act=row.act,
-            gate=row.gate,
-        )
-        for row in rows
-    )
-
-
 def efficientnet(
-    rows: Sequence[InvertedRow],
+    stages: Stages,
     *,
     stem_features: int,
     head_features: int,
@@ -115,7 +96,7 @@ def efficientnet(
     """Describe an EfficientNet.
 
     Args:
-        rows: the table, scaled.
+        stages: the rows of each stage, scaled.
         stem_features: channels after the stem.
         head_features: channels after the head's convolution.
         drop_rate: dropout before the classifier.
@@ -123,7 +104,7 @@ def efficientnet(
     """
     return Architecture(
         stem=partial(Stem, features=(stem_features,), norm=norm, act=silu),
-        stages=tuple(inverted_stage([row], norm=norm) for row in rows),
+        stages=tuple(inverted_stage(rows, norm=norm) for rows in stages),
         head=partial(Head, conv_features=head_features, conv_norm=norm, act=silu),
         initialisation=INITIALISATION,
         drop_rate=drop_rate,
@@ -135,20 +116,20 @@ def efficientnet(
 def _version1(
     width: float, depth: float, drop_rate: float, norm: ModuleFactory = BatchNorm
 ) -> Architecture:
-    rows = scaled(TABLE_1, width, depth)
+    stages = scaled(TABLE_1, width=width, depth=depth)
     return efficientnet(
-        rows,
+        stages,
         stem_features=make_divisible(width * 32),
-        head_features=4 * rows[-1].features,
+        head_features=4 * stages[-1][-1].features,
         drop_rate=drop_rate,
         norm=norm,
     )
 
 
-def _version2(rows: Sequence[InvertedRow], drop_rate: float) -> Architecture:
+def _version2(stages: Stages, drop_rate: float) -> Architecture:
     return efficientnet(
-        rows,
-        stem_features=rows[0].features,
+        stages,
+        stem_features=stages[0][0].features,
         head_features=1280,
         drop_rate=drop_rate,
         norm=V2_NORM,

@@ -1,8 +1,9 @@
 """What the tables of the mobile networks and EfficientNets have in common: one kind of row."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 
 import jax.numpy as jnp
 from flax import nnx
@@ -41,10 +42,15 @@ class InvertedRow:
         stride: step of the first of them in pixels.
         expansion: the wide width as a multiple of the block's input channels.
         hidden_features: the wide width itself, in place of `expansion`.
+        always_expand: whether the expansion is there even where it widens nothing.
         kernel_size: height and width of the spatial kernel in pixels.
+        group_size: channels that the spatial kernel mixes; None for one in an `MBConv` and all in
+            a `FusedMBConv`.
         block: with a depthwise or with a dense spatial convolution.
         act: activation within the block.
+        final_act: activation at its end; None for none.
         gate: the block's gate; None for none.
+        residual: whether the block's input is added where it can be.
     """
 
     features: int
@@ -52,28 +58,82 @@ class InvertedRow:
     stride: int = 1
     expansion: float = 1
     hidden_features: int | None = None
+    always_expand: bool = False
     kernel_size: int = 3
+    group_size: int | None = None
     block: type[MBConv] | type[FusedMBConv] = MBConv
     act: Activation = relu
+    final_act: Activation | None = None
     gate: Gate | None = None
+    residual: bool = True
+
+
+Stages = tuple[tuple[InvertedRow, ...], ...]
+"""The rows of each stage."""
+
+
+def stages_of_one(*rows: InvertedRow) -> Stages:
+    """Return a table of which each row is a stage."""
+    return tuple((row,) for row in rows)
+
+
+def scaled(
+    stages: Sequence[Sequence[InvertedRow]],
+    *,
+    width: float = 1.0,
+    depth: float | Sequence[float] = 1.0,
+    round_width: Callable[[float], int] = make_divisible,
+    round_depth: Callable[[float], int] = ceil,
+) -> Stages:
+    """Return a table with its channels and layers multiplied.
+
+    Args:
+        stages: the rows of each stage.
+        width: factor of the channels.
+        depth: factor of each stage's layers, or one for each stage.
+        round_width: makes a number of channels.
+        round_depth: makes a stage's number of layers; its rows share them as before, and where
+            that leaves a remainder the later rows round first.
+
+    Source: Tan and Le 2019, equation 3.
+    """
+    factors = [depth] * len(stages) if isinstance(depth, int | float) else depth
+    return tuple(
+        tuple(
+            replace(row, features=round_width(width * row.features), depth=layers)
+            for row, layers in zip(rows, _shared(rows, factor, round_depth), strict=True)
+        )
+        for rows, factor in zip(stages, factors, strict=True)
+    )
+
+
+def _shared(
+    rows: Sequence[InvertedRow], factor: float, round_depth: Callable[[float], int]
+) -> list[int]:
+    """Return how many layers each row of a stage has after the multiplication."""
+    before = sum(row.depth for row in rows)
+    after = max(1, round_depth(before * factor))
+    depths = []
+    for row in reversed(rows):
+        depths.append(max(1, round(row.depth / before * after)))
+        before, after = before - row.depth, after - depths[-1]
+    return depths[::-1]
 
 
 def inverted_stage(
     rows: Sequence[InvertedRow], *, norm: ModuleFactory = BatchNorm, padding: Padding = None
 ) -> StageRow:
-    """Return the stage made of these rows, which have the same output channels.
+    """Return the stage made of these rows.
 
     Args:
         rows: one or more rows; only the first one's stride may differ from 1.
         norm: makes each normalisation, see `ConvNormAct`.
         padding: of the spatial convolutions, as `Conv` takes it.
     """
-    blocks = tuple(
-        partial(_inverted_block, row=row, norm=norm, padding=padding)
-        for row in rows
-        for _ in range(row.depth)
-    )
-    return StageRow(rows[0].features, rows[0].stride, blocks)
+    each = [row for row in rows for _ in range(row.depth)]
+    blocks = tuple(partial(_inverted_block, row=row, norm=norm, padding=padding) for row in each)
+    widths = tuple(row.features for row in each)
+    return StageRow(widths[-1], rows[0].stride, blocks, widths=widths)
 
 
 def _inverted_block(
@@ -91,19 +151,23 @@ def _inverted_block(
 ) -> MBConv | FusedMBConv:
     """Make one block of a row, with its widths rounded to multiples of 8."""
     hidden = row.hidden_features or make_divisible(in_features * row.expansion)
+    group = {} if row.group_size is None else {"group_size": row.group_size}
     return row.block(
         in_features,
         out_features,
         hidden_features=hidden,
+        always_expand=row.always_expand,
         kernel_size=row.kernel_size,
         stride=stride,
         padding=padding,
         use_bias=False,
         norm=norm,
         act=row.act,
-        final_act=None,
+        final_act=row.final_act,
         se=_squeeze_excite(row.gate, in_features, hidden),
+        residual=row.residual,
         drop_path=drop_path,
+        **group,
         dtype=dtype,
         param_dtype=param_dtype,
         rngs=rngs,

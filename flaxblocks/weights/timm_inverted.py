@@ -4,9 +4,13 @@ from collections.abc import Iterator
 
 from flaxblocks import models
 from flaxblocks.blocks import FusedMBConv, MBConv
-from flaxblocks.layers import SqueezeExcite
-from flaxblocks.weights.naming import Child, Vendor
+from flaxblocks.layers import Linear, SqueezeExcite
+from flaxblocks.models.timm import mobilenet, mobilenet_v3, searched
+from flaxblocks.weights.entries import SAME, Layout
+from flaxblocks.weights.naming import Child, Tensor, Vendor
 from flaxblocks.weights.torchvision import conv_norm
+
+POINTWISE = Layout(lambda a: a.T[:, :, None, None], lambda a: a[:, :, 0, 0].T)
 
 
 def _squeeze_excite(gate: SqueezeExcite) -> Iterator[Child]:
@@ -37,17 +41,50 @@ def _fused_mbconv(block: FusedMBConv) -> Iterator[Child]:
         yield Child("", block.project, conv_norm("conv_pwl", "bn2"))
 
 
-def _efficientnet(model: models.Backbone) -> Iterator[Child]:
+def _trunk(model: models.Backbone) -> Iterator[Child]:
     yield Child("", model.stem.layers[0], conv_norm("conv_stem", "bn1"))
     for number, stage in enumerate(model.stages):
         for place, block in enumerate(stage.blocks):
             yield Child(f"blocks.{number}.{place}", block)
+
+
+def _efficientnet(model: models.Backbone) -> Iterator[Child]:
+    yield from _trunk(model)
     yield Child("", model.head.conv, conv_norm("conv_head", "bn2"))
     yield Child("classifier", model.head.classifier)
+
+
+def _mobilenet_v3(model: models.Backbone) -> Iterator[Child]:
+    yield from _trunk(model)
+    yield Child("", model.head.hidden, conv_norm("conv_head", "norm_head"))
+    yield Child("classifier", model.head.classifier)
+
+
+def _torchvisions_mobilenet_v3(model: models.MobileNetV3) -> Iterator[Child]:
+    """Name a network that has timm's last stage and its linear convolution in the head."""
+    yield from _trunk(model)
+    yield Child(f"blocks.{len(model.stages)}.0", model.head.conv, conv_norm("conv", "bn1"))
+    yield Child("conv_head", model.head.hidden, _pointwise)
+    yield Child("classifier", model.head.classifier)
+
+
+def _pointwise(layer: Linear) -> Iterator[Tensor]:
+    """Name a linear layer that timm makes as a convolution of one pixel."""
+    yield Tensor("weight", layer.kernel, POINTWISE)
+    yield Tensor("bias", layer.bias, SAME)
 
 
 INVERTED: Vendor = {
     MBConv: _mbconv,
     FusedMBConv: _fused_mbconv,
     models.EfficientNet: _efficientnet,
+    models.MobileNetV2: _efficientnet,
+    models.MNASNet: _efficientnet,
+    models.MobileNetV3: _torchvisions_mobilenet_v3,
+    mobilenet.MobileNetV1: _efficientnet,
+    mobilenet.MobileNetEdgeTPU: _efficientnet,
+    searched.FBNet: _efficientnet,
+    searched.SinglePathNAS: _efficientnet,
+    searched.TinyNet: _efficientnet,
+    mobilenet_v3.ConvStageMobileNet: _mobilenet_v3,
 }

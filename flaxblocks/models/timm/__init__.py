@@ -3,17 +3,31 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from flaxblocks.models import efficientnet as base_efficientnet
 from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.convnext import ConvNeXt
+from flaxblocks.models.efficientnet import EfficientNet
+from flaxblocks.models.mnasnet import MNASNet
+from flaxblocks.models.mobilenet_v2 import MobileNetV2
 from flaxblocks.models.resnet import ResNet
-from flaxblocks.models.timm import efficientnet, resnet
+from flaxblocks.models.timm import convnext, efficientnet, mobilenet, mobilenet_v3, resnet, searched
 
 PREFIX = "timm/"
 
 FAMILIES: tuple[tuple[type[Backbone], Mapping[str, Architecture]], ...] = (
-    (base_efficientnet.EfficientNet, efficientnet.MODELS),
+    (EfficientNet, efficientnet.MODELS),
+    (mobilenet.MobileNetV1, mobilenet.V1_MODELS),
+    (MobileNetV2, mobilenet.V2_MODELS),
+    (mobilenet.MobileNetEdgeTPU, mobilenet.EDGE_TPU_MODELS),
+    (MNASNet, searched.MNASNET_MODELS),
+    (searched.FBNet, searched.FBNET_MODELS),
+    (searched.SinglePathNAS, searched.SINGLE_PATH_MODELS),
+    (searched.TinyNet, searched.TINYNET_MODELS),
+    (mobilenet_v3.ConvStageMobileNet, mobilenet_v3.MODELS),
+    (mobilenet_v3.LCNet, mobilenet_v3.LCNET_MODELS),
+    (mobilenet_v3.FBNetV3, mobilenet_v3.FBNET_V3_MODELS),
     (ResNet, resnet.MODELS),
+    (ConvNeXt, convnext.MODELS),
 )
 """Each family's class and timm's networks of it, by timm's names."""
 

@@ -1,32 +1,198 @@
 """timm's EfficientNets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
-from flaxblocks.blocks import Head, Stem
-from flaxblocks.layers.activations import silu
-from flaxblocks.models.architecture import Architecture, ramp_below
-from flaxblocks.models.efficientnet import INITIALISATION, TABLE_1, scaled
-from flaxblocks.models.inverted import inverted_stage
+from flaxblocks.blocks import FusedMBConv
+from flaxblocks.layers.activations import relu, relu6, silu
+from flaxblocks.models.architecture import Architecture
+from flaxblocks.models.efficientnet import GATE, TABLE_1, V2_L, V2_M, V2_S
+from flaxblocks.models.inverted import InvertedRow, Stages, scaled, stages_of_one
 from flaxblocks.models.scaling import make_divisible
+from flaxblocks.models.timm.inverted import (
+    PYTORCH,
+    TENSORFLOW,
+    Numerics,
+    inverted_network,
+    restyled,
+)
+
+_row = partial(InvertedRow, act=silu, gate=GATE)
+_fused = partial(InvertedRow, act=silu, block=FusedMBConv)
+
+V2_XL = stages_of_one(  # channels, layers, stride, expansion
+    _fused(32, 4, 1, 1),
+    _fused(64, 8, 2, 4),
+    _fused(96, 8, 2, 4),
+    _row(192, 16, 2, 4),
+    _row(256, 24, 1, 6),
+    _row(512, 32, 2, 6),
+    _row(640, 8, 1, 6),
+)
+V2_BASE = stages_of_one(
+    _fused(16, 1, 1, 1),
+    _fused(32, 2, 2, 4),
+    _fused(48, 2, 2, 4),
+    _row(96, 3, 2, 4),
+    _row(112, 5, 1, 6),
+    _row(192, 8, 2, 6),
+)
+"""EfficientNetV2-XL and B0, as the authors released them."""
+
+V2_FIGURE = (
+    (_fused(24, 2, 1, 1, always_expand=True),),
+    *V2_S[1:-1],
+    (_row(272, 15, 2, 6),),
+)
+"""EfficientNetV2-S as timm had it from the paper's table, before the release."""
+
+TEST = stages_of_one(
+    _fused(16, 1, 1, 1),
+    _fused(24, 1, 2, 4),
+    _fused(32, 1, 2, 4),
+    _row(48, 1, 2, 4),
+    _row(64, 1, 2, 4),
+)
+"""A tiny network for timm's own tests."""
+
+_at_most_rounded_down = partial(make_divisible, least=0.0)
 
 
-def efficientnet(width: float, depth: float) -> Architecture:
-    """Describe an EfficientNet as timm has it.
+def efficientnet(width: float, depth: float, numerics: Numerics = PYTORCH) -> Architecture:
+    """Describe an EfficientNet.
 
     Args:
         width: factor of the channels.
         depth: factor of the layers.
+        numerics: the normalisation and the padding.
     """
-    rows = scaled(TABLE_1, width, depth)
-    return Architecture(
-        stem=partial(Stem, features=(make_divisible(width * 32),), act=silu),
-        stages=tuple(inverted_stage([row]) for row in rows),
-        head=partial(Head, conv_features=make_divisible(width * 1280), act=silu),
-        initialisation=INITIALISATION,
-        drop_path_ramp=ramp_below,
+    return inverted_network(
+        scaled(TABLE_1, width=width, depth=depth),
+        stem_features=make_divisible(32 * width),
+        conv_features=make_divisible(1280 * width),
+        act=silu,
+        numerics=numerics,
     )
 
 
-MODELS: Mapping[str, Architecture] = MappingProxyType({"efficientnet_b0": efficientnet(1.0, 1.0)})
+def lite(width: float, depth: float, numerics: Numerics = PYTORCH) -> Architecture:
+    """Describe an EfficientNet-Lite: without gates, and neither ends of the network scaled."""
+    inner = (depth,) * (len(TABLE_1) - 2)
+    return inverted_network(
+        scaled(restyled(TABLE_1, relu6), width=width, depth=(1, *inner, 1)),
+        stem_features=32,
+        conv_features=1280,
+        act=relu6,
+        numerics=numerics,
+    )
+
+
+def edge(width: float, depth: float, numerics: Numerics = PYTORCH) -> Architecture:
+    """Describe an EfficientNet-EdgeTPU.
+
+    Its first blocks expand as if they read as many channels as they write.
+    """
+    first = make_divisible(4 * make_divisible(24 * width))
+    stages = stages_of_one(
+        InvertedRow(24, 1, hidden_features=first, block=FusedMBConv, residual=False),
+        InvertedRow(32, 2, 2, 8, block=FusedMBConv),
+        InvertedRow(48, 4, 2, 8, block=FusedMBConv),
+        InvertedRow(96, 5, 2, 8, kernel_size=5),
+        InvertedRow(144, 4, 1, 8, kernel_size=5),
+        InvertedRow(192, 2, 2, 8, kernel_size=5),
+    )
+    return inverted_network(
+        scaled(stages, width=width, depth=depth),
+        stem_features=make_divisible(32 * width),
+        conv_features=make_divisible(1280 * width),
+        act=relu,
+        numerics=numerics,
+    )
+
+
+def version2(
+    stages: Stages,
+    width: float = 1.0,
+    depth: float | Sequence[float] = 1.0,
+    numerics: Numerics = PYTORCH,
+    *,
+    head_features: int = 1280,
+) -> Architecture:
+    """Describe an EfficientNetV2, see `efficientnet`."""
+    return inverted_network(
+        scaled(stages, width=width, depth=depth),
+        stem_features=make_divisible(stages[0][0].features * width),
+        conv_features=make_divisible(head_features * width),
+        act=silu,
+        numerics=numerics,
+    )
+
+
+def version2_base(
+    stages: Stages,
+    width: float = 1.0,
+    depth: float = 1.0,
+    numerics: Numerics = PYTORCH,
+    *,
+    stem_features: int = 32,
+    head_features: int = 1280,
+) -> Architecture:
+    """Describe an EfficientNetV2-B, see `efficientnet`; its channels may lose more than 10 %."""
+    return inverted_network(
+        scaled(stages, width=width, depth=depth, round_width=_at_most_rounded_down),
+        stem_features=_at_most_rounded_down(stem_features * width),
+        conv_features=_at_most_rounded_down(head_features * width),
+        act=silu,
+        numerics=numerics,
+    )
+
+
+SCALES = {  # width, depth
+    "b0": (1.0, 1.0),
+    "b1": (1.0, 1.1),
+    "b2": (1.1, 1.2),
+    "b3": (1.2, 1.4),
+    "b4": (1.4, 1.8),
+    "b5": (1.6, 2.2),
+    "b6": (1.8, 2.6),
+    "b7": (2.0, 3.1),
+    "b8": (2.2, 3.6),
+    "l2": (4.3, 5.3),
+}
+EDGE_SCALES = {"es": (1.0, 1.0), "em": (1.0, 1.1), "el": (1.2, 1.4)}
+V2_STAGES = {"s": V2_S, "m": V2_M, "l": V2_L, "xl": V2_XL}
+
+
+def _both(numerics: Numerics) -> dict[str, Architecture]:
+    """Return the networks that timm has trained by itself, and as they were in TensorFlow."""
+    lites = list(SCALES.values())[:5]
+    return (
+        {f"efficientnet_{name}": efficientnet(*scale, numerics) for name, scale in SCALES.items()}
+        | {f"efficientnet_lite{n}": lite(*scale, numerics) for n, scale in enumerate(lites)}
+        | {f"efficientnet_{name}": edge(*scale, numerics) for name, scale in EDGE_SCALES.items()}
+        | {
+            f"efficientnetv2_{name}": version2(stages, numerics=numerics)
+            for name, stages in V2_STAGES.items()
+        }
+    )
+
+
+MODELS: Mapping[str, Architecture] = MappingProxyType(
+    _both(PYTORCH)
+    | {f"tf_{name}": architecture for name, architecture in _both(TENSORFLOW).items()}
+    | {
+        "efficientnet_es_pruned": edge(*EDGE_SCALES["es"]),
+        "efficientnet_el_pruned": edge(*EDGE_SCALES["el"]),
+        "efficientnetv2_rw_t": version2(V2_S, 0.8, 0.9),
+        "efficientnetv2_rw_s": version2(V2_FIGURE, head_features=1792),
+        "efficientnetv2_rw_m": version2(
+            V2_FIGURE, 1.2, (1.2, 1.2, 1.2, 1.2, 1.6, 1.6), head_features=1792
+        ),
+        "tf_efficientnetv2_b0": version2_base(V2_BASE, 1.0, 1.0, TENSORFLOW),
+        "tf_efficientnetv2_b1": version2_base(V2_BASE, 1.0, 1.1, TENSORFLOW),
+        "tf_efficientnetv2_b2": version2_base(V2_BASE, 1.1, 1.2, TENSORFLOW),
+        "tf_efficientnetv2_b3": version2_base(V2_BASE, 1.2, 1.4, TENSORFLOW),
+        "test_efficientnet": version2_base(TEST, stem_features=24, head_features=256),
+    }
+)
