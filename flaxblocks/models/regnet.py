@@ -1,17 +1,19 @@
 """RegNetX and RegNetY."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import log
 from types import MappingProxyType
+from typing import TypeVar
 
 import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks import BottleNeck, Head, Stem
 from flaxblocks.layers import SqueezeExcite
+from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
 from flaxblocks.models.backbone import Backbone
 from flaxblocks.models.initialise import kaiming_normal, normal, zeros
@@ -35,6 +37,7 @@ class Line:
         slope: growth of the width per block, w_a.
         factor: quantisation: the widths are powers of it times `start`, w_m.
         group_width: channels per group of the 3x3 convolutions, g.
+        expansion: the 3x3 convolutions' width as a multiple of the block's, 1 / b.
 
     Source: Radosavovic et al. 2020, section 3.3.
     """
@@ -44,44 +47,73 @@ class Line:
     slope: float
     factor: float
     group_width: int
+    expansion: int = 1
 
-    def stages(self) -> dict[int, int]:
-        """Return the number of blocks of each width, in order (equations 2 to 4)."""
+    def stages(self, rounded: Callable[[int, int], int] = make_divisible) -> dict[int, int]:
+        """Return the number of blocks of each width, in order (equations 2 to 4).
+
+        Args:
+            rounded: the multiple, of its second argument, that stands for its first: what turns
+                a width into one that the groups divide.
+        """
         widths = []
         for block in range(self.depth):
             wanted = self.start + self.slope * block
             power = round(log(wanted / self.start) / log(self.factor))
             quantised = 8 * round(self.start * self.factor**power / 8)
-            widths.append(make_divisible(quantised, min(self.group_width, quantised)))
+            wide = self.expansion * quantised
+            widths.append(rounded(wide, min(self.group_width, wide)) // self.expansion)
         return dict(Counter(widths))
 
+
+M = TypeVar("M", bound=nnx.Module)
 
 INITIALISATION = Initialisation(conv=kaiming_normal, linear=normal(0.01), linear_bias=zeros)
 
 
-def _block(
+def regnet_block(
     in_features: int,
     out_features: int,
     *,
     group_width: int,
     se_ratio: float | None,
+    expansion: int = 1,
+    block: Callable[..., M] = BottleNeck,
+    act: Activation = relu,
     stride: int,
     drop_path: float,
     dtype: jnp.dtype | type | None,
     param_dtype: jnp.dtype | type,
     rngs: nnx.Rngs,
-) -> BottleNeck:
-    """Make a bottleneck that does not narrow; its gate's width follows from its input's."""
+) -> M:
+    """Make a bottleneck that does not narrow; its gate's width follows from its input's.
+
+    Args:
+        in_features: channels of the input.
+        out_features: channels of the output.
+        group_width: channels per group of the 3x3 convolution.
+        se_ratio: the gate's width as a fraction of the input's; None for no gate.
+        expansion: the 3x3 convolution's width as a multiple of the output's.
+        block: makes a bottleneck of these numbers.
+        act: activation of the block and its gate.
+        stride: step of the 3x3 convolution in pixels.
+        drop_path: probability of dropping the residual branch of a sample in training.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+    """
     se = None
     if se_ratio is not None:
-        se = partial(SqueezeExcite, squeeze_features=round(se_ratio * in_features))
-    return BottleNeck(
+        se = partial(SqueezeExcite, squeeze_features=round(se_ratio * in_features), act=act)
+    wide = expansion * out_features
+    return block(
         in_features,
         out_features,
-        1,
+        1 / expansion,
         stride=stride,
-        groups=out_features // min(group_width, out_features),
+        groups=wide // min(group_width, wide),
         use_bias=False,
+        act=act,
         spatial_se=se,
         drop_path=drop_path,
         dtype=dtype,
@@ -98,7 +130,7 @@ def regnet(line: Line, se_ratio: float | None = None) -> Architecture:
         se_ratio: the gates' width as a fraction of the block's input (RegNetY); None for no
             gates (RegNetX).
     """
-    block = partial(_block, group_width=line.group_width, se_ratio=se_ratio)
+    block = partial(regnet_block, group_width=line.group_width, se_ratio=se_ratio)
     return Architecture(
         stem=partial(Stem, features=(32,)),
         stages=tuple(

@@ -9,8 +9,17 @@ from flaxblocks.models.convnext import ConvNeXt
 from flaxblocks.models.efficientnet import EfficientNet
 from flaxblocks.models.mnasnet import MNASNet
 from flaxblocks.models.mobilenet_v2 import MobileNetV2
+from flaxblocks.models.regnet import RegNet
 from flaxblocks.models.resnet import ResNet
-from flaxblocks.models.timm import convnext, efficientnet, mobilenet, mobilenet_v3, resnet, searched
+from flaxblocks.models.timm import (
+    convnext,
+    efficientnet,
+    mobilenet,
+    mobilenet_v3,
+    regnet,
+    resnet,
+    searched,
+)
 
 PREFIX = "timm/"
 
@@ -27,6 +36,7 @@ FAMILIES: tuple[tuple[type[Backbone], Mapping[str, Architecture]], ...] = (
     (mobilenet_v3.LCNet, mobilenet_v3.LCNET_MODELS),
     (mobilenet_v3.FBNetV3, mobilenet_v3.FBNET_V3_MODELS),
     (ResNet, resnet.MODELS),
+    (RegNet, regnet.MODELS),
     (ConvNeXt, convnext.MODELS),
 )
 """Each family's class and timm's networks of it, by timm's names."""
