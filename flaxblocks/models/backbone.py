@@ -15,6 +15,7 @@ from flaxblocks.layers.optional import apply
 from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.initialise import initialise
 from flaxblocks.models.streams import counted
+from flaxblocks.ops import in_chunks
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,10 @@ class Backbone(nnx.Module):
     Attributes:
         feature_info: what each entry of `features` will be.
         num_features: length of the pooled features.
+        in_chunks: whether inference on CPU takes a few images at a time through each stage, see
+            `ops.in_chunks`; False until it is set. Results are the same.
+        in_chunks: whether inference on CPU takes a few images at a time through each stage, see
+            `ops.in_chunks`; False until it is set. Results are the same.
         name: what `create_model` calls the network; None for one made without it.
 
     Raises:
@@ -144,6 +149,8 @@ class Backbone(nnx.Module):
         self.feature_info = _feature_info(self.stem.stride, rows)
         self.num_features = self.head.pooled_features
         self.remat = remat
+        self.in_chunks = False
+        self.in_chunks = False
         self.name: str | None = None
         initialise(self, architecture.initialisation, rngs)
 
@@ -169,8 +176,10 @@ class Backbone(nnx.Module):
             One array for each entry of `feature_info`, of shape ``(n, p, q, features)`` with `p`
             and `q` about ``h / stride`` and ``w / stride``.
         """
-        run = _rematerialise if self.remat else _call
-        x = self.stem(x)
+        if self.in_chunks and not _trains(self):
+            x, run = in_chunks(self.stem, x), in_chunks
+        else:
+            x, run = self.stem(x), _rematerialise if self.remat else _call
         maps = []
         for stage in self.stages:
             x = run(stage, x)
@@ -180,6 +189,12 @@ class Backbone(nnx.Module):
 
 def _call(stage: Stage, x: jax.Array) -> jax.Array:
     return stage(x)
+
+
+def _trains(module: nnx.Module) -> bool:
+    """Return whether a part of the module is in train mode."""
+    switches = ("use_running_average", "deterministic")
+    return any(not getattr(m, s, True) for _, m in nnx.iter_modules(module) for s in switches)
 
 
 def _rematerialise(stage: Stage, x: jax.Array) -> jax.Array:
