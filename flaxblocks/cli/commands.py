@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 import flaxblocks
-from flaxblocks.cli import classify, convert, models, summary
+from flaxblocks.cli import bench, classify, convert, evaluate, models, summary, train
 
-SUBCOMMANDS = (models, summary, classify, convert)
+SUBCOMMANDS = (models, summary, classify, convert, train, evaluate, bench)
 
 SHOWN = 3  # of the many lines that an error about a whole state dict has
 
