@@ -1,0 +1,101 @@
+"""Training that is killed goes on as if it had not been."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flaxblocks.train.log import read_log
+from tests.tiny_training import damage, make_images
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 300  # seconds
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    folder = make_images(tmp_path_factory.mktemp("images"))
+    damage(folder / "b" / "3.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """Where compiled programs are kept: each process would spend most of its time on them."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+def start(images: Path, out: Path, steps: int, cache: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.tiny_training", str(images), str(out), str(steps)]
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "XLA_FLAGS": "",
+        "JAX_PLATFORMS": "cpu",
+    }
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=pipe, stdout=pipe, text=True)
+
+
+def wait_for(process: subprocess.Popen, happened: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not happened():
+        assert process.poll() is None, f"it ended by itself: {process.communicate()[1]}"
+        assert time.monotonic() < until
+        time.sleep(0.0005)
+
+
+def last_step(out: Path) -> int:
+    return max((line["step"] for line in read_log(out / "log.jsonl")), default=0)
+
+
+def is_saving(out: Path) -> bool:
+    return any((out / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
+
+
+def kill_at(process: subprocess.Popen, out: Path, step: int, rng: np.random.Generator) -> str:
+    """Kill the process after a step, at any moment or while it writes a checkpoint."""
+    wait_for(process, lambda: last_step(out) >= step)
+    moment = "saving" if rng.random() < 0.5 else "any"
+    if moment == "saving":
+        wait_for(process, lambda: is_saving(out))
+    else:
+        time.sleep(rng.uniform(0, 0.05))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    return moment
+
+
+def survive(images: Path, tmp_path: Path, cache: Path, kills: int, steps: int) -> None:
+    undisturbed = start(images, tmp_path / "undisturbed", steps, cache)
+    _, errors = undisturbed.communicate(timeout=PATIENCE)
+    assert undisturbed.returncode == 0, errors
+    rng = np.random.default_rng()
+    out = tmp_path / "killed"
+    for kill in range(kills):
+        step = int(steps * (kill + rng.random()) / (kills + 1))
+        kill_at(start(images, out, steps, cache), out, step, rng)
+    last = start(images, out, steps, cache)
+    _, errors = last.communicate(timeout=PATIENCE)
+    assert last.returncode == 0, errors
+    expected, got = (np.load(folder / "state.npz") for folder in (tmp_path / "undisturbed", out))
+    assert expected.files == got.files
+    assert [name for name in got.files if got[name].tobytes() != expected[name].tobytes()] == []
+    logged = [line["step"] for line in read_log(out / "log.jsonl") if "loss" in line]
+    assert logged == list(range(1, steps + 1))
+
+
+def test_a_killed_run_ends_with_the_same_bits(images, tmp_path, cache):
+    survive(images, tmp_path, cache, kills=2, steps=60)
+
+
+@pytest.mark.slow
+def test_twenty_times_killed_it_ends_with_the_same_bits(images, tmp_path, cache):
+    survive(images, tmp_path, cache, kills=20, steps=400)
