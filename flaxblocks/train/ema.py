@@ -24,11 +24,12 @@ def moved(
     Source: TensorFlow's `ExponentialMovingAverage` with `num_updates`, as EfficientNet's released
         code has it.
     """
-    weight = jnp.minimum(decay, (1 + step) / (10 + step))
 
     def move(old: jax.Array, new: jax.Array) -> jax.Array:
         if not jnp.issubdtype(new.dtype, jnp.floating):
             return new
-        return old + (1 - weight).astype(new.dtype) * (new - old)
+        count = step.astype(new.dtype)
+        weight = jnp.minimum(decay, (1 + count) / (10 + count))
+        return old + (1 - weight) * (new - old)
 
     return jax.tree.map(move, average, Average(params, statistics))

@@ -47,17 +47,16 @@ class Mixing:
             The mixed images, of the same shape, and the share of each image that is its own, of
             shape ``()``; the rest comes from `before`.
         """
-        choice, draw = jax.random.split(key)
-        if not self.cutmix_alpha:
-            own = _mixup(draw, self.mixup_alpha, image)
-        elif not self.mixup_alpha:
-            own = _cutmix(draw, self.cutmix_alpha, image)
-        else:
-            own = jnp.where(
-                jax.random.bernoulli(choice),
-                _mixup(draw, self.mixup_alpha, image),
-                _cutmix(draw, self.cutmix_alpha, image),
-            )
+        of_kind, of_share, of_row, of_column = jax.random.split(key, 4)
+        kinds = (self.mixup_alpha > 0) + (self.cutmix_alpha > 0)
+        mixup = jax.random.bernoulli(of_kind, (self.mixup_alpha > 0) / kinds)
+        alpha = jnp.where(mixup, self.mixup_alpha, self.cutmix_alpha).astype(image.dtype)
+        share = jax.random.beta(of_share, alpha, alpha, dtype=image.dtype)
+        side = jnp.sqrt(1 - share)
+        rows = _inside(of_row, image.shape[1], side)
+        columns = _inside(of_column, image.shape[2], side)
+        box = rows[:, None] & columns
+        own = jnp.where(mixup, share, ~box)[..., None]
         return image * own + before(image) * (1 - own), own.mean()
 
 
@@ -66,24 +65,8 @@ def before(rows: jax.Array) -> jax.Array:
     return jnp.roll(rows, 1, axis=0)
 
 
-def _mixup(key: jax.Array, alpha: float, image: jax.Array) -> jax.Array:
-    """Return the share of each pixel that is its own, of shape ``(h, w, 1)``: the same for all."""
-    share = jax.random.beta(key, alpha, alpha, dtype=image.dtype)
-    return jnp.broadcast_to(share, (*image.shape[1:3], 1))
-
-
-def _cutmix(key: jax.Array, alpha: float, image: jax.Array) -> jax.Array:
-    """Return the share of each pixel that is its own: 0 in a box, 1 around it."""
-    height, width = image.shape[1:3]
-    of_share, of_row, of_column = jax.random.split(key, 3)
-    side = jnp.sqrt(1 - jax.random.beta(of_share, alpha, alpha, dtype=image.dtype))
-    rows = _inside(of_row, height, side)
-    columns = _inside(of_column, width, side)
-    return 1 - (rows[:, None] & columns)[..., None].astype(image.dtype)
-
-
 def _inside(key: jax.Array, size: int, side: jax.Array) -> jax.Array:
     """Return which of `size` pixels lie in a box about a random centre; the edges cut it."""
     centre = jax.random.randint(key, (), 0, size)
     reach = (side * size / 2).astype(jnp.int32)
-    return jnp.abs(jnp.arange(size) - centre + 0.5) < reach
+    return (centre - reach <= jnp.arange(size)) & (jnp.arange(size) < centre + reach)

@@ -136,9 +136,9 @@ CONVNEXT = Recipe(
 
 QUICK = Recipe(
     algorithm=AdamW(),
-    learning_rate=4e-3,
+    learning_rate=2e-2,
     schedule=Cosine(warmup=1),
-    epochs=10,
+    epochs=15,
     weight_decay=0.05,
     decays=kernels_only,
 )

@@ -36,12 +36,11 @@ class TrainState:
     network itself is taken apart once, here, and put together while a step is compiled, never
     while one runs.
 
-    >>> model = fb.create_model("mobilenet_v3_small", num_classes=10, rngs=nnx.Rngs(0))
-    >>> state = create_state(model, optax.sgd(0.1))
-    >>> state.params["head"]["classifier"]["kernel"].shape
-    (1024, 10)
-    >>> type(state.model()).__name__
-    'MobileNetV3'
+    >>> state = create_state(fb.Head(3, 10, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+    >>> state.params["classifier"]["kernel"].shape
+    (3, 10)
+    >>> state.model()(jnp.ones((1, 5, 5, 3))).shape
+    (1, 10)
 
     Args:
         step: number of updates so far, an int32 of shape ``()``.
@@ -58,7 +57,7 @@ class TrainState:
     statistics: Tree
     rng: Tree
     optimizer: Tree
-    average: Average | None
+    average: Tree  # an `Average`, or None
     graphdef: nnx.GraphDef[Any] = field(metadata={"static": True})
 
     def model(self, *, average: bool = False) -> Any:
@@ -111,7 +110,7 @@ def create_state(
         params=params,
         statistics=statistics,
         rng=rng,
-        optimizer=optimizer.init(params),
+        optimizer=jax.jit(optimizer.init)(params),
         average=Average(*own((params, statistics))) if average else None,
         graphdef=graphdef,
     )
@@ -148,6 +147,7 @@ def apply_model(
     return logits, nnx.to_pure_dict(statistics), nnx.to_pure_dict(rng)
 
 
+@jax.jit
 def own(tree: Tree) -> Tree:
     """Return a copy of every array, which nothing else holds."""
     return jax.tree.map(jnp.copy, tree)
