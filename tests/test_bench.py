@@ -11,7 +11,7 @@ from flaxblocks.bench import bench, ceilings, contestants, measure, worker
 from flaxblocks.bench.answers import difference
 from flaxblocks.bench.contestants import OURS, RIVALS, Contestant, rivals
 from flaxblocks.bench.draw import draw
-from flaxblocks.bench.measure import WrongAnswerError
+from flaxblocks.bench.measure import NotTimedError
 from flaxblocks.bench.race import ROUNDS, race
 from flaxblocks.bench.results import Ceilings, read
 from flaxblocks.bench.subjects import BLOCKS, matching
@@ -85,8 +85,13 @@ def test_compiled_and_exported_modules_give_the_same_answer(here):
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_a_wrong_answer_is_not_timed(here, monkeypatch: pytest.MonkeyPatch, mode: str):
     monkeypatch.setattr(Here, "time", lambda *_: pytest.fail("it was timed"))
-    with pytest.raises(WrongAnswerError, match=r"the answers differ from .* wrong by 0\.01"):
+    with pytest.raises(NotTimedError, match=r"the answers differ from .* wrong by 0\.01"):
         measured(task("Conv/pointwise-56", mode), [OURS, contestant("wrong")])
+
+
+def test_a_task_that_we_cannot_do_is_not_timed(here):
+    with pytest.raises(NotTimedError, match="failing cannot: no such instruction"):
+        measured(task("Conv/pointwise-56"), [contestant("failing"), OURS])
 
 
 def test_who_is_slow_is_last_and_who_cannot_is_said():
@@ -163,6 +168,10 @@ def test_rivals_that_are_not_installed_are_said(monkeypatch: pytest.MonkeyPatch)
     chosen, notes = rivals(["tvm", "lax"])
     assert chosen == [there]
     assert notes == ["tvm does not take part: no_such_package is not installed"]
+    one_mode = Contestant("xnn", "none:none", modes=("infer",))
+    monkeypatch.setattr(contestants, "RIVALS", (there, one_mode))
+    assert rivals(["xnn", "lax", "xnn"]) == ([one_mode, there], ["xnn only does infer"])
+    monkeypatch.setattr(contestants, "RIVALS", (there, not_there))
     with pytest.raises(ValueError, match="`--against` must be among lax, tvm, got 'theano'"):
         rivals(["theano"])
 
@@ -196,6 +205,20 @@ def test_the_command_line(here, monkeypatch: pytest.MonkeyPatch, tmp_path, capsy
     assert {"date", "command", "versions", "processor", "threads"} <= results.facts.keys()
     assert json.loads(file.read_text())["refused"] == []
     assert {path.name for path in page.iterdir()} == {"index.html", "roofline.png", "times.png"}
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_keeps_what_it_has(here, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bench, "ceilings", lambda _: Ceilings(2e11, 1e10, "cpu"))
+    done = iter([([], ["first"])])
+    monkeypatch.setattr(bench, "measure", lambda *_: next(done, None) or interrupt())
+    tasks = [task("Conv/pointwise-56", batch=batch) for batch in (1, 2, 3)]
+    results = bench.bench(tasks, [OURS], 1, {})
+    assert results.notes[0] == "first"
+    assert results.notes[1].startswith("interrupted at Conv/pointwise-56, infer, batch 2")
 
 
 @pytest.mark.parametrize(

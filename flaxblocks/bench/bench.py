@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flaxblocks.bench.ceilings import ceilings
 from flaxblocks.bench.contestants import Contestant
-from flaxblocks.bench.measure import WrongAnswerError, measure
+from flaxblocks.bench.measure import NotTimedError, measure
 from flaxblocks.bench.results import Results, Row
 from flaxblocks.bench.task import Task
 
@@ -16,7 +16,7 @@ from flaxblocks.bench.task import Task
 def bench(
     tasks: Sequence[Task], contestants: Sequence[Contestant], seconds: float, facts: dict[str, Any]
 ) -> Results:
-    """Measure the ceilings and every task.
+    """Measure the ceilings and every task, or those before an interrupt from the keyboard.
 
     Args:
         tasks: at least one, of one dtype, device and number of threads.
@@ -25,7 +25,7 @@ def bench(
         facts: what else the results are to say.
 
     Raises:
-        RuntimeError: if the first contestant cannot do a task.
+        RuntimeError: if there is no such device.
     """
     rows: list[Row] = []
     notes: list[str] = []
@@ -48,7 +48,10 @@ def bench(
                 measured, said = measure(task, contestants, seconds, show)
                 rows += measured
                 notes += said
-            except WrongAnswerError as error:
+            except NotTimedError as error:
                 refused.append(str(error))
+            except KeyboardInterrupt:
+                notes.append(f"interrupted at {task}; what comes after it was not timed")
+                break
             progress.advance(bar)
     return Results(facts, found, tuple(rows), tuple(notes), tuple(refused))

@@ -30,7 +30,9 @@ class Contestant:
         return [package for package in self.needs if find_spec(package) is None]
 
     def load(self) -> Prepare:
-        """Import its function."""
+        """Import its packages and its function."""
+        for package in self.needs:
+            import_module(package)
         module, _, function = self.prepare.partition(":")
         return getattr(import_module(module), function)
 
@@ -39,12 +41,12 @@ OURS = Contestant("flaxblocks", "flaxblocks.bench.jax_side:fast")
 
 RIVALS: tuple[Contestant, ...] = (
     Contestant("lax", "flaxblocks.bench.jax_side:plain"),
-    Contestant("torch", "flaxblocks.bench.torch_side:eager", ("torch", "torchvision")),
-    Contestant("torch-compile", "flaxblocks.bench.torch_side:compiled", ("torch", "torchvision")),
+    Contestant("torch", "flaxblocks.bench.torch_side:eager", ("torch",)),
+    Contestant("torch-compile", "flaxblocks.bench.torch_side:compiled", ("torch",)),
     Contestant(
         "onnxruntime",
         "flaxblocks.bench.onnx_side:session",
-        ("onnxruntime", "onnxscript", "torch", "torchvision"),
+        ("onnxruntime", "onnxscript", "torch"),
         ("infer",),
     ),
 )
@@ -61,10 +63,14 @@ def rivals(names: Sequence[str]) -> tuple[list[Contestant], list[str]]:
     for name in names:
         if name not in known:
             raise ValueError(f"`--against` must be among {', '.join(known)}, got {name!r}")
-    chosen = [known[name] for name in names]
+    chosen = [known[name] for name in dict.fromkeys(names)]
     notes = [
         f"{rival.name} does not take part: {', '.join(missing)} is not installed"
         for rival in chosen
         if (missing := rival.missing())
     ]
-    return [rival for rival in chosen if not rival.missing()], notes
+    there = [rival for rival in chosen if not rival.missing()]
+    notes += [
+        f"{rival.name} only does {rival.modes[0]}" for rival in there if rival.modes[1:] == ()
+    ]
+    return there, notes

@@ -12,6 +12,9 @@ from typing import Any
 
 import flaxblocks
 
+# What changes how the contestants run.
+PREFIXES = ("XLA_", "JAX_", "OMP_", "KMP_", "MKL_", "TORCH", "MALLOC_", "LD_PRELOAD")
+
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "torchvision", "onnxruntime")
 
 
@@ -30,6 +33,7 @@ def facts(arguments: Sequence[str], threads: int) -> dict[str, Any]:
         "processor": processor(),
         "processors": os.cpu_count(),
         "threads": threads,
+        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(PREFIXES)},
         "load before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 

@@ -14,8 +14,8 @@ from flaxblocks.bench.work import moved_by, multiply_adds_of
 from flaxblocks.bench.worker import Ready, Worker
 
 
-class WrongAnswerError(Exception):
-    """A contestant's answer differs from ours: nothing is timed."""
+class NotTimedError(Exception):
+    """Flaxblocks cannot do a task, or a contestant's answer differs from ours."""
 
 
 def measure(
@@ -36,8 +36,7 @@ def measure(
         A row for each that could do it, and a line about each other one.
 
     Raises:
-        RuntimeError: if the first contestant cannot do the task.
-        WrongAnswerError: if two answers differ.
+        NotTimedError: if the first contestant cannot do the task, or two answers differ.
     """
     able = [contestant for contestant in contestants if task.mode in contestant.modes]
     on_step("weights and input")
@@ -51,10 +50,11 @@ def measure(
             on_step(f"compiling {worker.name}")
             try:
                 ready[worker] = worker.prepare(task, data)
-            except RuntimeError as error:
+            except (RuntimeError, ImportError) as error:
+                said = f"{task}: {worker.name} cannot: {_first_line(error)}"
                 if worker is workers[0]:
-                    raise
-                notes.append(f"{task}: {worker.name} cannot: {_first_line(error)}")
+                    raise NotTimedError(said) from error
+                notes.append(said)
         differences = _compare(task, ready)
         spreads = race(
             list(ready), seconds, lambda fraction: on_step(f"timing, {100 * fraction:.0f} %")
@@ -85,8 +85,8 @@ def _compare(task: Task, ready: dict[Worker, Ready]) -> dict[str, float]:
     wrong = {name: value for name, value in differences.items() if not value <= limit(task)}
     if wrong:
         said = ", ".join(f"{name} by {value:.2g}" for name, value in wrong.items())
-        raise WrongAnswerError(
-            f"{task}: not timed, the answers differ from {first.name}'s by more than "
+        raise NotTimedError(
+            f"{task}: the answers differ from {first.name}'s by more than "
             f"{limit(task):g} of their size: {said}"
         )
     return differences

@@ -64,9 +64,9 @@ def _facts(facts: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return (
-        ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else f"{value}"
-    )
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {entry}" for name, entry in value.items()) or "nothing set"
+    return str(value)
 
 
 def _table(results: Results) -> str:

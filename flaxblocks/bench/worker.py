@@ -42,6 +42,7 @@ class Worker:
 
         Raises:
             RuntimeError: if it cannot, or its process ended.
+            ImportError: if it needs a package for this task that is not installed.
         """
         return self._process.submit(_prepare, self._contestant, task, data).result()
 
@@ -50,10 +51,11 @@ class Worker:
         return self._process.submit(_time, calls).result()
 
     def memory(self) -> int | None:
-        """Return the peak of the memory since the task arrived, in bytes: that of the calls.
+        """Return the peak of the memory in bytes.
 
-        On CPU it is that of the process, less what it held before the task; on other devices
-        the device's own.
+        On CPU it is that of the process while calls were timed, less what it held when its
+        libraries were imported and the task arrived; what a compiler left behind counts. On other
+        devices it is the device's own. None where the system does not tell.
         """
         return self._process.submit(_memory).result()
 

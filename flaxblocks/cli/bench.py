@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ImportError: if a package for plots is not installed.
         OSError: if a file cannot be written.
-        ValueError: if a name is unknown, or a contestant's answer was wrong.
+        ValueError: if a name is unknown, or a task was not timed.
     """
     tasks, against = _plan(options)
     chosen, notes = rivals(against)
@@ -86,12 +86,12 @@ def run(options: argparse.Namespace) -> None:
     try:
         results = bench(tasks, [OURS, *chosen], options.seconds, about)
     except RuntimeError as error:
-        raise ValueError(f"flaxblocks cannot do it: {error}") from error
+        raise ValueError(f"`--device` {options.device}: {error}") from error
     results = replace(results, notes=(*notes, *results.notes))
     print_results(results, stdout())
     _write(results, options)
     if results.refused:
-        raise ValueError(f"{len(results.refused)} of {len(tasks)} were not timed: wrong answers")
+        raise ValueError(f"{len(results.refused)} of {len(tasks)} were not timed, see above")
 
 
 def _plan(options: argparse.Namespace) -> tuple[list[Task], Sequence[str]]:
