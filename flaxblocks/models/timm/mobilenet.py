@@ -24,7 +24,7 @@ class MobileNetV1(Backbone):
 class MobileNetEdgeTPU(Backbone):
     """A network that mixes dense and depthwise blocks; see `Backbone` for the arguments.
 
-    Source: Howard and Gupta 2019; Akin et al. 2022 (EdgeTPU_V2).
+    Source: Howard and Gupta 2019; Akin et al. 2022 (EdgeTPUV2).
     """
 
 

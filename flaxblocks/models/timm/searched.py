@@ -102,7 +102,7 @@ FBNET_C: Stages = (  # channels, layers, stride, expansion
     (InvertedRow(184, 4, 2, 6, kernel_size=5),),
     (InvertedRow(352, 1, 1, 6),),
 )
-"""Wu et al. 2019, figure 4, FBNet-C."""
+"""Wu et al. 2019, FBNet-C."""
 
 FBNET_NUMERICS = Numerics(partial(BatchNorm, epsilon=1e-3))
 """Of the trained weights; timm has another epsilon where it loads none."""
@@ -116,7 +116,7 @@ SINGLE_PATH: Stages = (
     (InvertedRow(192, 4, 2, 6, kernel_size=5),),
     (InvertedRow(320, 1, 1, 6),),
 )
-"""Stamoulis et al. 2019, figure 4."""
+"""Stamoulis et al. 2019, the network found for the Pixel 1."""
 
 
 def tinynet(width: float, depth: float) -> Architecture:
