@@ -16,7 +16,7 @@ from flaxblocks.layers.activations import Activation, relu, silu
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models import regnet as base
-from flaxblocks.models.architecture import Architecture, StageRow
+from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
 from flaxblocks.models.initialise import zeros
 from flaxblocks.models.regnet import Line, regnet_block
 from flaxblocks.models.scaling import make_divisible
@@ -52,6 +52,7 @@ def regnet(
     act: Activation = relu,
     stem: Callable[..., Stem] | None = None,
     head: Callable[..., Head] = Head,
+    initialisation: Initialisation = INITIALISATION,
 ) -> Architecture:
     """Describe a RegNet as timm has it.
 
@@ -64,6 +65,7 @@ def regnet(
         act: activation of all layers but the blocks' last, which is the block's own matter.
         stem: makes the first layers; one convolution with norm and activation where None.
         head: makes the last layers.
+        initialisation: how the first weights are drawn.
     """
     make = partial(
         regnet_block,
@@ -79,7 +81,7 @@ def regnet(
             StageRow(width, 2, (make,) * depth) for width, depth in line.stages(rounded).items()
         ),
         head=head,
-        initialisation=INITIALISATION,
+        initialisation=initialisation,
     )
 
 
@@ -91,7 +93,12 @@ regnet_v = partial(
     stem=partial(Stem, features=(32,), norm=None, act=None),
     head=partial(Head, neck=silu_neck),
 )
-regnet_z = partial(regnet_y, block=partial(BottleNeck, final_act=None, shortcut=None), act=silu)
+regnet_z = partial(
+    regnet_y,
+    block=partial(BottleNeck, final_act=None, shortcut=None),
+    act=silu,
+    initialisation=replace(INITIALISATION, residual_scale=None),
+)
 
 MODELS: Mapping[str, Architecture] = MappingProxyType(
     {
