@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import flaxblocks as fb
 from flaxblocks.cli.commands import make_parser
 from parity.cases import SEED_CASES
 from parity.report import Report
@@ -53,6 +54,12 @@ def test_the_first_two_commands_are_one_line_each():
     assert [len(command.strip().splitlines()) for command in commands] == [1, 1]
     assert commands[0].strip().endswith("-m parity")
     assert commands[1].strip().endswith("-m pytest")
+
+
+def test_the_numbers_of_networks():
+    timm = fb.list_models("timm/*")
+    assert f"All {len(fb.list_models()) - len(timm)} of torchvision's networks" in README
+    assert f"{len(timm)} of timm's 296 entry points" in README
 
 
 COMMANDS = re.findall(r"^flaxblocks (.*)$", README, re.MULTILINE)
