@@ -51,11 +51,12 @@ def _cell(row: Row, ours: Row) -> str:
 
 def _made(results: Results) -> str:
     facts, ceilings = results.facts, results.ceilings
+    command = " ".join([*(f"{k}={v}" for k, v in facts["environment"].items()), facts["command"]])
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return (
         f"{facts['processor']}, {facts['threads']} threads each, float32, {facts['date']}; "
         f"{versions}. A large product reaches {ceilings.flops / 1e9:.0f} GFLOP/s, a large copy "
-        f"{ceilings.bandwidth / 1e9:.1f} GB/s. Made by `{facts['command']}`."
+        f"{ceilings.bandwidth / 1e9:.1f} GB/s. Made by `{command}`."
     )
 
 
