@@ -50,8 +50,8 @@ def means(sums: Metrics) -> dict[str, float]:
     Raises:
         ValueError: if nothing was counted.
     """
-    sums = jax.device_get(sums)
-    if not sums["count"]:
+    totals = {name: float(total) for name, total in jax.device_get(sums).items()}
+    if not totals["count"]:
         raise ValueError("`sums` must count at least one sample, got a count of 0")
     names = {"loss": "loss", "accuracy": "correct", "accuracy5": "correct5"}
-    return {name: float(sums[key] / sums["count"]) for name, key in names.items()}
+    return {name: totals[key] / totals["count"] for name, key in names.items()}
