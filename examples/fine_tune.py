@@ -1,0 +1,50 @@
+"""Fine-tune a network with PyTorch's weights on your own images.
+
+The images lie in a folder for each class, ``train/cat/*.jpg`` and ``val/cat/*.jpg``:
+
+    python examples/fine_tune.py photos results --weights torchvision:resnet50/IMAGENET1K_V2
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from flax import nnx
+
+import flaxblocks as fb
+from flaxblocks.train import RECIPES
+from flaxblocks.train.data import ImageFolder
+from flaxblocks.train.fit import Training
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Fine-tune, and write weights that torchvision's network takes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", default="resnet50")
+    parser.add_argument("--weights", default="torchvision:resnet50/IMAGENET1K_V2")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--image-size", type=int, default=224)
+    options = parser.parse_args(arguments)
+
+    images = ImageFolder(options.images / "train")
+    validation = ImageFolder(options.images / "val", images.classes)
+    model = fb.create_model(options.model, num_classes=images.num_classes, rngs=nnx.Rngs(0))
+    # The classifier is new: it has as many outputs as there are folders.
+    fb.load_weights(model, options.weights, names="torchvision", new_head=True)
+
+    # Trained weights need small steps: a tenth of the recipe's.
+    recipe = replace(
+        RECIPES["quick"], epochs=options.epochs, learning_rate=4e-4, augmentations=("crop", "flip")
+    )
+    size = options.image_size
+    preprocess = replace(fb.create_preprocess(options.model), resize=size, crop=size)
+    training = Training(recipe, preprocess, batch_size=options.batch_size)
+    state = training.run(model, images, options.out, validation=validation, resume=True)
+    fb.save_weights(state.model(), options.out / "model.safetensors", names="torchvision")
+
+
+if __name__ == "__main__":
+    main()
