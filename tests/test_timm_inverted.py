@@ -29,12 +29,14 @@ SLOW = (
     "timm/fbnetc_100",  # expansions that widen nothing
     "timm/fbnetv3_b",  # other channels within a stage
     "timm/lcnet_035",
+    "timm/efficientnet_b0_g8_gn",  # groups, in the norms and in the depthwise kernels
     "timm/mnasnet_small",
     "timm/mobilenet_edgetpu_v2_xs",  # dense kernels in groups
     "timm/mobilenetv1_100h",  # an activation after the projection
     "timm/mobilenetv2_110d",
     "timm/mobilenetv3_large_150d",  # two convolutions at the end
     "timm/mobilenetv3_rw",  # gates with the block's activation, no bias in the head
+    "timm/mobilenetv4_conv_small_035",  # universal bottlenecks, a norm in the head
     "timm/spnasnet_100",
     "timm/tf_efficientnet_b0",
     "timm/tf_efficientnetv2_b0",

@@ -67,6 +67,43 @@ class InvertedRow:
     gate: Gate | None = None
     residual: bool = True
 
+    def make_block(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        norm: ModuleFactory,
+        padding: Padding,
+        stride: int,
+        drop_path: float,
+        dtype: jnp.dtype | type | None,
+        param_dtype: jnp.dtype | type,
+        rngs: nnx.Rngs,
+    ) -> nnx.Module:
+        """Return one of the blocks, with its wide width rounded to a multiple of 8."""
+        hidden = self.hidden_features or make_divisible(in_features * self.expansion)
+        group = {} if self.group_size is None else {"group_size": self.group_size}
+        return self.block(
+            in_features,
+            out_features,
+            hidden_features=hidden,
+            always_expand=self.always_expand,
+            kernel_size=self.kernel_size,
+            stride=stride,
+            padding=padding,
+            use_bias=False,
+            norm=norm,
+            act=self.act,
+            final_act=self.final_act,
+            se=_squeeze_excite(self.gate, in_features, hidden),
+            residual=self.residual,
+            drop_path=drop_path,
+            **group,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+
 
 Stages = tuple[tuple[InvertedRow, ...], ...]
 """The rows of each stage."""
@@ -131,47 +168,9 @@ def inverted_stage(
         padding: of the spatial convolutions, as `Conv` takes it.
     """
     each = [row for row in rows for _ in range(row.depth)]
-    blocks = tuple(partial(_inverted_block, row=row, norm=norm, padding=padding) for row in each)
+    blocks = tuple(partial(row.make_block, norm=norm, padding=padding) for row in each)
     widths = tuple(row.features for row in each)
     return StageRow(widths[-1], rows[0].stride, blocks, widths=widths)
-
-
-def _inverted_block(
-    in_features: int,
-    out_features: int,
-    *,
-    row: InvertedRow,
-    norm: ModuleFactory,
-    padding: Padding,
-    stride: int,
-    drop_path: float,
-    dtype: jnp.dtype | type | None,
-    param_dtype: jnp.dtype | type,
-    rngs: nnx.Rngs,
-) -> MBConv | FusedMBConv:
-    """Make one block of a row, with its widths rounded to multiples of 8."""
-    hidden = row.hidden_features or make_divisible(in_features * row.expansion)
-    group = {} if row.group_size is None else {"group_size": row.group_size}
-    return row.block(
-        in_features,
-        out_features,
-        hidden_features=hidden,
-        always_expand=row.always_expand,
-        kernel_size=row.kernel_size,
-        stride=stride,
-        padding=padding,
-        use_bias=False,
-        norm=norm,
-        act=row.act,
-        final_act=row.final_act,
-        se=_squeeze_excite(row.gate, in_features, hidden),
-        residual=row.residual,
-        drop_path=drop_path,
-        **group,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        rngs=rngs,
-    )
 
 
 def _squeeze_excite(gate: Gate | None, in_features: int, hidden: int) -> ModuleFactory | None:

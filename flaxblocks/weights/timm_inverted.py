@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from flaxblocks import models
 from flaxblocks.blocks import FusedMBConv, MBConv
+from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.layers import Linear, SqueezeExcite
 from flaxblocks.models.timm import mobilenet, mobilenet_v3, searched
 from flaxblocks.weights.entries import SAME, Layout
@@ -39,6 +40,13 @@ def _fused_mbconv(block: FusedMBConv) -> Iterator[Child]:
         yield Child("", block.expand, conv_norm("conv_exp", "bn1"))
         yield Child("se", block.se, _squeeze_excite)
         yield Child("", block.project, conv_norm("conv_pwl", "bn2"))
+
+
+def _universal(block: UniversalInvertedBottleneck) -> Iterator[Child]:
+    yield Child("dw_start", block.start)
+    yield Child("pw_exp", block.expand)
+    yield Child("dw_mid", block.depthwise)
+    yield Child("pw_proj", block.project)
 
 
 def _trunk(model: models.Backbone) -> Iterator[Child]:
@@ -77,6 +85,7 @@ def _pointwise(layer: Linear) -> Iterator[Tensor]:
 INVERTED: Vendor = {
     MBConv: _mbconv,
     FusedMBConv: _fused_mbconv,
+    UniversalInvertedBottleneck: _universal,
     models.EfficientNet: _efficientnet,
     models.MobileNetV2: _efficientnet,
     models.MNASNet: _efficientnet,

@@ -1,11 +1,14 @@
 """timm's EfficientNets."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv
+from flaxblocks.layers import LayerNorm
 from flaxblocks.layers.activations import relu, relu6, silu
+from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.efficientnet import GATE, TABLE_1, V2_L, V2_M, V2_S
 from flaxblocks.models.inverted import InvertedRow, Stages, scaled, stages_of_one
@@ -59,18 +62,29 @@ TEST = stages_of_one(
 _at_most_rounded_down = partial(make_divisible, least=0.0)
 
 
-def efficientnet(width: float, depth: float, numerics: Numerics = PYTORCH) -> Architecture:
+def efficientnet(
+    width: float,
+    depth: float,
+    numerics: Numerics = PYTORCH,
+    *,
+    divisor: int = 8,
+    group_size: int | None = None,
+) -> Architecture:
     """Describe an EfficientNet.
 
     Args:
         width: factor of the channels.
         depth: factor of the layers.
         numerics: the normalisation and the padding.
+        divisor: what the channels are multiples of.
+        group_size: channels that the spatial kernels mix; None for one.
     """
+    round_width = partial(make_divisible, divisor=divisor)
+    stages = tuple(tuple(replace(row, group_size=group_size) for row in rows) for rows in TABLE_1)
     return inverted_network(
-        scaled(TABLE_1, width=width, depth=depth),
-        stem_features=make_divisible(32 * width),
-        conv_features=make_divisible(1280 * width),
+        scaled(stages, width=width, depth=depth, round_width=round_width),
+        stem_features=round_width(32 * width),
+        conv_features=round_width(1280 * width),
         act=silu,
         numerics=numerics,
     )
@@ -178,6 +192,11 @@ def _both(numerics: Numerics) -> dict[str, Architecture]:
     )
 
 
+GROUPS_OF_8 = Numerics(partial(GroupNorm, group_size=8))
+GROUPS_OF_16 = Numerics(partial(GroupNorm, group_size=16))
+
+_test = partial(version2_base, TEST, stem_features=24, head_features=256)
+
 MODELS: Mapping[str, Architecture] = MappingProxyType(
     _both(PYTORCH)
     | {f"tf_{name}": architecture for name, architecture in _both(TENSORFLOW).items()}
@@ -193,6 +212,12 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
         "tf_efficientnetv2_b1": version2_base(V2_BASE, 1.0, 1.1, TENSORFLOW),
         "tf_efficientnetv2_b2": version2_base(V2_BASE, 1.1, 1.2, TENSORFLOW),
         "tf_efficientnetv2_b3": version2_base(V2_BASE, 1.2, 1.4, TENSORFLOW),
-        "test_efficientnet": version2_base(TEST, stem_features=24, head_features=256),
+        "efficientnet_b0_gn": efficientnet(1.0, 1.0, GROUPS_OF_8),
+        "efficientnet_b0_g8_gn": efficientnet(1.0, 1.0, GROUPS_OF_8, group_size=8),
+        "efficientnet_b3_gn": efficientnet(1.2, 1.4, GROUPS_OF_16, divisor=16),
+        "efficientnet_b3_g8_gn": efficientnet(1.2, 1.4, GROUPS_OF_16, divisor=16, group_size=8),
+        "test_efficientnet": _test(),
+        "test_efficientnet_gn": _test(numerics=GROUPS_OF_8),
+        "test_efficientnet_ln": _test(numerics=Numerics(LayerNorm)),
     }
 )

@@ -1,0 +1,180 @@
+"""timm's MobileNetV4, as far as it has no attention."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+
+import jax.numpy as jnp
+from flax import nnx
+
+from flaxblocks.blocks import FusedMBConv
+from flaxblocks.blocks.universal import UniversalInvertedBottleneck
+from flaxblocks.layers import ConvNormAct
+from flaxblocks.layers.activations import relu
+from flaxblocks.layers.conv import Padding
+from flaxblocks.layers.optional import ModuleFactory
+from flaxblocks.models.architecture import Architecture
+from flaxblocks.models.inverted import InvertedRow, Stages, scaled
+from flaxblocks.models.scaling import make_divisible
+from flaxblocks.models.timm.inverted import inverted_network
+from flaxblocks.models.timm.mobilenet_v3 import ConvStageMobileNet, conv_row
+
+
+class MobileNetV4(ConvStageMobileNet):
+    """A network of universal inverted bottlenecks; see `Backbone` for the arguments.
+
+    Source: Qin et al. 2024.
+    """
+
+
+@dataclass(frozen=True)
+class UniversalRow(InvertedRow):
+    """Equal universal inverted bottlenecks: of `InvertedRow` it has sizes and activation.
+
+    Args:
+        start: height and width of the kernel before the expansion in pixels; None for none.
+        middle: the same of the kernel after it.
+    """
+
+    start: int | None = None
+    middle: int | None = None
+
+    def make_block(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        norm: ModuleFactory,
+        padding: Padding,
+        stride: int,
+        drop_path: float,
+        dtype: jnp.dtype | type | None,
+        param_dtype: jnp.dtype | type,
+        rngs: nnx.Rngs,
+    ) -> UniversalInvertedBottleneck:
+        """Return one of the blocks, with its wide width rounded to a multiple of 8."""
+        return UniversalInvertedBottleneck(
+            in_features,
+            out_features,
+            hidden_features=make_divisible(in_features * self.expansion),
+            start_kernel_size=self.start,
+            kernel_size=self.middle,
+            stride=stride,
+            padding=padding,
+            norm=norm,
+            act=self.act,
+            drop_path=drop_path,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+
+
+_fused = partial(InvertedRow, block=FusedMBConv)
+
+
+def _row(
+    start: int | None,
+    middle: int | None,
+    expansion: float,
+    features: int,
+    stride: int = 1,
+    depth: int = 1,
+) -> UniversalRow:
+    """Return a row of the paper's tables, columns in their order."""
+    return UniversalRow(features, depth, stride, expansion, start=start, middle=middle)
+
+
+SMALL: Stages = (
+    (_fused(32, 1, 2, residual=False), conv_row(32)),
+    (_fused(96, 1, 2, residual=False), conv_row(64)),
+    (  # kernels before and after the expansion, expansion, channels, stride, layers
+        _row(5, 5, 3, 96, 2),
+        _row(None, 3, 2, 96, 1, 4),
+        _row(3, None, 4, 96),
+    ),
+    (
+        _row(3, 3, 6, 128, 2),
+        _row(5, 5, 4, 128),
+        _row(None, 5, 4, 128),
+        _row(None, 5, 3, 128),
+        _row(None, 3, 4, 128, 1, 2),
+    ),
+    (conv_row(960),),
+)
+MEDIUM: Stages = (
+    (_fused(48, 1, 2, 4),),
+    (_row(3, 5, 4, 80, 2), _row(3, 3, 2, 80)),
+    (
+        _row(3, 5, 6, 160, 2),
+        _row(3, 3, 4, 160, 1, 2),
+        _row(3, 5, 4, 160),
+        _row(3, 3, 4, 160),
+        _row(3, None, 4, 160),
+        _row(None, None, 2, 160),
+        _row(3, None, 4, 160),
+    ),
+    (
+        _row(5, 5, 6, 256, 2),
+        _row(5, 5, 4, 256),
+        _row(3, 5, 4, 256, 1, 2),
+        _row(None, None, 4, 256),
+        _row(3, None, 4, 256),
+        _row(3, 5, 2, 256),
+        _row(5, 5, 4, 256),
+        _row(None, None, 4, 256, 1, 2),
+        _row(5, None, 2, 256),
+    ),
+    (conv_row(960),),
+)
+LARGE: Stages = (
+    (_fused(48, 1, 2, 4),),
+    (_row(3, 5, 4, 96, 2), _row(3, 3, 4, 96)),
+    (
+        _row(3, 5, 4, 192, 2),
+        _row(3, 3, 4, 192, 1, 3),
+        _row(3, 5, 4, 192),
+        _row(5, 3, 4, 192, 1, 5),
+        _row(3, None, 4, 192),
+    ),
+    (
+        _row(5, 5, 4, 512, 2, 4),
+        _row(5, None, 4, 512),
+        _row(5, 3, 4, 512),
+        _row(5, None, 4, 512, 1, 2),
+        _row(5, 3, 4, 512),
+        _row(5, 5, 4, 512),
+        _row(5, None, 4, 512, 1, 3),
+    ),
+    (conv_row(960),),
+)
+"""Qin et al. 2024, the tables of MNv4-Conv-S, M and L."""
+
+
+def mobilenet_v4(stages: Stages, stem_features: int = 32, width: float = 1.0) -> Architecture:
+    """Describe a MobileNetV4.
+
+    Args:
+        stages: the rows of each stage.
+        stem_features: channels after the stem, whatever the width.
+        width: factor of the channels.
+    """
+    return inverted_network(
+        scaled(stages, width=width),
+        stem_features=stem_features,
+        hidden_features=1280,
+        hidden=partial(ConvNormAct, kernel_size=1, use_bias=False, act=None),
+        act=relu,
+    )
+
+
+MODELS: Mapping[str, Architecture] = MappingProxyType(
+    {
+        "mobilenetv4_conv_small_035": mobilenet_v4(SMALL, width=0.35),
+        "mobilenetv4_conv_small_050": mobilenet_v4(SMALL, width=0.5),
+        "mobilenetv4_conv_small": mobilenet_v4(SMALL),
+        "mobilenetv4_conv_medium": mobilenet_v4(MEDIUM),
+        "mobilenetv4_conv_large": mobilenet_v4(LARGE, 24),
+    }
+)
