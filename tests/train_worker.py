@@ -1,6 +1,6 @@
 """One process of a run over several devices: prints what the training came to.
 
-``python -m tests.train_worker PATH STEPS [ADDRESS COUNT PROCESS]``
+``python -m tests.train_worker PATH STEPS RULE [ADDRESS COUNT PROCESS]``
 """
 
 import sys
@@ -16,6 +16,7 @@ from flaxblocks.train.state import TrainState
 from tests.train_nets import batch, float64_net
 
 ROWS = 16
+RULES = {"replicate": replicate, "shard_largest": shard_largest}
 OPTIMIZER = optax.sgd(0.1, momentum=0.9)
 
 
@@ -34,15 +35,14 @@ def train(devices: list | None, steps: int, rule: Rule = replicate) -> tuple[Tra
 
 
 if __name__ == "__main__":
-    path, steps, *cluster = sys.argv[1:]
+    path, steps, rule, *cluster = sys.argv[1:]
     jax.config.update("jax_enable_x64", True)
     if cluster:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         address, count, process = cluster
         jax.distributed.initialize(address, int(count), int(process))
-    for rule in (replicate, shard_largest):
-        state, losses = train(None, int(steps), rule)
-        whole = multihost_utils.process_allgather((state.params, state.statistics), tiled=True)
-        if jax.process_index() == 0:
-            leaves = {str(number): leaf for number, leaf in enumerate(jax.tree.leaves(whole))}
-            np.savez(f"{path}-{rule.__name__}.npz", losses=losses, **leaves)
+    state, losses = train(None, int(steps), RULES[rule])
+    whole = multihost_utils.process_allgather((state.params, state.statistics), tiled=True)
+    if jax.process_index() == 0:
+        leaves = {str(number): leaf for number, leaf in enumerate(jax.tree.leaves(whole))}
+        np.savez(path, losses=losses, **leaves)
