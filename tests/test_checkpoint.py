@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there, and restored onto any devices."""
 
 import os
+import re
 import resource
 import shutil
 from collections.abc import Iterator
@@ -156,6 +157,15 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_there_was(states, folder, c
         "the newest is of step 6"
     )
     assert same(restore(folder, states[0])[0], states[6])
+
+
+def test_a_checkpoint_that_does_not_fit_is_not_begun(states, folder, monkeypatch):
+    total, used, _ = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(total, used, 9))
+    with Checkpoints(folder) as checkpoints, pytest.raises(OSError) as raised:
+        checkpoints.save(at_step(states[0], 8), {"next_index": 80})
+    words = r"^the checkpoint of step 8 .* [\d,]+ bytes, and 9 are free; the newest is of step 6$"
+    assert re.match(words, str(raised.value))
 
 
 @pytest.mark.parametrize("keep", [0, -1, True])

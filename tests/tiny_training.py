@@ -90,4 +90,5 @@ def main(images: str, out: str, steps: str) -> None:
 
 
 if __name__ == "__main__":
+    sys.modules["torch"] = None  # pyright: ignore; tensorboardX would spend seconds on importing it
     main(*sys.argv[1:])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from flaxblocks.train.state import TrainState
 
 DIGESTS = "digests.json"
 """In each checkpoint: the SHA-256 of its contents, written before it gets its name."""
+
+DESCRIPTION = 1 << 20  # bytes, generously, of what a checkpoint says about its arrays
 
 
 class Checkpoints:
@@ -71,6 +74,10 @@ class Checkpoints:
         """
         self.wait()
         self._saving = int(state.step)
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + DESCRIPTION
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise self._unwritten(f"it takes {needed:,} bytes, and {free:,} are free")
         arguments = self._orbax.args.Composite(
             state=self._orbax.args.StandardSave(_arrays(state)),
             data=_grain_checkpoint().CheckpointSave(_Position(position)),
@@ -78,7 +85,7 @@ class Checkpoints:
         try:
             self._manager.save(self._saving, args=arguments)
         except (OSError, ValueError) as error:
-            raise self._unwritten(error) from error
+            raise self._unwritten(_reason(error)) from error
 
     def wait(self) -> None:
         """Wait until the checkpoint that was begun is written.
@@ -89,7 +96,7 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
         except (OSError, ValueError) as error:
-            raise self._unwritten(error) from error
+            raise self._unwritten(_reason(error)) from error
 
     def restore(
         self, like: TrainState, tell: Callable[[str], None]
@@ -157,12 +164,12 @@ class Checkpoints:
                 return f"{name} has other content than was written"
         return None
 
-    def _unwritten(self, error: Exception) -> OSError:
+    def _unwritten(self, reason: str) -> OSError:
         complete = [step for step in self.steps() if step != self._saving]
         newest = f"the newest is of step {complete[-1]}" if complete else "there is none yet"
         return OSError(
             f"the checkpoint of step {self._saving} cannot be written to {self.folder}: "
-            f"{_reason(error)}; {newest}"
+            f"{reason}; {newest}"
         )
 
 
