@@ -10,6 +10,9 @@ from jax.extend.core import JaxprEqn
 from flaxblocks.ops import plain_convolution
 from flaxblocks.ops.equations import equations
 
+CONTRACTIONS = ("conv_general_dilated", "dot_general")
+"""JAX's names of the operations that multiply and add."""
+
 
 def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
     """Return the multiply-adds of a function's convolutions and matrix products.
@@ -32,7 +35,7 @@ def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
 
 def _of_equation(equation: JaxprEqn) -> int:
     name, parameters = equation.primitive.name, equation.params
-    if name not in ("conv_general_dilated", "dot_general"):
+    if name not in CONTRACTIONS:
         return 0
     left, right, output = (_shape(v) for v in (*equation.invars, *equation.outvars))
     if name == "dot_general":

@@ -12,7 +12,9 @@ from flax import nnx
 
 from flaxblocks.bench.subjects import Subject, subject
 from flaxblocks.bench.task import Data, Prepared, Task
-from flaxblocks.ops import plain_convolution
+from flaxblocks.fold import fold_batchnorm
+from flaxblocks.models import Backbone
+from flaxblocks.ops import in_chunks, plain_convolution
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.state_dict import named_entries
 
@@ -38,7 +40,7 @@ def _prepare(task: Task, data: Data, plain: bool) -> Prepared:
         load_state_dict(module, data.weights, data.names, dtype=jnp.dtype(task.dtype))
         x = jnp.asarray(data.x, task.dtype)
         if task.mode == "infer":
-            function, arguments = inference(module, x)
+            function, arguments = inference(module if plain else for_inference(module), x)
         else:
             target = jnp.asarray(data.target, task.dtype)
             function, arguments = training(module, x, target, what)
@@ -65,6 +67,27 @@ def use_device(task: Task) -> Any:
         jax.config.update("jax_platforms", "cpu")  # a GPU would be reserved for nothing
     jax.config.update("jax_enable_x64", task.dtype == "float64")
     return jax.devices(task.device)[0]
+
+
+def for_inference(module: nnx.Module) -> nnx.Module:
+    """Return what README.md advises to run: a folded copy, a few images at a time."""
+    folds = any(isinstance(part, nnx.BatchNorm) for _, part in nnx.iter_modules(module))
+    module = fold_batchnorm(module) if folds else module
+    if isinstance(module, Backbone):
+        module.in_chunks = True
+        return module
+    return InChunks(module)
+
+
+class InChunks(nnx.Module):
+    """A block that takes a few images at a time."""
+
+    def __init__(self, block: Any):
+        self.block = block
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return the block's output."""
+        return in_chunks(self.block, x)
 
 
 def inference(module: nnx.Module, x: jax.Array) -> Step:

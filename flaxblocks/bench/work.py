@@ -1,17 +1,16 @@
 """How much there is to compute and to move, whoever does it."""
 
-from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 import jax
 from flax import nnx
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from flaxblocks.bench.subjects import subject
 from flaxblocks.bench.task import Task
-from flaxblocks.flops import multiply_adds
+from flaxblocks.flops import CONTRACTIONS, multiply_adds
 from flaxblocks.ops import plain_convolution
+from flaxblocks.ops.equations import equations
 
 FORWARD_PASSES = {"infer": 1, "train": 3}
 """A backward pass is two convolutions, each as large as the forward one."""
@@ -35,7 +34,8 @@ def moved_by(task: Task) -> int:
         jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
     numbers = sum(
         prod(_shape(variable))
-        for equation in _contractions(jaxpr)
+        for equation in equations(jaxpr)
+        if equation.primitive.name in CONTRACTIONS
         for variable in (*equation.invars, *equation.outvars)
     )
     return FORWARD_PASSES[task.mode] * BYTES[task.dtype] * numbers
@@ -55,16 +55,3 @@ def _forward(task: Task) -> tuple[Any, Any, Any]:
         return nnx.merge(graphdef, state)(x)
 
     return forward, state, what.input(task.batch, task.size)
-
-
-def _contractions(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in ("conv_general_dilated", "dot_general"):
-            yield equation
-        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(value):
-                yield from _contractions(getattr(value, "jaxpr", value))
-
-
-def _is_jaxpr(value: Any) -> bool:
-    return isinstance(value, ClosedJaxpr | Jaxpr)
