@@ -35,8 +35,8 @@ from flaxblocks.train.tensorboard import TensorBoard
 class Training:
     """How a network is trained on a source of images.
 
-    >>> recipe = RECIPES["quick"]  # doctest: +SKIP
-    >>> training = Training(recipe, fb.create_preprocess("resnet18"))  # doctest: +SKIP
+    >>> from flaxblocks.train import RECIPES
+    >>> training = Training(RECIPES["quick"], fb.create_preprocess("resnet18"), batch_size=64)
     >>> state = training.run(model, ImageFolder("photos"), "results")  # doctest: +SKIP
 
     Args:
