@@ -1,0 +1,36 @@
+"""What training costs in memory; `tests.train_overhead` times a step."""
+
+from functools import partial
+
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from flaxblocks.blocks import Head, MBConv, Stem
+from flaxblocks.models import Architecture, Backbone, Initialisation, StageRow
+from flaxblocks.train import create_state, make_train_step
+
+NETWORK = Architecture(
+    stem=partial(Stem, features=(32,)),
+    stages=(StageRow(32, 1, (MBConv,) * 3), StageRow(32, 1, (MBConv,) * 3)),
+    head=Head,
+    initialisation=Initialisation(),
+)
+
+
+def temporary_bytes(accumulate: int) -> int:
+    """Return what a step of six blocks needs beside its state and its batch."""
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    model = nnx.jit(lambda: Backbone(NETWORK, num_classes=10, rngs=nnx.Rngs(0)))()
+    batch = {"image": np.ones((16, 32, 32, 3), np.float32), "label": np.zeros(16, np.int32)}
+    step = make_train_step(optimizer, accumulate=accumulate)
+    analysis = step.lower(create_state(model, optimizer), batch).compile().memory_analysis()
+    return analysis.temp_size_in_bytes
+
+
+@pytest.mark.slow
+def test_accumulation_saves_memory():
+    whole, parts = temporary_bytes(1), temporary_bytes(4)
+    print(f"{whole / 2**20:.1f} MiB whole, {parts / 2**20:.1f} in four parts")
+    assert parts < whole / 3
