@@ -44,6 +44,8 @@ BAD = {
     "act": ("relu", 1),
     "final_act": ("relu", 1),
     "gate": ("sigmoid", 1, None),
+    "shortcut": ("projection", 1),
+    "pool": ("blur", 1),
     "se": ("se", 1),
     "spatial_se": ("se", 1),
     "drop_path": FRACTION,
