@@ -14,7 +14,7 @@ from torch import nn
 from flaxblocks import create_model, list_models
 from parity.cases import CASES, SEED_CASES, Case
 from parity.pairing import pair_up
-from parity.witness import make_witness, vendor_of
+from parity.witness import allocate, make_witness, vendor_of
 
 LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
 IMAGE = (2, 65, 67, 3)  # of the networks: odd, so that every stride has a remainder
@@ -86,7 +86,7 @@ def _model_job(name: str) -> Job:
 
     def build() -> tuple[nn.Module, nnx.Module]:
         theirs = make_witness(name)
-        return (theirs if large else theirs.to_empty(device="cpu")), ours
+        return (theirs if large else allocate(theirs)), ours
 
     return Job(name, build, IMAGE, vendor_of(name), large)
 

@@ -16,7 +16,7 @@ def randomize(module: nn.Module, rng: np.random.Generator) -> None:
     the same function. Kernels keep the size of what passes through; statistics are far from the
     identity, and scales wide enough that ReLU6 and the hard activations meet both their bends.
     """
-    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+    for name, value in module.state_dict(keep_vars=True).items():
         leaf = name.rpartition(".")[2]
         if leaf == "num_batches_tracked":
             value.fill_(int(rng.integers(1, 100)))
@@ -42,7 +42,7 @@ def make_dyadic(module: nn.Module, rng: np.random.Generator) -> None:
     is a power of two. Sums of such numbers do not round, in whatever order they are taken.
     """
     norms = {id(m.running_var): m.eps for m in module.modules() if isinstance(m, BATCH_NORM)}
-    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+    for name, value in module.state_dict(keep_vars=True).items():
         shape, leaf = tuple(value.shape), name.rpartition(".")[2]
         if not value.is_floating_point():
             continue

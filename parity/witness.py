@@ -57,6 +57,18 @@ def make_witness(name: str) -> nn.Module:
         return torchvision.models.get_model(name)
 
 
+def allocate(network: nn.Module) -> nn.Module:
+    """Give a network from `make_witness` arrays, in place, and return it.
+
+    What a state dict holds is not set yet; what it does not hold, such as a blur's filter, is.
+    """
+    network.to_empty(device="cpu")
+    for module in network.modules():
+        if module._non_persistent_buffers_set:
+            module.reset_parameters()  # pyright: ignore[reportCallIssue]
+    return network
+
+
 @contextmanager
 def _regnet_widths_on_cpu() -> Iterator[None]:
     """Let RegNet be made without arrays: it computes its widths with tensors of values."""

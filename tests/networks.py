@@ -10,7 +10,7 @@ from flax import nnx
 
 import flaxblocks as fb
 from parity.weights import BATCH_NORM, randomize
-from parity.witness import make_witness
+from parity.witness import allocate, make_witness
 
 PUBLISHED = {  # parameters, from the metadata of torchvision's weights
     "convnext_base": 88591464,
@@ -88,7 +88,7 @@ def torch_network(name: str, image: np.ndarray, seed: int = 0) -> torch.nn.Modul
     The statistics have the size of the image's own, so that no activation saturates and every
     layer counts in the output, and no channel is blown up until its rounding shows.
     """
-    network = make_witness(name).double().to_empty(device="cpu")
+    network = allocate(make_witness(name).double())
     rng = np.random.default_rng(seed)
     randomize(network, rng)
     norms = [module for module in network.modules() if isinstance(module, BATCH_NORM)]

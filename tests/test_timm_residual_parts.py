@@ -10,13 +10,10 @@ import torch
 from flax import nnx
 from timm import layers as timm_layers
 from timm.models import convnext as timm_convnext
-from timm.models import regnet as timm_regnet
 from timm.models import resnet as timm_resnet
 
 import flaxblocks as fb
-from flaxblocks.blocks.preactivation import PreActivationBottleNeck
 from flaxblocks.blocks.residual import PooledProjection
-from flaxblocks.layers.activations import silu
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.response_norm import GlobalResponseNorm
@@ -94,22 +91,6 @@ PARTS = {  # ours, timm's and the shape of the input
             norm_layer=partial(timm_layers.GroupNorm, num_groups=4),
         ),
         (3, 6, 4, 8),
-    ),
-    "preactivation": (
-        partial(
-            PreActivationBottleNeck,
-            8,
-            12,
-            1,
-            stride=2,
-            groups=3,
-            act=silu,
-            shortcut=PooledProjection,
-        ),
-        lambda: timm_regnet.PreBottleneck(
-            8, 12, 2, group_size=4, se_ratio=0, downsample="avg", act_layer=torch.nn.SiLU
-        ),
-        (3, 7, 5, 8),
     ),
     "convnext v2": (
         partial(

@@ -56,11 +56,11 @@ def load(task: Task, data: Data) -> "tuple[nn.Module, torch.Tensor]":
 
 def _module(task: Task) -> "nn.Module":
     import torch_ref
-    from parity.witness import make_witness
+    from parity.witness import allocate, make_witness
 
     what = subject(task.subject)
     if what.make is None:
-        return make_witness(what.name).to_empty(device="cpu")
+        return allocate(make_witness(what.name))
     return what.make(torch_ref)
 
 

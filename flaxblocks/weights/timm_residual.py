@@ -5,9 +5,8 @@ from typing import Any
 
 from flaxblocks import models
 from flaxblocks.blocks import BasicBlock, BottleNeck, ConvNeXtBlock, NormConv
-from flaxblocks.blocks.preactivation import PreActivationBottleNeck
 from flaxblocks.blocks.residual import PooledProjection
-from flaxblocks.layers import ConvNormAct, SqueezeExcite
+from flaxblocks.layers import SqueezeExcite
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.layers.scale_norm import ScaleNorm
@@ -69,27 +68,13 @@ def _regnet_block(block: BottleNeck) -> Iterator[Child]:
     yield Child(_place_after_pool("downsample", block.shortcut), block.shortcut)
 
 
-def _preactivation(block: PreActivationBottleNeck) -> Iterator[Child]:
-    yield Child("norm1", block.norm)
-    yield Child("", block.reduce, conv_norm("conv1", "norm2"))
-    yield Child("conv2", block.spatial)
-    yield Child("se", block.spatial_se)
-    yield Child("norm3", block.spatial_norm)
-    yield Child("conv3", block.expand)
-    yield Child(_place_after_pool("downsample", block.shortcut), block.shortcut, _bare_conv)
-
-
-def _bare_conv(unit: ConvNormAct) -> Iterator[Child]:
-    yield Child("", unit.conv)
-
-
 def _place_after_pool(prefix: str, shortcut: object) -> str:
     return f"{prefix}.1" if isinstance(shortcut, PooledProjection) else prefix
 
 
 def _regnet(model: models.RegNet) -> Iterator[Child]:
     (stem,) = model.stem.layers
-    yield Child("stem", stem, _bare_conv if stem.norm is None else None)
+    yield Child("stem", stem)
     for number, stage in enumerate(model.stages, 1):
         for place, block in enumerate(stage.blocks, 1):
             naming = _regnet_block if isinstance(block, BottleNeck) else None
@@ -145,6 +130,5 @@ RESIDUAL: Vendor = {
     BasicBlock: _basic_block,
     BottleNeck: _bottleneck,
     models.ResNet: _resnet,
-    PreActivationBottleNeck: _preactivation,
     models.RegNet: _regnet,
 }

@@ -1,4 +1,4 @@
-"""timm's RegNets: the published X and Y, and its own V (preactivated) and Z (inverted)."""
+"""timm's RegNets: the published X and Y, and its own Z (inverted)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,8 +9,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks import BottleNeck, Head, Stem
-from flaxblocks.blocks.preactivation import PreActivationBottleNeck
-from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.activations import Activation, relu, silu
 from flaxblocks.layers.group_norm import GroupNorm
@@ -86,13 +84,6 @@ def regnet(
 
 
 regnet_y = partial(regnet, se_ratio=0.25)
-regnet_v = partial(
-    regnet_y,
-    block=PreActivationBottleNeck,
-    act=silu,
-    stem=partial(Stem, features=(32,), norm=None, act=None),
-    head=partial(Head, neck=silu_neck),
-)
 regnet_z = partial(
     regnet_y,
     block=partial(BottleNeck, final_act=None, shortcut=None),
@@ -141,11 +132,6 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
             block=partial(BottleNeck, final_act=silu),
             norm=partial(GroupNorm, group_size=16),
             act=silu,
-        ),
-        "regnetv_040": regnet_v(Line(22, 96, 31.41, 2.24, 64)),
-        "regnetv_064": regnet_v(
-            Line(25, 112, 33.22, 2.27, 72),
-            block=partial(PreActivationBottleNeck, shortcut=PooledProjection),
         ),
         # Dollar et al. 2021, as timm understands it: RegNetZ
         "regnetz_005": regnet_z(
