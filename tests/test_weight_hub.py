@@ -137,9 +137,10 @@ def test_what_timm_writes_for_the_hub_is_read(hub: Server, tmp_path: Path):
     files = {path.name: path.read_bytes() for path in (tmp_path / "timm").iterdir()}
     assert files.keys() == {"config.json", "model.safetensors"}
     publish(hub, files, config=None)
-    target = nnx.eval_shape(lambda: fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0)))
-    fb.load_weights(target, f"hf-hub:{REPOSITORY}", names="torchvision")  # the same, for ResNet
-    loaded = fb.state_dict(target, names="torchvision")
+    name = "timm/resnet18"
+    target = nnx.eval_shape(lambda: fb.create_model(name, num_classes=10, rngs=nnx.Rngs(0)))
+    fb.load_weights(target, f"hf-hub:{REPOSITORY}", names="timm")
+    loaded = fb.state_dict(target, names="timm")
     truth = theirs.state_dict()
     assert loaded.keys() == truth.keys()
     assert all(np.array_equal(loaded[name], value.numpy()) for name, value in truth.items())
