@@ -8,6 +8,13 @@ BATCH_NORM = nn.modules.batchnorm._BatchNorm  # PyTorch's base of all that keep 
 TERMS = 4  # nonzero weights per output of a dyadic kernel
 
 
+def held_by(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Return what a state dict of the module holds; its other buffers are constants."""
+    held = module.state_dict(keep_vars=True)
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    return [(name, value) for name, value in tensors if name in held]
+
+
 @torch.no_grad()
 def randomize(module: nn.Module, rng: np.random.Generator) -> None:
     """Give the module random weights and random statistics, in place.
@@ -16,7 +23,7 @@ def randomize(module: nn.Module, rng: np.random.Generator) -> None:
     the same function. Kernels keep the size of what passes through; statistics are far from the
     identity, and scales wide enough that ReLU6 and the hard activations meet both their bends.
     """
-    for name, value in module.state_dict(keep_vars=True).items():
+    for name, value in held_by(module):
         leaf = name.rpartition(".")[2]
         if leaf == "num_batches_tracked":
             value.fill_(int(rng.integers(1, 100)))
@@ -42,7 +49,7 @@ def make_dyadic(module: nn.Module, rng: np.random.Generator) -> None:
     is a power of two. Sums of such numbers do not round, in whatever order they are taken.
     """
     norms = {id(m.running_var): m.eps for m in module.modules() if isinstance(m, BATCH_NORM)}
-    for name, value in module.state_dict(keep_vars=True).items():
+    for name, value in held_by(module):
         shape, leaf = tuple(value.shape), name.rpartition(".")[2]
         if not value.is_floating_point():
             continue
