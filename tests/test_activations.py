@@ -1,5 +1,8 @@
 """Activations: PyTorch's values and gradients, where they bend too, and on what is not a number."""
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,8 @@ import torch
 
 import torch_ref
 from flaxblocks.layers import activations
+from parity import measure
+from parity.tolerance import bound
 from tests.twins import assert_same
 
 KINKS = (-6.0, -3.0, 0.0, -0.0, 3.0, 6.0)
@@ -24,10 +29,17 @@ POINTS = np.concatenate(
 every_activation = pytest.mark.parametrize("name", activations.__all__)
 
 
+def torch_function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return PyTorch's own function."""
+    if name == "gelu_tanh":
+        return partial(torch.nn.functional.gelu, approximate="tanh")
+    return getattr(torch.nn.functional, name.replace("_", ""))
+
+
 def values_and_gradients(name: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return PyTorch's values and derivatives, from its own functions."""
     x = torch.from_numpy(points).requires_grad_()
-    y = getattr(torch.nn.functional, name.replace("_", ""))(x)
+    y = torch_function(name)(x)
     y.sum().backward()
     gradients = x.grad.numpy()
     if name == "hard_sigmoid":
@@ -56,7 +68,9 @@ def test_equals_pytorch_in_value_and_gradient(name: str, x64):
 def test_has_pytorchs_gradient_exactly_where_it_bends(name: str, kink: float, x64):
     gradient = jax.grad(getattr(activations, name))(jnp.asarray(kink))
     _, expected = values_and_gradients(name, np.array([kink]))
-    assert_same(gradient, expected[0], "gradient")
+    # As a fraction of 1, which is what these gradients go up to: beside it a tail is rounding.
+    error = measure.scaled_error(np.asarray(gradient), expected[0], 1.0)
+    assert error <= bound("float64", "gradient")
 
 
 @every_activation

@@ -1,5 +1,7 @@
 """PyTorch's activation functions under the names that flaxblocks uses."""
 
+from functools import partial
+
 from torch.nn.functional import gelu as gelu
 from torch.nn.functional import hardswish as hard_swish
 from torch.nn.functional import relu as relu
@@ -7,7 +9,9 @@ from torch.nn.functional import relu6 as relu6
 from torch.nn.functional import sigmoid as sigmoid
 from torch.nn.functional import silu as silu
 
-__all__ = ["gelu", "hard_sigmoid", "hard_swish", "relu", "relu6", "sigmoid", "silu"]
+__all__ = ["gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "relu", "relu6", "sigmoid", "silu"]
+
+gelu_tanh = partial(gelu, approximate="tanh")
 
 
 def hard_sigmoid(x):
