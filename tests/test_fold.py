@@ -25,8 +25,9 @@ from tests.twins import assert_same, flax_twin, image, torch_twin
 from tests.twins import run_torch as run_torch_block
 
 IMAGE = (2, 37, 33, 3)
+QUICK = 8_000_000  # parameters
 EVERY = [
-    pytest.param(name, marks=[] if name in PUBLISHED else [pytest.mark.slow])
+    pytest.param(name, marks=[] if PUBLISHED.get(name, QUICK) < QUICK else [pytest.mark.slow])
     for name in fb.list_models()
 ]
 ALL = [

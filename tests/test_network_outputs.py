@@ -15,11 +15,14 @@ from tests.networks import (
     torch_network,
 )
 
-LARGE = 30_000_000
+QUICK = 8_000_000  # parameters
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
 
 SIZED = [
-    pytest.param(name, marks=[pytest.mark.slow] if count > LARGE else [])
+    pytest.param(
+        name,
+        marks=[] if count <= QUICK or name in SMALLEST.values() else [pytest.mark.slow],
+    )
     for name, count in PUBLISHED.items()
 ]
 
