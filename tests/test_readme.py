@@ -10,6 +10,8 @@ import pytest
 from rich.console import Console
 
 import flaxblocks as fb
+from flaxblocks.bench.readme import rendered
+from flaxblocks.bench.results import read
 from flaxblocks.cli.commands import make_parser
 from parity.cases import SEED_CASES
 from parity.report import Report
@@ -39,6 +41,13 @@ def test_the_parity_table_is_the_result_files():
     assert between is not None
     shown = [line.strip() for line in between[1].strip().strip("`").splitlines() if line.strip()]
     assert "\n".join(shown) == rendered_table()
+
+
+def test_the_benchmark_tables_are_the_result_files():
+    _, _, rest = README.partition("<!-- benchmark table -->")
+    shown, _, _ = rest.partition("<!-- end of benchmark table -->")
+    newest = max((ROOT / "benchmarks").glob("cpu-*.json"))
+    assert shown.strip() == rendered(read(newest))
 
 
 def test_the_result_file_has_every_block_and_says_how_it_was_made():

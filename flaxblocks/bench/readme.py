@@ -14,7 +14,14 @@ UNITS = {"infer": "inference", "train": "training step"}
 
 def rendered(results: Results) -> str:
     """Return the tables of the targets and of the times, in Markdown, and how they were made."""
-    return "\n\n".join(("\n".join(_targets(results)), "\n".join(_times(results)), _made(results)))
+    parts = (
+        "\n".join(_targets(results)),
+        _made(results),
+        "<details><summary>Every row</summary>",
+        "\n".join(_times(results)),
+        "</details>",
+    )
+    return "\n\n".join(parts)
 
 
 def _targets(results: Results) -> Iterator[str]:
