@@ -127,14 +127,15 @@ def _problems(wanted: dict[str, Entry], given: dict[str, tuple[int, ...]]) -> li
 
 def _hint(module: nnx.Module, names: str, given: Mapping[str, Any]) -> str:
     """Say whose names these are, where they are another vendor's for this very module."""
-    for other in NAMES.keys() - {names}:
+    matching = []
+    for other in sorted(NAMES.keys() - {names}):
         try:
             entries = NAMES[other](module)
         except ValueError:  # this vendor has no names for the module, so these are not its
             continue
         if entries.keys() == given.keys():
-            return f'; these are the names of `names="{other}"`'
-    return ""
+            matching.append(f'`names="{other}"`')
+    return f"; these are the names of {' and of '.join(matching)}" if matching else ""
 
 
 def _exported(entry: Entry, dtype: Any) -> np.ndarray:
