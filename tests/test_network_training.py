@@ -14,7 +14,14 @@ from parity.tolerance import bound
 from tests.networks import SMALLEST, flax_network, nchw, torch_network
 
 IMAGE = (3, 75, 65, 3)  # the last maps are 3x3: statistics over 27 values
-one_of_each_family = pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
+QUICK = ("ResNet", "MobileNetV2", "EfficientNet")  # a block of each kind that trains
+one_of_each_family = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, id=family, marks=[] if family in QUICK else [pytest.mark.slow])
+        for family, name in SMALLEST.items()
+    ],
+)
 
 
 @nnx.jit
@@ -65,6 +72,7 @@ def _assert_same_gradients(ours: dict, truth: dict) -> None:
         assert measure.scaled_error(ours[key], value, scale) <= bound("float64", "gradient"), key
 
 
+@pytest.mark.slow
 def test_rematerialisation_changes_no_gradient_and_no_statistic(x64):
     rng = np.random.default_rng(1)
     image, weights = rng.normal(size=(2, 35, 33, 3)), rng.normal(size=(2, 1000))

@@ -24,17 +24,13 @@ GENTLE = Optimizer(  # for the deeper network, whose path is chaotic under large
     optax.adamw(1e-4, weight_decay=0.05),
 )
 PAIRS = [
-    pytest.param(
-        name,
-        optimizer,
-        id=f"{name}-{optimizer.name}",
-        marks=[] if (name, optimizer.name) == ("resnet18", "SGD") else pytest.mark.slow,
-    )
+    pytest.param(name, optimizer, id=f"{name}-{optimizer.name}")
     for name, optimizer in [*(("resnet18", each) for each in OPTIMIZERS), ("mobilenet_v2", GENTLE)]
 ]
 Batches = list[tuple[np.ndarray, np.ndarray]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,optimizer", PAIRS)
 def test_training_takes_torchvisions_path(name: str, optimizer: Optimizer, x64):
     rng = np.random.default_rng(2)
