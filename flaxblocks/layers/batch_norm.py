@@ -8,6 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
+from flaxblocks.ops.batch_normalise import batch_normalise
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -94,16 +95,17 @@ class BatchNorm(nnx.BatchNorm):
         scale, bias = self.scale[...], self.bias[...]
         dtype = self.dtype or jnp.result_type(x, scale, bias)
         wide = _at_least_float32(dtype)
-        values = x.astype(wide)
+        values, scale, bias = x.astype(wide), scale.astype(wide), bias.astype(wide)
         if use_running_average:
             mean, var = self.mean[...].astype(wide), self.var[...].astype(wide)
-        else:
-            mean, var = self._batch_statistics(values)
-        multiplier = scale.astype(wide) / jnp.sqrt(var + self.epsilon)
-        return ((values - mean) * multiplier + bias.astype(wide)).astype(dtype)
+            return ((values - mean) * (scale / jnp.sqrt(var + self.epsilon)) + bias).astype(dtype)
+        count = self._count(x)
+        y, mean, var = batch_normalise(values, scale, bias, self.epsilon, self.axis_name)
+        self._store(mean, var * (count / (count - 1)))
+        return y.astype(dtype)
 
-    def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the batch's mean and biased variance, and store what PyTorch stores."""
+    def _count(self, x: jax.Array) -> int:
+        """Return the number of values per channel."""
         count = x.size // self.num_features
         if self.axis_name is not None:
             count *= jax.lax.axis_size(self.axis_name)
@@ -112,18 +114,15 @@ class BatchNorm(nnx.BatchNorm):
                 "`x` must hold more than one value per channel in train mode, got shape "
                 f"{x.shape}: the variance of one value does not exist"
             )
-        mean = self._global_mean(x)
-        var = self._global_mean(jnp.square(x - mean))
-        for stored, new in ((self.mean, mean), (self.var, var * (count / (count - 1)))):
+        return count
+
+    def _store(self, mean: jax.Array, unbiased_var: jax.Array) -> None:
+        """Move the running statistics towards the batch's, as PyTorch does."""
+        for stored, new in ((self.mean, mean), (self.var, unbiased_var)):
             old = stored[...]
             moved = self.momentum * old + (1 - self.momentum) * jax.lax.stop_gradient(new)
             stored[...] = moved.astype(old.dtype)
         self.num_batches_tracked[...] += 1
-        return mean, var
-
-    def _global_mean(self, x: jax.Array) -> jax.Array:
-        mean = x.mean(tuple(range(x.ndim - 1)))
-        return mean if self.axis_name is None else jax.lax.pmean(mean, self.axis_name)
 
 
 def _at_least_float32(dtype: DTypeLike) -> jnp.dtype:
