@@ -24,6 +24,7 @@ FORMS = {
     "small groups": ((4, 5, 6, 8), (3, 3, 4, 8), 1, 2),
     "wide groups": ((4, 5, 6, 24), (3, 3, 12, 24), 1, 2),
     "dense": ((4, 5, 6, 5), (3, 3, 5, 7), 1, 1),
+    "dense, narrow": ((4, 5, 6, 5), (3, 3, 5, 64), 1, 1),
 }
 forms = pytest.mark.parametrize("form", FORMS)
 

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from flaxblocks.ops import depthwise_kernel, library, matmul, shifts
+from flaxblocks.ops import depthwise_kernel, library, matmul, shifts, wide_product
 from flaxblocks.ops.geometry import Geometry
 from flaxblocks.ops.grouped import by_group, kernel_by_blocks
 
@@ -48,4 +48,6 @@ def _dense(first, second, role: str, geometry: Geometry, precision) -> jax.Array
     few_rows = role == "output" and geometry.output == (1, 1)
     if fatal or (geometry.is_pointwise and not few_rows):
         return matmul.BY_ROLE[role](first, second, geometry, precision)
+    if role == "output" and wide_product.fits(first, second, geometry):
+        return wide_product.convolve(first, second, geometry, precision)
     return library.BY_ROLE[role](first, second, geometry, precision)

@@ -56,12 +56,6 @@ class Geometry:
         """Whether the kernel is one tap."""
         return prod(self.window) == 1
 
-    def with_output_rows(self, rows: int) -> "Geometry":
-        """Return the same numbers with the bottom padding that gives this many rows of output."""
-        (top, _), columns = self.padding
-        reach = (rows - 1) * self.strides[0] + self.dilation[0] * (self.window[0] - 1) + 1
-        return replace(self, padding=((top, reach - top - self.image[0]), columns))
-
     def with_groups(self, groups: int) -> "Geometry":
         """Return the same numbers for another number of groups."""
         return replace(self, groups=groups)
