@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flaxblocks.bench import bench, ceilings, contestants, measure, worker
-from flaxblocks.bench.answers import difference
+from flaxblocks.bench.answers import difference, limit
 from flaxblocks.bench.contestants import OURS, RIVALS, Contestant, rivals
 from flaxblocks.bench.draw import draw
 from flaxblocks.bench.measure import NotTimedError
@@ -129,6 +129,12 @@ def test_differences():
     assert difference({"output": np.array([3.0, 4.5])}, ours) == pytest.approx(0.1)
     for theirs in ({}, {"output": np.zeros(3)}, {"output": np.array([3.0, np.nan])}):
         assert difference(theirs, ours) == np.inf
+
+
+def test_what_may_differ_depends_on_the_rounding():
+    assert limit(task("resnet18")) < limit(task("resnet18", "train")) < 0.01
+    in_float64 = Task("resnet18", "train", 1, 64, "float64", "cpu", 1)
+    assert limit(in_float64) < 1e-9 < limit(task("resnet18"))
 
 
 def test_every_contestant_gets_the_same_and_nothing_is_trivial():

@@ -13,7 +13,7 @@ from typing import Any
 import flaxblocks
 
 # What changes how the contestants run.
-PREFIXES = ("XLA_", "JAX_", "OMP_", "KMP_", "MKL_", "TORCH", "MALLOC_", "LD_PRELOAD")
+PREFIXES = ("XLA_", "JAX_", "OMP_", "KMP_", "MKL_", "TORCH", "MALLOC_", "GLIBC_", "LD_PRELOAD")
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "torchvision", "onnxruntime")
 
