@@ -115,5 +115,26 @@ def test_the_readmes_tables():
     text = rendered(RESULTS)
     assert "| MBConv, inference | lax | ≥ 10 x faster | 20.0 | 10.0 of 2 |" in text
     assert "| MBConv/efficientnet-56, inference | 8 | 10.0 | 400 (40.0x) | 20.0 (2.00x) |" in text
+    assert "images/s" not in text
     assert "Z80, 2 threads each, float32" in text and "jax 1.2.3" in text
     assert "Made by `OMP_PROC_BIND=true python -m flaxblocks.bench`." in text
+
+
+def test_the_readme_tells_the_rate_and_the_memory_of_networks():
+    rows = (
+        row("resnet18", "flaxblocks", 0.1, "train"),
+        row("resnet18", "torch", 0.2, "train", memory=None),
+    )
+    text = rendered(Results(FACTS, Ceilings(2e11, 1e10, "cpu"), rows))
+    assert "| images/s (MiB) | batch | flaxblocks | torch |" in text
+    assert "| resnet18, training step | 8 | 80.0 (1) | 40.0 |" in text
+
+
+def test_a_target_may_be_about_the_compilation():
+    rows = (
+        row("efficientnet_b0", "flaxblocks", 0.1, compile_seconds=3.0),
+        row("efficientnet_b0", "lax", 0.2, compile_seconds=1.0),
+    )
+    speed, compilation = verdicts(rows)
+    assert speed.mean == pytest.approx(2) and not speed.met
+    assert compilation.mean == pytest.approx(3) and not compilation.met

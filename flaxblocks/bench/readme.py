@@ -1,11 +1,12 @@
 """``python -m flaxblocks.bench.readme FILE``: a result file as README.md's tables."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from flaxblocks.bench.contestants import OURS
 from flaxblocks.bench.results import Results, Row, by_task, read
+from flaxblocks.bench.subjects import subject
 from flaxblocks.bench.suites import Verdict, verdicts
 from flaxblocks.bench.table import three_digits
 
@@ -13,15 +14,16 @@ UNITS = {"infer": "inference", "train": "training step"}
 
 
 def rendered(results: Results) -> str:
-    """Return the tables of the targets and of the times, in Markdown, and how they were made."""
+    """Return the tables of targets, networks and times, in Markdown, and how they were made."""
     parts = (
         "\n".join(_targets(results)),
+        "\n".join(_networks(results)),
         _made(results),
         "<details><summary>Every row</summary>",
-        "\n".join(_times(results)),
+        "\n".join(_table("ms", list(by_task(results.rows)), _time)),
         "</details>",
     )
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _targets(results: Results) -> Iterator[str]:
@@ -41,17 +43,32 @@ def _target(verdict: Verdict) -> str:
     return f"| {what} | {against} | {sign} {target.limit:g} {unit} | {measured} | {worst} |"
 
 
-def _times(results: Results) -> Iterator[str]:
-    names = list(dict.fromkeys(row.contestant for row in results.rows))
-    yield f"| ms | batch | {' | '.join(names)} |"
+def _networks(results: Results) -> Iterator[str]:
+    """Yield images per second and peak memory of whole networks."""
+    tasks = [task for task in by_task(results.rows) if subject(task[OURS.name].subject).is_network]
+    if tasks:
+        yield from _table("images/s (MiB)", tasks, _rate)
+
+
+def _rate(row: Row, ours: Row) -> str:
+    rate = three_digits(row.images_per_second)
+    return rate if row.memory is None else f"{rate} ({row.memory / 2**20:.0f})"
+
+
+def _table(
+    title: str, tasks: Sequence[dict[str, Row]], cell: Callable[[Row, Row], str]
+) -> Iterator[str]:
+    """Yield a line for each task, with a cell for each contestant."""
+    names = list(dict.fromkeys(name for task in tasks for name in task))
+    yield f"| {title} | batch | {' | '.join(names)} |"
     yield f"|---|---|{'---|' * len(names)}"
-    for task in by_task(results.rows):
+    for task in tasks:
         ours = task[OURS.name]
-        cells = (_cell(task[name], ours) if name in task else "" for name in names)
+        cells = (cell(task[name], ours) if name in task else "" for name in names)
         yield f"| {ours.subject}, {UNITS[ours.mode]} | {ours.batch} | {' | '.join(cells)} |"
 
 
-def _cell(row: Row, ours: Row) -> str:
+def _time(row: Row, ours: Row) -> str:
     time = three_digits(1e3 * row.seconds)
     return time if row is ours else f"{time} ({three_digits(row.seconds / ours.seconds)}x)"
 

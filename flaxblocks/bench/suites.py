@@ -69,6 +69,7 @@ SUITES: dict[str, Suite] = {
                 )
             ),
             Plan(("efficientnet_b0",), ("infer",)),
+            Plan(("efficientnet_b0", "resnet50"), ("train",), (8,)),
         ),
         ("lax", "torch", "torch-compile", "onnxruntime"),
     ),
@@ -94,6 +95,7 @@ class Target:
         limit: the bound of the geometric mean over the tasks.
         is_speedup: whether the mean is that of their time over ours, which must be at least the
             limit; or else of our time over theirs, which must be at most the limit.
+        quantity: the time that counts, a field of `Row`.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Target:
     rivals: tuple[str, ...]
     limit: float
     is_speedup: bool
+    quantity: str = "seconds"
 
 
 LAX, TORCH = ("lax",), ("torch", "torch-compile")
@@ -111,6 +114,9 @@ TARGETS: tuple[Target, ...] = (
     Target("MBConv", "MBConv/*", "infer", LAX, 10, True),
     Target("MBConv", "MBConv/*", "train", LAX, 6, True),
     Target("EfficientNet-B0", "efficientnet_b0", "infer", LAX, 8, True),
+    Target(
+        "EfficientNet-B0, compiling", "efficientnet_b0", "infer", LAX, 1.5, False, "compile_seconds"
+    ),
     Target("MBConv", "MBConv/*", "infer", TORCH, 1.0, False),
     Target("MBConv", "MBConv/*", "train", TORCH, 1.5, False),
     Target("ResNet bottleneck", "BottleNeck/resnet*", "infer", TORCH, 1.3, False),
@@ -154,9 +160,9 @@ def verdicts(rows: Sequence[Row]) -> Iterator[Verdict]:
 
 def _ratio(target: Target, task: dict[str, Row]) -> list[float]:
     ours = task[OURS.name]
-    theirs = [task[name].seconds for name in target.rivals if name in task]
+    theirs = [getattr(task[name], target.quantity) for name in target.rivals if name in task]
     counts = fnmatchcase(ours.subject, target.subjects) and ours.mode == target.mode
     if not counts or not theirs:
         return []
-    ratio = min(theirs) / ours.seconds
+    ratio = min(theirs) / getattr(ours, target.quantity)
     return [ratio if target.is_speedup else 1 / ratio]
