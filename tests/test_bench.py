@@ -30,7 +30,7 @@ def task(subject: str, mode: str = "infer", batch: int = 2, size: int = 4) -> Ta
 class Here(worker.Worker):
     """A worker in this very process."""
 
-    def __init__(self, contestant: Contestant, threads: int):
+    def __init__(self, contestant: Contestant, task: Task):
         self.name, self.contestant = contestant.name, contestant
 
     def prepare(self, task: Task, data: Data) -> worker.Ready:

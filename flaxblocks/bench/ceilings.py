@@ -26,7 +26,7 @@ def ceilings(task: Task) -> Ceilings:
     Raises:
         RuntimeError: if there is no such device.
     """
-    with worker.process(task.threads) as process:
+    with worker.process(task) as process:
         return process.submit(_measure, task).result()
 
 

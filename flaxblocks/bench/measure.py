@@ -43,7 +43,7 @@ def measure(
     data = draw(task)
     with ExitStack() as stack:
         # They start at once, to import what they need side by side, and then wait for their turn.
-        workers = [stack.enter_context(closing(Worker(one, task.threads))) for one in able]
+        workers = [stack.enter_context(closing(Worker(one, task))) for one in able]
         ready: dict[Worker, Ready] = {}
         notes = []
         for worker in workers:

@@ -27,14 +27,14 @@ class Plan:
     batches: tuple[int, ...] = (1, 8)
     sizes: tuple[int, ...] = ()
 
-    def tasks(self, dtype: str, device: str, threads: int) -> list[Task]:
-        """Return the tasks.
+    def tasks(self, dtype: str, device: str, threads: int, keep: bool = False) -> list[Task]:
+        """Return the tasks; for the arguments see `Task`.
 
         Raises:
             ValueError: if a name is unknown.
         """
         return [
-            Task(one.name, mode, batch, size, dtype, device, threads)
+            Task(one.name, mode, batch, size, dtype, device, threads, keep)
             for one in matching(self.subjects)
             for mode in self.modes
             for batch in self.batches

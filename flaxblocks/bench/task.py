@@ -21,6 +21,8 @@ class Task:
         dtype: of parameters, input and computation.
         device: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
         threads: of each contestant on CPU.
+        keep_freed_memory: whether each contestant's process does what the function of that name
+            does.
     """
 
     subject: str
@@ -30,6 +32,7 @@ class Task:
     dtype: str
     device: str
     threads: int
+    keep_freed_memory: bool = False
 
     def __str__(self) -> str:
         """Return it as a few words."""

@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
+from flaxblocks.allocator import keep_freed_memory
 from flaxblocks.bench import memory
 from flaxblocks.bench.contestants import Contestant
 from flaxblocks.bench.task import Data, Prepared, Task
@@ -28,13 +29,13 @@ class Worker:
 
     Args:
         contestant: who runs in it.
-        threads: CPUs that it may use.
+        task: whose threads and memory its process is given.
     """
 
-    def __init__(self, contestant: Contestant, threads: int):
+    def __init__(self, contestant: Contestant, task: Task):
         self.name = contestant.name
         self._contestant = contestant
-        self._process = process(threads)
+        self._process = process(task)
         self._process.submit(_import, contestant)
 
     def prepare(self, task: Task, data: Data) -> Ready:
@@ -64,16 +65,18 @@ class Worker:
         self._process.shutdown()
 
 
-def process(threads: int) -> ProcessPoolExecutor:
-    """Return one fresh process with so many CPUs."""
+def process(task: Task) -> ProcessPoolExecutor:
+    """Return one fresh process with as many CPUs as the task has threads."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, context, initializer=_limit, initargs=(threads,))
+    return ProcessPoolExecutor(1, context, initializer=_start, initargs=(task,))
 
 
-def _limit(threads: int) -> None:
+def _start(task: Task) -> None:
     """XLA makes as many threads as there are CPUs that the process may use."""
+    if task.keep_freed_memory and not keep_freed_memory():
+        raise RuntimeError("`--keep-freed-memory` needs glibc, which this system does not have")
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
 
 
 @dataclass

@@ -60,6 +60,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--threads", type=positive, metavar="N", help="of each, on CPU (default: all processors)"
     )
     parser.add_argument(
+        "--keep-freed-memory",
+        action="store_true",
+        help="in each contestant's process, as flaxblocks.keep_freed_memory does",
+    )
+    parser.add_argument(
         "--seconds", type=positive, default=3, metavar="N", help="to time each, at each task"
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the results")
@@ -99,7 +104,7 @@ def _plan(options: argparse.Namespace) -> tuple[list[Task], Sequence[str]]:
     threads = options.threads or available or 1
     if available and threads > available:
         raise ValueError(f"`--threads` must be at most {available}, got {threads}")
-    common = options.dtype, options.device, threads
+    common = options.dtype, options.device, threads, options.keep_freed_memory
     against = options.against and [name for name in options.against.split(",") if name]
     if options.suite is None:
         names = tuple(options.names) or DEFAULT

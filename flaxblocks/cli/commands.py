@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import flaxblocks
+from flaxblocks.allocator import keep_freed_memory
 from flaxblocks.cli import bench, classify, convert, evaluate, models, summary, train
 
 SUBCOMMANDS = (models, summary, classify, convert, train, evaluate, bench)
@@ -17,11 +18,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Args:
-        arguments: the command line's arguments; the process's own where absent.
+        arguments: the command line's arguments. Where absent they are the process's own, which
+            then keeps the memory that it frees.
 
     Returns:
         The exit status: 0, 2 for bad input, 130 where the user interrupts.
     """
+    if arguments is None:
+        keep_freed_memory()
     options = make_parser().parse_args(arguments)
     # The Hub's client warns of each attempt that fails, before the error that is answered here.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")

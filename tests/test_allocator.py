@@ -1,0 +1,43 @@
+"""What the process frees stays with it, so that the next call meets no page for the first time."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+import flaxblocks as fb
+
+FAULTS = """
+import resource, sys
+import jax, jax.numpy as jnp
+import flaxblocks as fb
+
+if sys.argv[1] == "keep":
+    assert fb.keep_freed_memory()
+x = jnp.ones((3000, 100))  # the product has 36 MB
+f = jax.jit(lambda x: jnp.sin(x @ x.T).sum()).lower(x).compile()
+for _ in range(10):  # until the heap is as large as it gets
+    f(x).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    f(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(mode: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
+def test_a_second_call_meets_no_new_pages():
+    assert page_faults("keep") < page_faults("give back") / 3
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert fb.keep_freed_memory() is False
