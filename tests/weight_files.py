@@ -1,4 +1,4 @@
-"""A small network and a server of files for the tests of weight files."""
+"""A small network, files of its weights and a server of files, for the tests of weight files."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +10,9 @@ from threading import Thread
 
 import jax
 import numpy as np
+import pytest
+import safetensors.numpy
+import torch
 from flax import nnx
 
 import flaxblocks as fb
@@ -55,6 +58,29 @@ def assert_equal(module: nnx.Module, truth: Mapping[str, np.ndarray]) -> None:
     for name, value in given.items():
         assert value.dtype == truth[name].dtype, name
         np.testing.assert_array_equal(value, truth[name], err_msg=name)
+
+
+def refused(kind: type[Exception], message: str, source, **arguments) -> str:
+    """Fail unless loading raises this in one sentence and leaves the module as it was."""
+    target = network(seed=1)
+    with pytest.raises(kind, match=message) as caught:
+        fb.load_weights(target, source, **arguments)
+    assert_equal(target, fb.state_dict(network(seed=1)))
+    return str(caught.value)
+
+
+def saved(folder: Path, suffix: str, changes: dict[str, np.ndarray] | None = None) -> Path:
+    """Write the weights of a network that fits, with changes."""
+    weights = arrays(abstract()) | (changes or {})
+    path = folder / f"weights{suffix}"
+    if suffix == ".safetensors":
+        safetensors.numpy.save_file(weights, path)
+    else:
+        torch.save({k: torch.from_numpy(np.asarray(v)) for k, v in weights.items()}, path)
+    return path
+
+
+both_kinds = pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 
 
 def is_abstract(module: nnx.Module) -> bool:
