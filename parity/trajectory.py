@@ -105,7 +105,7 @@ def _train_flax(
         losses = []
         for x, target in batches:
             arrays = jnp.asarray(x, "float64"), jnp.asarray(target, "float64")
-            loss, stats, gradients, _ = flax_side.loss_and_gradients(
+            loss, stats, gradients, _ = flax_side.LOSS_AND_GRADIENTS["float64"](
                 graphdef, params, nnx.merge_state(stats, rest), *arrays
             )
             params, opt_state = _update(optimizer.optax, params, opt_state, gradients[0])
