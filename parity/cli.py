@@ -5,12 +5,13 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
 import jax
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -24,6 +25,7 @@ from parity.table import print_reports
 FLOAT64_CHECKS = ("names", "float64", "gradients", "statistics", "trajectory")
 FLOAT32_CHECKS = ("names", "bitwise", "float32")
 DTYPES = {"both": tuple(CHECKS), "float64": FLOAT64_CHECKS, "float32": FLOAT32_CHECKS}
+Inputs = Callable[[tuple[int, int, int, int]], list[np.ndarray]]
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "torch", "numpy")
 WIDTH = 150  # of the table where the output is no terminal
 
@@ -38,13 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 where everything is equal, 1 where something differs, 2 for bad input.
     """
     options = _parser().parse_args(arguments)
+    torch.set_num_threads(1)  # its pool waits by spinning, and takes XLA's cores meanwhile
     try:
         checks = _checks(options)
         jobs = _jobs(options)
-        inputs = [_inputs(job, options) for job in jobs]
+        inputs_of = _inputs(options)
         for path in (options.json, options.report):
             _check_writable(path)
-        reports = list(_run(jobs, inputs, checks, options.seed))
+        reports = list(_run(jobs, inputs_of, checks, options.seed))
     except (ValueError, TypeError) as error:
         print(f"parity: error: {error}", file=sys.stderr)
         return 2
@@ -129,19 +132,25 @@ def _split(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(part for value in values for part in value.split(",") if part)
 
 
-def _inputs(job: Job, options: argparse.Namespace) -> list[np.ndarray]:
+def _inputs(options: argparse.Namespace) -> Inputs:
+    """Return what makes the inputs of a shape; the image is read before any work is done."""
     if options.image is not None and options.image.endswith(".npy"):
         try:
-            return [np.load(options.image, allow_pickle=False)]
+            array = np.load(options.image, allow_pickle=False)
         except OSError as error:
             raise ValueError(f"`--image` cannot be read: {error}") from error
-    photo = photo_input(load_photo(options.image), job.shape)
-    random = np.random.default_rng(options.seed).normal(size=job.shape).astype(np.float32)
-    return [photo, random]
+        return lambda shape: [array]
+    photo = load_photo(options.image)
+
+    def inputs_of(shape: tuple[int, int, int, int]) -> list[np.ndarray]:
+        random = np.random.default_rng(options.seed).normal(size=shape).astype(np.float32)
+        return [photo_input(photo, shape), random]
+
+    return inputs_of
 
 
 def _run(
-    jobs: Sequence[Job], inputs: Sequence[list[np.ndarray]], checks: Sequence[str], seed: int
+    jobs: Sequence[Job], inputs_of: Inputs, checks: Sequence[str], seed: int
 ) -> Iterator[Report]:
     columns = (
         TextColumn("{task.description:<28}"),
@@ -151,22 +160,26 @@ def _run(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=len(jobs) * len(checks))
-        for done, (job, x) in enumerate(zip(jobs, inputs, strict=True), 1):
+        bar = progress.add_task("", total=len(jobs) * len(checks))
+        for done, job in enumerate(jobs, 1):
 
             def show(check: str, name: str = job.name) -> None:
-                progress.update(task, description=f"{name}: {check}", advance=1)
+                progress.update(bar, description=f"{name}: {check}", advance=1)
 
+            task = job.make()
             yield compare(
-                *job.build(),
-                x,
-                names=job.names,
-                checks=("names",) if job.names_only else checks,
+                task.torch_module,
+                task.flax_module,
+                inputs_of(task.shape),
+                names=task.names,
+                checks=("names",) if task.names_only else checks,
                 seed=seed,
                 name=job.name,
                 on_check=show,
             )
-            progress.update(task, completed=done * len(checks))
+            progress.update(bar, completed=done * len(checks))
+            if task.names != "native":
+                jax.clear_caches()  # networks' programs fill what a process may hold of them
 
 
 def _check_writable(path: Path | None) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -11,32 +12,48 @@ import jax
 from flax import nnx
 from torch import nn
 
-from flaxblocks import create_model, list_models
+from flaxblocks import BottleNeck, create_model, list_models
+from flaxblocks.blocks import BasicBlock
+from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
 from parity.pairing import pair_up
 from parity.witness import allocate, make_witness, vendor_of
 
 LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
 IMAGE = (2, 65, 67, 3)  # of the networks: odd, so that every stride has a remainder
+EVEN_IMAGE = (2, 64, 96, 3)
 
 
 @dataclass(frozen=True)
-class Job:
+class Task:
     """One pair to compare.
 
     Args:
-        name: what the report calls it.
-        build: makes the PyTorch and the Flax module.
+        torch_module: the PyTorch module.
+        flax_module: the Flax module.
         shape: shape ``(n, h, w, c)`` of the input.
         names: whose parameter names the PyTorch module uses.
         names_only: whether the pair is too large to be run.
     """
 
-    name: str
-    build: Callable[[], tuple[nn.Module, nnx.Module]]
+    torch_module: nn.Module
+    flax_module: nnx.Module
     shape: tuple[int, int, int, int]
     names: str = "native"
     names_only: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pair to compare, which is made when its turn comes.
+
+    Args:
+        name: what the report calls it.
+        make: makes the pair.
+    """
+
+    name: str
+    make: Callable[[], Task]
 
 
 def block_jobs(patterns: Sequence[str] | None) -> list[Job]:
@@ -66,7 +83,7 @@ def matching(option: str, kind: str, patterns: Sequence[str], names: Sequence[st
 
 
 def _job(case: Case) -> Job:
-    return Job(case.name, lambda: (case.build_torch(), case.build_flax()), case.shape)
+    return Job(case.name, lambda: Task(case.build_torch(), case.build_flax(), case.shape))
 
 
 def model_jobs(patterns: Sequence[str]) -> list[Job]:
@@ -75,20 +92,29 @@ def model_jobs(patterns: Sequence[str]) -> list[Job]:
     Raises:
         ValueError: if a pattern matches nothing; it offers the nearest names.
     """
-    return [_model_job(name) for name in matching("--models", "network", patterns, list_models())]
+    names = matching("--models", "network", patterns, list_models())
+    return [Job(name, partial(_networks, name)) for name in names]
 
 
-def _model_job(name: str) -> Job:
+def _networks(name: str) -> Task:
     ours = nnx.eval_shape(
         lambda: create_model(name, drop_rate=0, drop_path_rate=0, rngs=nnx.Rngs(0))
     )
     large = sum(p.size for p in jax.tree.leaves(nnx.state(ours, nnx.Param))) > LARGE
+    theirs = make_witness(name)
+    if not large:
+        allocate(theirs)
+    return Task(theirs, ours, _image_for(ours), vendor_of(name), large)
 
-    def build() -> tuple[nn.Module, nnx.Module]:
-        theirs = make_witness(name)
-        return (theirs if large else allocate(theirs)), ours
 
-    return Job(name, build, IMAGE, vendor_of(name), large)
+def _image_for(network: nnx.Module) -> tuple[int, int, int, int]:
+    """Return the shape of an image, even where averages drop an odd edge that shortcuts keep."""
+    pools = [
+        part.pool
+        for _, part in nnx.iter_modules(network)
+        if isinstance(part, BottleNeck | BasicBlock)
+    ]
+    return EVEN_IMAGE if average_pool in pools else IMAGE
 
 
 def pair_job(torch_name: str, flax_name: str, size: int) -> Job:
@@ -113,8 +139,8 @@ def pair_job(torch_name: str, flax_name: str, size: int) -> Job:
         raise ValueError(f"`--size` must be at least 1 pixel, got {size}")
     first = next((m for m in modules[0].modules() if isinstance(m, nn.Conv2d)), None)
     channels = 3 if first is None else first.in_channels
-    name = torch_name.rpartition(":")[2]
-    return Job(name, lambda: modules, (2, size, size + 2, channels))
+    task = Task(*modules, (2, size, size + 2, channels))
+    return Job(torch_name.rpartition(":")[2], lambda: task)
 
 
 def _called(name: str) -> Any:
