@@ -13,8 +13,10 @@ def scale_of(*arrays: np.ndarray) -> float:
 def scaled_error(value: np.ndarray, truth: np.ndarray, scale: float | None = None) -> float:
     """Return the largest difference as a fraction of the truth's scale.
 
-    A difference in shape, or a value that is not finite on one side only, is infinitely far.
+    A difference in shape, or a value that is not finite on one side only, is infinitely far; but
+    a pooled map of one pixel, ``(n, 1, 1, c)``, is the vector ``(n, c)``.
     """
+    value, truth = _pooled(value), _pooled(truth)
     if value.shape != truth.shape:
         return float("inf")
     return _fraction(_difference(value, truth).max(initial=0.0), truth, scale)
@@ -22,6 +24,7 @@ def scaled_error(value: np.ndarray, truth: np.ndarray, scale: float | None = Non
 
 def rms_error(value: np.ndarray, truth: np.ndarray, scale: float | None = None) -> float:
     """Return the root-mean-square difference as a fraction of the truth's scale."""
+    value, truth = _pooled(value), _pooled(truth)
     if value.shape != truth.shape:
         return float("inf")
     difference = _difference(value, truth)
@@ -50,6 +53,10 @@ def ulps(value: np.ndarray, truth: np.ndarray) -> float:
 def distinct(value: np.ndarray) -> int:
     """Return the number of different values."""
     return int(np.unique(value).size)
+
+
+def _pooled(value: np.ndarray) -> np.ndarray:
+    return value[:, 0, 0] if value.ndim == 4 and value.shape[1:3] == (1, 1) else value
 
 
 def _difference(value: np.ndarray, truth: np.ndarray) -> np.ndarray:

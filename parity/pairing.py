@@ -1,15 +1,17 @@
 """Lines up a PyTorch module and a Flax module: names, shapes, and what the input must look like."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from flax import nnx
 from torch import nn
 
+from flaxblocks import ConvNormAct
 from flaxblocks.weights.entries import Entry, entries
 from flaxblocks.weights.state_dict import NAMES
 from parity import flax_side
+from parity.torch_side import children_after
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,25 @@ def _paths(
     keys: Mapping[str, str],
     names: str | Mapping[str, str],
 ) -> dict[str, str]:
-    ours = {name for name, _ in flax_side.named_modules(flax_module)}
+    """Pair modules that own the same tensors, units that end the same, and equal names."""
+    ours = dict(flax_side.named_modules(flax_module))
     owners = {t.rpartition(".")[0]: n.rpartition(".")[0] for t, n in keys.items()}
+    ends = dict(_ends_of_units(torch_module, owners, ours))
     renames = names if isinstance(names, Mapping) else {}
-    guesses = {
-        path: owners.get(path, _renamed(path, renames)) for path, _ in torch_module.named_modules()
-    }
+    named = {path: _renamed(path, renames) for path, _ in torch_module.named_modules()}
+    guesses = named | ends | owners
     return {path: native for path, native in guesses.items() if native in ours}
+
+
+def _ends_of_units(
+    torch_module: nn.Module, owners: Mapping[str, str], ours: Mapping[str, nnx.Module]
+) -> Iterator[tuple[str, str]]:
+    """Yield the last child of a norm that applies the activation too, with our unit of the two.
+
+    A unit without an activation has none to compare: what encloses it may apply it.
+    """
+    for path, part in torch_module.named_modules():
+        name = owners.get(path, "").rpartition(".")[0]
+        unit = ours.get(name)
+        if isinstance(unit, ConvNormAct) and unit.act is not None:
+            yield from ((f"{path}.{child}", name) for child, _ in children_after(part)[-1:])

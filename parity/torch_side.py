@@ -7,6 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from parity.exact import ExactGradients
+from parity.weights import BATCH_NORM
+
+NORMS = (BATCH_NORM, nn.GroupNorm, nn.LayerNorm)
+
 
 @dataclass
 class TorchRun:
@@ -14,7 +19,7 @@ class TorchRun:
 
     Args:
         outputs: each module's output by its path, NHWC, in the order they were computed; the
-            whole module's is under ``""``.
+            whole module's is under ``""``. A norm's is what it hands to its `children_after`.
         inputs: each module's first input by its path, NHWC.
         loss: the loss of a train-mode step.
         gradients: the gradient of each parameter by name, in PyTorch's layout, and the input's,
@@ -29,10 +34,26 @@ class TorchRun:
     state: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def to_nhwc(tensor: torch.Tensor) -> np.ndarray:
-    """Return a private NumPy copy, channels last where there are four axes."""
+def to_nhwc(tensor: torch.Tensor, features: int | None = None) -> np.ndarray:
+    """Return a private NumPy copy, channels last where there are four axes.
+
+    Args:
+        tensor: any tensor, its channels first.
+        features: how many channels it has, where that is known: if only its last axis has so many,
+            they are last already, as between the linear layers of a ConvNeXt.
+    """
     array = tensor.detach().cpu().numpy()
-    return np.array(np.moveaxis(array, 1, -1) if array.ndim == 4 else array, order="C")
+    last = array.ndim != 4 or (array.shape[1] != features and array.shape[-1] == features)
+    return np.array(array if last else np.moveaxis(array, 1, -1), order="C")
+
+
+def features_of(module: nn.Module) -> tuple[int | None, int | None]:
+    """Return how many features the module takes and gives, None where its tensors do not say."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    weight = getattr(module, "weight", None)
+    features = len(weight) if isinstance(weight, nn.Parameter) and weight.ndim == 1 else None
+    return features, features
 
 
 def from_nhwc(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
@@ -76,7 +97,7 @@ def train_step(module: nn.Module, x: np.ndarray, target: np.ndarray) -> TorchRun
     train_mode(module)
     module.zero_grad()
     tensor = from_nhwc(x, dtype_of(module)).requires_grad_()
-    with _recording(module, run):
+    with _recording(module, run), ExactGradients():
         loss = loss_of(module(tensor), target)
     loss.backward()
     run.loss = loss.item()
@@ -111,18 +132,28 @@ def state_of(module: nn.Module) -> dict[str, np.ndarray]:
     }
 
 
+def children_after(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the children, by name, to which a norm hands what it computed.
+
+    PyTorch's own norms have none; timm's drop units and apply the activation.
+    """
+    return list(module.named_children()) if isinstance(module, NORMS) else []
+
+
 class _recording:
     """While open, every module's input and output is copied into the run."""
 
     def __init__(self, module: nn.Module, run: TorchRun):
-        self.handles = [
-            handle
-            for path, part in module.named_modules()
-            for handle in (
-                part.register_forward_pre_hook(self._keep(run.inputs, path)),
-                part.register_forward_hook(self._keep(run.outputs, path)),
-            )
-        ]
+        self.handles = []
+        for path, part in module.named_modules():
+            taken, given = features_of(part)
+            self.handles.append(part.register_forward_pre_hook(self._keep(run.inputs, path, taken)))
+            keep_output = self._keep(run.outputs, path, given)
+            if after := children_after(part):
+                _, first = after[0]
+                self.handles.append(first.register_forward_pre_hook(keep_output))
+            else:
+                self.handles.append(part.register_forward_hook(keep_output))
 
     def __enter__(self) -> None:
         """Nothing more to do: the hooks are in place."""
@@ -132,12 +163,12 @@ class _recording:
             handle.remove()
 
     @staticmethod
-    def _keep(store: dict[str, np.ndarray], path: str):
+    def _keep(store: dict[str, np.ndarray], path: str, features: int | None):
         def hook(_module: nn.Module, *tensors: object) -> None:
             value = tensors[-1]
             value = value[0] if isinstance(value, tuple) and value else value
             if isinstance(value, torch.Tensor):
                 store.pop(path, None)  # the last call counts, also in the order
-                store[path] = to_nhwc(value)
+                store[path] = to_nhwc(value, features)
 
         return hook

@@ -14,6 +14,7 @@ from flax import nnx
 
 from flaxblocks.weights import state_dict
 from parity import flax_side, measure, torch_side
+from parity.exact import ExactGradients
 from parity.report import Row
 from parity.runs import Runs
 from parity.tolerance import bound
@@ -87,7 +88,8 @@ def _train_torch(
     losses = []
     for x, target in batches:
         stepper.zero_grad()
-        loss = torch_side.loss_of(module(torch_side.from_nhwc(x, torch.float64)), target)
+        with ExactGradients():
+            loss = torch_side.loss_of(module(torch_side.from_nhwc(x, torch.float64)), target)
         loss.backward()
         stepper.step()
         losses.append(loss.item())

@@ -12,6 +12,7 @@ import torch
 import torch_ref
 from flaxblocks.layers import activations
 from parity import measure
+from parity.exact import ExactGradients
 from parity.tolerance import bound
 from tests.twins import assert_same
 
@@ -39,14 +40,26 @@ def torch_function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
 def values_and_gradients(name: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return PyTorch's values and derivatives, from its own functions."""
     x = torch.from_numpy(points).requires_grad_()
-    y = torch_function(name)(x)
+    with ExactGradients():
+        y = torch_function(name)(x)
     y.sum().backward()
-    gradients = x.grad.numpy()
-    if name == "hard_sigmoid":
-        # PyTorch multiplies by a sixth that was rounded to float32; put the exact one back.
-        assert set(gradients) <= {0.0, float(np.float32(1 / 6))}
-        gradients = np.where(gradients, 1 / 6, 0.0)
-    return y.detach().numpy(), gradients
+    return y.detach().numpy(), x.grad.numpy()
+
+
+@pytest.mark.parametrize("call", [torch.nn.functional.hardsigmoid, torch.nn.Hardsigmoid()])
+def test_the_exact_hard_sigmoid_is_pytorchs_but_for_the_sixth(call):
+    x = torch.from_numpy(POINTS).requires_grad_()
+    y = call(x)
+    (own,) = torch.autograd.grad(y.sum(), x)
+    assert set(own.numpy()) == {0.0, float(np.float32(1 / 6))}
+    with ExactGradients():
+        exact = call(x)
+        narrow = call(x.float())
+    (gradient,) = torch.autograd.grad(exact.sum(), x)
+    assert set(gradient.numpy()) == {0.0, 1 / 6}
+    assert torch.equal(gradient > 0, own > 0)
+    np.testing.assert_allclose(exact.detach(), y.detach(), rtol=0, atol=1e-15)
+    assert torch.equal(narrow, call(x.float()))
 
 
 def test_both_libraries_have_the_same_activations():

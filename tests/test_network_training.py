@@ -10,6 +10,7 @@ from flax import nnx
 
 import flaxblocks as fb
 from parity import measure
+from parity.exact import ExactGradients
 from parity.tolerance import bound
 from tests.networks import SMALLEST, flax_network, nchw, torch_network
 
@@ -34,11 +35,10 @@ def _torch_gradients(twin: torch.nn.Module, image: np.ndarray, weights: np.ndarr
     for module in twin.modules():
         if isinstance(module, torch.nn.Dropout | torchvision.ops.StochasticDepth):
             module.p = 0.0
-        elif isinstance(module, torch.nn.Hardsigmoid):
-            # PyTorch's own gradient multiplies by a sixth that was rounded to float32.
-            module.forward = lambda x: torch.nn.functional.relu6(x + 3) / 6
     twin.train()
-    (twin(nchw(image)) * torch.from_numpy(weights)).sum().backward()
+    with ExactGradients():
+        loss = (twin(nchw(image)) * torch.from_numpy(weights)).sum()
+    loss.backward()
     return {name: param.grad.numpy() for name, param in twin.named_parameters()}
 
 

@@ -1,5 +1,7 @@
 """timm's networks by name: which of them there are, and that their tensors are timm's."""
 
+from pathlib import Path
+
 import jax
 import pytest
 import timm
@@ -62,10 +64,12 @@ def timm_shapes(name: str) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in abstract_torch(name).state_dict().items()}
 
 
-def test_at_least_120_of_timms_networks_are_here():
+def test_at_least_120_of_timms_networks_are_here_as_the_readme_counts_them():
     assert len(THEIRS) == 296
     assert {name.removeprefix(TIMM) for name in OURS} <= set(THEIRS)
     assert len(OURS) >= 120
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"And {len(OURS)} of timm's {len(THEIRS)} entry points" in readme
 
 
 @pytest.mark.parametrize("name", EACH)
