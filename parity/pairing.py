@@ -24,7 +24,8 @@ class Pair:
         keys: native name of each tensor of PyTorch's state dict that has a counterpart.
         missing: names, with shapes, that only PyTorch has, or that differ in shape.
         unexpected: names, with shapes, that only Flax has.
-        paths: native path of each PyTorch module that has a counterpart.
+        paths: native path of each PyTorch module that has a counterpart; another path for what
+            only has the name of one of ours.
     """
 
     torch_module: nn.Module
@@ -155,14 +156,19 @@ def _paths(
     keys: Mapping[str, str],
     names: str | Mapping[str, str],
 ) -> dict[str, str]:
-    """Pair modules that own the same tensors, units that end the same, and equal names."""
+    """Pair modules that own the same tensors, units that end the same, and equal names.
+
+    A vendor's names equal ours by chance only: its stem may be more than ours. They step aside.
+    """
     ours = dict(flax_side.named_modules(flax_module))
     owners = {t.rpartition(".")[0]: n.rpartition(".")[0] for t, n in keys.items()}
     ends = dict(_ends_of_units(torch_module, owners, ours))
     renames = names if isinstance(names, Mapping) else {}
     named = {path: _renamed(path, renames) for path, _ in torch_module.named_modules()}
-    guesses = named | ends | owners
-    return {path: native for path, native in guesses.items() if native in ours}
+    by_chance = isinstance(names, str) and names != "native"
+    aside = {path: f"PyTorch's {path}" for path in named if by_chance and path in ours}
+    guesses = named | aside | ends | owners | {"": ""}
+    return {path: native for path, native in guesses.items() if native in {*ours, *aside.values()}}
 
 
 def _ends_of_units(

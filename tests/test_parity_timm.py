@@ -18,7 +18,9 @@ import flaxblocks as fb
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from parity import compare, torch_side
 from parity.jobs import model_jobs
+from parity.pairing import pair_up
 from parity.witness import make_witness
+from tests.networks import abstract
 
 X = np.random.default_rng(0).normal(size=(2, 10, 12, 8)).astype(np.float32)
 CHECKS = ("names", "float64", "gradients", "statistics")
@@ -95,6 +97,16 @@ def test_channels_are_found_where_timms_block_has_them_last():
     assert {"norm", "expand", "response_norm", "project"} <= layers_of(report)
 
 
+def test_equal_names_that_mean_something_else_are_not_compared():
+    """timm's stem has two convolutions; our second stands before the first stage."""
+    name = "timm/convnext_zepto_rms_ols"
+    paths = pair_up(make_witness(name), abstract(name), "timm").paths
+    assert paths["stem.0"] == "stem.layers.0.conv"
+    assert paths["stem.2"] == "stages.0.downsample.conv"
+    assert paths["stem"] == "PyTorch's stem"
+    assert paths[""] == ""
+
+
 def plant_padding(block):
     block.depthwise.conv.padding = "SAME"
 
@@ -124,7 +136,7 @@ FAULTS = [
         "depthwise.conv",
         "missing activation: Flax feeds it the output of expand.norm as it is",
     ),
-    (plant_wrong_gate, "se", ""),
+    (plant_wrong_gate, "project.conv", ""),
 ]
 
 
