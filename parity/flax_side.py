@@ -114,8 +114,8 @@ def _loss_and_gradients(
     return loss, stats, gradients, outputs
 
 
-def _compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """Return the function for each dtype.
+def compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Return the function for each dtype, compiled when called; its first argument is static.
 
     Float64 is there for its meaning, so half of the time to optimise it is saved; float32 is
     compiled as users compile it.
@@ -125,8 +125,8 @@ def _compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
     return {"float32": compile_(), "float64": compile_(compiler_options=quick)}
 
 
-_FORWARD = _compiled(_forward)
-LOSS_AND_GRADIENTS = _compiled(_loss_and_gradients)
+_FORWARD = compiled(_forward)
+LOSS_AND_GRADIENTS = compiled(_loss_and_gradients)
 
 
 def _recorded(module: nnx.Module, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:

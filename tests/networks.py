@@ -9,6 +9,7 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
+from parity.flax_side import compiled
 from parity.weights import BATCH_NORM, randomize
 from parity.witness import allocate, make_witness
 
@@ -132,9 +133,34 @@ def nchw(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 1)))
 
 
-@nnx.jit
-def _step(module: nnx.Module, x: jax.Array) -> jax.Array:
-    return module(x)
+def _call(graphdef: nnx.GraphDef, state: nnx.State, x: jax.Array) -> jax.Array:
+    return nnx.merge(graphdef, state)(x)
+
+
+def _gradients(
+    graphdef: nnx.GraphDef, params: nnx.State, rest: nnx.State, x: jax.Array, weights: jax.Array
+) -> tuple[nnx.State, nnx.State]:
+    def loss_of(params: nnx.State) -> tuple[jax.Array, nnx.State]:
+        module = nnx.merge(graphdef, params, rest, copy=True)  # its statistics are updated
+        return (module(x) * weights).sum(), nnx.state(module, nnx.BatchStat)
+
+    return jax.grad(loss_of, has_aux=True)(params)
+
+
+CALL, GRADIENTS = compiled(_call), compiled(_gradients)
+
+
+def gradients_of(network: nnx.Module, x: np.ndarray, weights: np.ndarray) -> nnx.State:
+    """Return the gradients of a weighted sum of the logits, and let the statistics move."""
+    graphdef, params, rest = nnx.split(network, nnx.Param, ...)
+    gradients, statistics = GRADIENTS[str(x.dtype)](graphdef, params, rest, x, weights)
+    nnx.update(network, statistics)
+    return gradients
+
+
+def _step(module: nnx.Module, x: np.ndarray | jax.Array) -> jax.Array:
+    graphdef, state = nnx.split(module)
+    return CALL[str(x.dtype)](graphdef, state, x)
 
 
 def run_by_blocks(network: nnx.Module, x: np.ndarray) -> jax.Array:

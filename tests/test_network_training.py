@@ -12,7 +12,7 @@ import flaxblocks as fb
 from parity import measure
 from parity.exact import ExactGradients
 from parity.tolerance import bound
-from tests.networks import SMALLEST, flax_network, nchw, torch_network
+from tests.networks import SMALLEST, flax_network, gradients_of, nchw, torch_network
 
 IMAGE = (3, 75, 65, 3)  # the last maps are 3x3: statistics over 27 values
 QUICK = ("ResNet", "MobileNetV2", "EfficientNet")  # a block of each kind that trains
@@ -23,12 +23,6 @@ one_of_each_family = pytest.mark.parametrize(
         for family, name in SMALLEST.items()
     ],
 )
-
-
-@nnx.jit
-def _gradients(network: nnx.Module, image: jax.Array, weights: jax.Array) -> nnx.State:
-    """Return the gradients of a weighted sum of the logits, and let the statistics move."""
-    return nnx.grad(lambda net: (net(image) * weights).sum())(network)
 
 
 def _torch_gradients(twin: torch.nn.Module, image: np.ndarray, weights: np.ndarray) -> dict:
@@ -51,7 +45,7 @@ def test_gradients_and_statistics_equal_torchvisions(name: str, x64):
 
     truth = _torch_gradients(twin, image, weights)
     network.train()
-    gradients = _gradients(network, jnp.asarray(image), jnp.asarray(weights))
+    gradients = gradients_of(network, image, weights)
 
     moved = fb.state_dict(network, names="torchvision")
     statistics = {key: value.numpy() for key, value in twin.named_buffers()}
@@ -93,7 +87,7 @@ def _after_a_step(
 ) -> tuple[dict[tuple, np.ndarray], dict[tuple, np.ndarray]]:
     """Return the gradients and the statistics by their paths."""
     network.train()
-    gradients = _gradients(network, jnp.asarray(image), jnp.asarray(weights))
+    gradients = gradients_of(network, image, weights)
     statistics = nnx.state(network, nnx.BatchStat)
     return _arrays(gradients), _arrays(statistics)
 

@@ -1,6 +1,5 @@
 """timm's networks of inverted residuals compute what timm's own modules do."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import flaxblocks as fb
 from parity import measure
 from parity.tolerance import bound
 from parity.witness import TIMM
-from tests.networks import nchw, run_by_blocks, run_torch, torch_network
+from tests.networks import gradients_of, nchw, run_by_blocks, run_torch, torch_network
 from tests.test_network_initialisation import _assert_same_distribution
 
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
@@ -99,11 +98,6 @@ def test_what_does_not_fit_is_listed_at_once():
         assert line in str(caught.value)
 
 
-@nnx.jit
-def _gradients(network: nnx.Module, image: jax.Array, weights: jax.Array) -> nnx.State:
-    return nnx.grad(lambda net: (net(image) * weights).sum())(network)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm/test_efficientnet", "timm/tf_efficientnet_b0"])
 def test_gradients_and_statistics_equal_timms(name: str, x64):
@@ -114,7 +108,7 @@ def test_gradients_and_statistics_equal_timms(name: str, x64):
 
     (twin(nchw(image)) * torch.from_numpy(weights)).sum().backward()
     network.train()
-    gradients = _gradients(network, jnp.asarray(image), jnp.asarray(weights))
+    gradients = gradients_of(network, image, weights)
 
     moved = fb.state_dict(network, names="timm")
     for key, value in twin.named_buffers():
