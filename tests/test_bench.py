@@ -75,6 +75,7 @@ def test_networks_give_torchvisions_answer(here, name: str):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of its compiler
 def test_compiled_and_exported_modules_give_the_same_answer(here):
     compiled, exported = RIVALS[2:]
     able = [rival for rival in (compiled, exported) if not rival.missing()]
