@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from flaxblocks.layers import checks
-from flaxblocks.train.state import TrainState
+from flaxblocks.train.state import ARRAYS, TrainState
 
 DIGESTS = "digests.json"
 """In each checkpoint: the SHA-256 of its contents, written before it gets its name."""
@@ -191,7 +191,7 @@ class _Position:
 
 def _arrays(state: TrainState) -> dict[str, Any]:
     """Return the fields of a state that are arrays."""
-    return {name: value for name, value in vars(state).items() if name != "graphdef"}
+    return {name: getattr(state, name) for name in ARRAYS}
 
 
 def _digest(path: Path) -> str:

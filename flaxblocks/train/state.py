@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,7 +28,16 @@ class Average:
     statistics: Tree
 
 
-@jax.tree_util.register_dataclass
+ARRAYS = ("step", "params", "statistics", "rng", "optimizer", "average")
+"""The fields of a `TrainState` that hold arrays."""
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=ARRAYS,
+    meta_fields=("graphdef",),
+    drop_fields=("flat",),
+)
 @dataclass(frozen=True)
 class TrainState:
     """A network in training; `create_state` makes one.
@@ -50,6 +60,9 @@ class TrainState:
         optimizer: the state of the optax transformation.
         average: the moving average; None where none is kept.
         graphdef: the network without its arrays.
+
+    Attributes:
+        flat: the leaves and their structure, where a train step made the state; else None.
     """
 
     step: Tree
@@ -58,7 +71,10 @@ class TrainState:
     rng: Tree
     optimizer: Tree
     average: Tree  # an `Average`, or None
-    graphdef: nnx.GraphDef[Any] = field(metadata={"static": True})
+    graphdef: nnx.GraphDef[Any]
+    flat: tuple[list[jax.Array], Any] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def model(self, *, average: bool = False) -> Any:
         """Return the network, with arrays of its own.
