@@ -4,10 +4,12 @@ import os
 import re
 import resource
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from flaxblocks.train.checkpoint import DIGESTS, Checkpoints
+from flaxblocks.train.quiet import quiet
 from flaxblocks.train.sharding import AXIS, make_mesh, place_state, replicate
 from flaxblocks.train.state import TrainState, create_state
 from tests.tiny_training import Tiny, damage, same
@@ -157,6 +160,20 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_there_was(states, folder, c
         "the newest is of step 6"
     )
     assert same(restore(folder, states[0])[0], states[6])
+
+
+def test_only_the_sentence_is_said_of_a_full_disk(states, tmp_path, monkeypatch):
+    """TensorStore would tell of each array that is still being written when the first one fails."""
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    quiet()
+    params = {str(number): jnp.ones((300, 300)) for number in range(20)}
+    with Checkpoints(tmp_path) as checkpoints, small_files(3000), pytest.raises(OSError):
+        checkpoints.save(replace(states[2], params=params), {"next_index": 20})
+        checkpoints.wait()
+    assert said == []
+    sys.unraisablehook(SimpleNamespace(exc_value=RuntimeError("another one")))
+    assert len(said) == 1
 
 
 def test_a_checkpoint_that_does_not_fit_is_not_begun(states, folder, monkeypatch):

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import logging
 from pathlib import Path
 
 from flax import nnx
@@ -13,6 +12,7 @@ from flaxblocks.cli.evaluate import image_preprocess, usual_names
 from flaxblocks.cli.networks import NAMES, positive, stdout
 from flaxblocks.train.data import ImageFolder
 from flaxblocks.train.fit import Training
+from flaxblocks.train.quiet import quiet
 from flaxblocks.train.recipes import RECIPES, Recipe
 from flaxblocks.train.stop import Stop
 
@@ -83,8 +83,7 @@ def run(options: argparse.Namespace) -> None:
         ValueError: if the network is unknown, the images are not as they should be, the weights
             do not fit, the loss is no longer finite, or the run cannot go on.
     """
-    # Orbax and grain tell of each error that is answered in one sentence here.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    quiet()
     training = Training(
         _recipe(options),
         image_preprocess(options.model, options.image_size),
