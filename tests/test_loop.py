@@ -1,10 +1,7 @@
 """The loop: what it logs, when it saves, and how it stops."""
 
-import io
-import json
 import os
 import signal
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,20 +14,12 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from PIL import Image
-from rich.console import Console
-from tensorboardX.proto.event_pb2 import Event
 
 from flaxblocks.train.checkpoint import Checkpoints
 from flaxblocks.train.data import Damage, Feed
-from flaxblocks.train.log import JsonLines, read_log
-from flaxblocks.train.loop import DivergedError, Intervals, Loop
-from flaxblocks.train.plot import plot
-from flaxblocks.train.progress import Live
-from flaxblocks.train.run_folder import open_run
+from flaxblocks.train.loop import DivergedError, Intervals, Loop, all_finite
 from flaxblocks.train.state import Batch, TrainState, create_state
 from flaxblocks.train.stop import Stop
-from flaxblocks.train.tensorboard import TensorBoard
 from tests.tiny_training import Tiny, same
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
@@ -197,110 +186,7 @@ def test_intervals_are_positive(name, as_installed):
         Intervals(**{name: 0})
 
 
-RECORDS = [
-    {"step": 2, "loss": 1.5, "accuracy": 0.25, "images_per_second": 9.0, "seconds_left": 3.0}
-    | {"input_stall": 0.5},
-    {"step": 4, "evaluation_loss": 1.25, "evaluation_accuracy": 0.5, "evaluation_accuracy5": 1.0},
-    {"step": 5, "damaged": "cat.png", "text": "left out cat.png: it is truncated"},
-]
-
-
-def test_a_log_goes_on_after_the_step_that_was_saved(tmp_path):
-    log = JsonLines(tmp_path / "log.jsonl")
-    for record in RECORDS:
-        log(record)
-    with (tmp_path / "log.jsonl").open("a") as file:
-        file.write('{"step": 6, "lo')  # the process was killed
-    JsonLines(tmp_path / "log.jsonl", step=4)({"step": 5, "loss": 1.0})
-    assert read_log(tmp_path / "log.jsonl") == [*RECORDS[:2], {"step": 5, "loss": 1.0}]
-
-
-def test_there_is_no_log_before_it_begins(tmp_path):
-    assert read_log(tmp_path / "log.jsonl") == []
-
-
-def events(folder: Path) -> list[Event]:
-    """Return what the files of TensorBoard hold: length, checksum, content, checksum."""
-    found = []
-    for file in sorted(folder.iterdir()):
-        content = file.read_bytes()
-        while content:
-            (length,) = struct.unpack("<Q", content[:8])
-            found.append(Event.FromString(content[12 : 12 + length]))
-            content = content[16 + length :]
-    return found
-
-
-def test_tensorboard_gets_the_numbers(tmp_path):
-    with TensorBoard(tmp_path, step=1) as board:
-        for record in RECORDS:
-            board(record)
-    scalars = {
-        (value.tag, event.step): value.simple_value
-        for event in events(tmp_path)
-        for value in event.summary.value
-    }
-    assert scalars == {
-        (name, record["step"]): value
-        for record in RECORDS
-        for name, value in record.items()
-        if isinstance(value, float)
-    }
-
-
-def shown(records: list[dict], *, terminal: bool) -> str:
-    out = io.StringIO()
-    with Live(100, Console(file=out, force_terminal=terminal, width=120)) as live:
-        for record in records:
-            live(record)
-    return out.getvalue()
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_person_sees_how_it_goes(terminal):
-    text = shown(RECORDS, terminal=terminal)
-    for words in (
-        "step 2/100  loss 1.5000  9 images/s  0:00:03 left  waits for images 50 %",
-        "step 4: evaluation loss 1.2500, accuracy 50.00 %",
-        "left out cat.png: it is truncated",
-    ):
-        assert words in text
-    assert ("\x1b[" in text) == terminal
-
-
-@pytest.mark.parametrize("records", [RECORDS, []])
-def test_the_plot_is_a_picture(tmp_path, records):
-    plot(records, tmp_path / "curves.png")
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size == (1000, 400)
-
-
-SETTINGS = {"model": "resnet18", "steps": 10}
-
-
-def test_a_run_is_not_begun_over_another(tmp_path):
-    open_run(tmp_path / "a" / "b", SETTINGS, resume=False)
-    with pytest.raises(ValueError, match=r"there is a run in .* already"):
-        open_run(tmp_path / "a" / "b", SETTINGS, resume=False)
-    folder = open_run(tmp_path / "a" / "b", SETTINGS, resume=True)
-    assert json.loads(folder.settings.read_text()) == SETTINGS
-
-
-def test_a_run_goes_on_with_its_own_settings_only(tmp_path):
-    open_run(tmp_path, SETTINGS, resume=True)
-    with pytest.raises(ValueError, match="begun with steps 10, and cannot be resumed with 20"):
-        open_run(tmp_path, SETTINGS | {"steps": 20}, resume=True)
-
-
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"^the folder .*out cannot be written: Not a directory$"):
-        open_run(tmp_path / "file" / "out", SETTINGS, resume=False)
-
-
 def test_only_finite_numbers_are_finite(beginning):
-    from flaxblocks.train.loop import all_finite
-
     assert all_finite(beginning)
     broken = jax.tree.map(lambda p: p.at[..., 0].set(jnp.nan), beginning.params)
     assert not all_finite(replace(beginning, params=broken))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flaxblocks.train.log import read_log
-from tests.tiny_training import damage, make_images
+from tests.tiny_training import damage, free_port, make_images
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 300  # seconds
@@ -31,8 +31,11 @@ def cache(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("compiled")
 
 
-def start(images: Path, out: Path, steps: int, cache: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.tiny_training", str(images), str(out), str(steps)]
+def start(
+    images: Path, out: Path, steps: int, cache: Path, cluster: tuple = ()
+) -> subprocess.Popen:
+    arguments = map(str, (images, out, steps, *cluster))
+    command = [sys.executable, "-m", "tests.tiny_training", *arguments]
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -41,6 +44,18 @@ def start(images: Path, out: Path, steps: int, cache: Path) -> subprocess.Popen:
     }
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=pipe, stdout=pipe, text=True)
+
+
+def start_two(images: Path, out: Path, steps: int, cache: Path) -> list[subprocess.Popen]:
+    address = f"127.0.0.1:{free_port()}"
+    return [start(images, out, steps, cache, (address, 2, process)) for process in range(2)]
+
+
+def finish(*processes: subprocess.Popen) -> list[str]:
+    """Wait for processes that share the work, and return what they print."""
+    said = [process.communicate(timeout=PATIENCE) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), said
+    return [out for out, _ in said]
 
 
 def wait_for(process: subprocess.Popen, happened: Callable[[], bool]) -> None:
@@ -73,21 +88,21 @@ def kill_at(process: subprocess.Popen, out: Path, step: int, rng: np.random.Gene
     return moment
 
 
+def assert_same_bits(whole: Path, out: Path) -> None:
+    expected, got = (np.load(folder / "state.npz") for folder in (whole, out))
+    assert expected.files == got.files
+    assert [name for name in got.files if got[name].tobytes() != expected[name].tobytes()] == []
+
+
 def survive(images: Path, tmp_path: Path, cache: Path, kills: int, steps: int) -> None:
-    undisturbed = start(images, tmp_path / "undisturbed", steps, cache)
-    _, errors = undisturbed.communicate(timeout=PATIENCE)
-    assert undisturbed.returncode == 0, errors
+    finish(start(images, tmp_path / "undisturbed", steps, cache))
     rng = np.random.default_rng()
     out = tmp_path / "killed"
     for kill in range(kills):
         step = int(steps * (kill + rng.random()) / (kills + 1))
         kill_at(start(images, out, steps, cache), out, step, rng)
-    last = start(images, out, steps, cache)
-    _, errors = last.communicate(timeout=PATIENCE)
-    assert last.returncode == 0, errors
-    expected, got = (np.load(folder / "state.npz") for folder in (tmp_path / "undisturbed", out))
-    assert expected.files == got.files
-    assert [name for name in got.files if got[name].tobytes() != expected[name].tobytes()] == []
+    finish(start(images, out, steps, cache))
+    assert_same_bits(tmp_path / "undisturbed", out)
     logged = [line["step"] for line in read_log(out / "log.jsonl") if "loss" in line]
     assert logged == list(range(1, steps + 1))
 
@@ -99,3 +114,18 @@ def test_a_killed_run_ends_with_the_same_bits(images, tmp_path, cache):
 @pytest.mark.slow
 def test_twenty_times_killed_it_ends_with_the_same_bits(images, tmp_path, cache):
     survive(images, tmp_path, cache, kills=20, steps=400)
+
+
+@pytest.mark.slow
+def test_two_processes_end_at_the_same_step_where_one_is_asked_to(images, tmp_path, cache):
+    steps, whole, out = 400, tmp_path / "whole", tmp_path / "asked"
+    finish(*start_two(images, whole, steps, cache))
+    first, second = start_two(images, out, steps, cache)
+    wait_for(first, lambda: last_step(out) >= 5)
+    second.send_signal(signal.SIGTERM)
+    said = finish(first, second)
+    kind, step = said[0].split()
+    assert said[0] == said[1] and kind == "SIGTERM" and 5 < int(step) < steps
+    assert (out / "checkpoints" / step).is_dir()
+    assert finish(*start_two(images, out, steps, cache)) == ["", ""]
+    assert_same_bits(whole, out)

@@ -1,7 +1,6 @@
 """Many devices and many processes give the numbers of one device."""
 
 import os
-import socket
 import subprocess
 import sys
 from functools import cache
@@ -25,6 +24,7 @@ from flaxblocks.train import (
     shard_largest,
 )
 from flaxblocks.train.sharding import Rule
+from tests.tiny_training import free_port
 from tests.train_nets import apart, batch, float64_net, weights
 from tests.train_worker import OPTIMIZER, ROWS, RULES, train
 
@@ -86,9 +86,7 @@ def test_eight_devices_change_nothing(rule: str, tmp_path: Path, x64):
     "rule", ["replicate", pytest.param("shard_largest", marks=pytest.mark.slow)]
 )
 def test_two_processes_of_two_devices_change_nothing(rule: str, tmp_path: Path, x64):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     path = tmp_path / "two.npz"
     finish(*(run_worker(path, 2, rule, (address, 2, process)) for process in range(2)))
     assert_equals_one_device(path)

@@ -1,9 +1,11 @@
 """Training of a network that compiles in a moment, on images of noise; also as a program.
 
-``python -m tests.tiny_training IMAGES OUT STEPS`` trains, goes on where a run is in OUT, and leaves
-every number of the final state in ``OUT/state.npz``.
+``python -m tests.tiny_training IMAGES OUT STEPS [ADDRESS COUNT PROCESS]`` trains, goes on where a
+run is in OUT, and leaves every number of the final state in ``OUT/state.npz``; or, on a signal, it
+saves and prints the step. The last arguments are for one of several processes.
 """
 
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from flaxblocks.train.fit import Training
 from flaxblocks.train.mixing import Mixing
 from flaxblocks.train.recipes import RECIPES
 from flaxblocks.train.state import TrainState
+from flaxblocks.train.stop import Stop
 
 SIZE = 16
 BATCH = 4
@@ -56,6 +59,13 @@ def make_images(folder: Path, per_class: int = 7, classes: str = "abc") -> Path:
     return folder
 
 
+def free_port() -> int:
+    """Return a port of this machine that nothing listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def damage(path: Path) -> None:
     """Cut a file in two and keep the first half."""
     content = path.read_bytes()
@@ -85,10 +95,19 @@ def main(images: str, out: str, steps: str) -> None:
     training = Training(
         replace(RECIPE, epochs=epochs), PREPROCESS, batch_size=BATCH, log_every=1, save_every=4
     )
-    state = training.run(Tiny(rngs=nnx.Rngs(0)), source, out, resume=True)
-    np.savez(Path(out) / "state.npz", **numbers(state))
+    with Stop() as stop:
+        state = training.run(Tiny(rngs=nnx.Rngs(0)), source, out, resume=True, stop=stop)
+    if stop.asked is not None:
+        print(stop.asked.name, int(state.step), flush=True)
+    elif jax.process_index() == 0:
+        np.savez(Path(out) / "state.npz", **numbers(state))
 
 
 if __name__ == "__main__":
     sys.modules["torch"] = None  # pyright: ignore; tensorboardX would spend seconds on importing it
-    main(*sys.argv[1:])
+    images, out, steps, *cluster = sys.argv[1:]
+    if cluster:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        address, count, process = cluster
+        jax.distributed.initialize(address, int(count), int(process))
+    main(images, out, steps)

@@ -1,7 +1,8 @@
 """Training from a source of images to a folder of results."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -19,11 +20,11 @@ from flaxblocks.train.data.pipeline import Feed, Place, evaluation_batches, trai
 from flaxblocks.train.data.source import Source
 from flaxblocks.train.images import normalise
 from flaxblocks.train.log import JsonLines, read_log
-from flaxblocks.train.loop import Intervals, Loop, Step, evaluate
+from flaxblocks.train.loop import Intervals, Loop, Step, Watcher, evaluate
 from flaxblocks.train.plot import plot
 from flaxblocks.train.progress import Live
 from flaxblocks.train.recipes import Recipe
-from flaxblocks.train.run_folder import open_run
+from flaxblocks.train.run_folder import RunFolder, open_run
 from flaxblocks.train.sharding import Rule, make_mesh, place_state, replicate, shard_batch
 from flaxblocks.train.state import TrainState, create_state
 from flaxblocks.train.step import make_eval_step, make_train_step
@@ -77,6 +78,9 @@ class Training:
     ) -> TrainState:
         """Train a network, and leave its log, plot and checkpoints in a folder.
 
+        Several processes, after `jax.distributed.initialize`, share the folder: the first one
+        writes all but the log, which each keeps of its own images.
+
         Args:
             model: the network; it stays as it is.
             images: to train on.
@@ -111,25 +115,26 @@ class Training:
         state = place_state(mesh, create_state(model, optimizer, average=self._averages), self.rule)
         place = partial(shard_batch, mesh)
         with (
-            Live(until) as live,
+            Live(until, first=folder.process == 0) as live,
             Checkpoints(folder.checkpoints, keep=self.keep) as checkpoints,
             Feed(batches, place) as feed,
         ):
             state = _resumed(state, checkpoints, feed, live.say)
             begin = int(state.step)
-            with TensorBoard(folder.tensorboard, begin) as board:
+            with _written(folder, begin) as writers:
                 loop = Loop(
                     step=(self.make_step or self._step)(optimizer),
                     feed=feed,
                     checkpoints=checkpoints,
-                    watchers=(JsonLines(folder.log, begin), board, live),
+                    watchers=(*writers, live),
                     evaluate=self._evaluation(validation, damage, place),
                     damage=damage,
                     intervals=Intervals(self.log_every, self.save_every or per_epoch, per_epoch),
                     stop=stop or Stop(),
                 )
                 state = loop.run(state, until)
-        plot(read_log(folder.log), folder.curves)
+        if folder.process == 0:
+            plot(read_log(folder.log), folder.curves)
         return state
 
     @property
@@ -170,6 +175,17 @@ class Training:
                 return evaluate(step, state, feed)
 
         return evaluation
+
+
+@contextmanager
+def _written(folder: RunFolder, begin: int) -> Iterator[tuple[Watcher, ...]]:
+    """Give what writes a process's log; TensorBoard's files are the first one's."""
+    log = JsonLines(folder.log, begin)
+    if folder.process:
+        yield (log,)
+        return
+    with TensorBoard(folder.tensorboard, begin) as board:
+        yield log, board
 
 
 def _resumed(

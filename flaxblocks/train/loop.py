@@ -22,6 +22,9 @@ from flaxblocks.train.stop import Stop
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 """A train step, which consumes the state."""
 
+Watcher = Callable[[Record], None]
+"""Is told what happens, such as `JsonLines` and `Live`."""
+
 AHEAD = 2  # steps that the devices are told to do before the result of the first is looked at
 
 
@@ -64,7 +67,7 @@ class Loop:
         step: the train step, such as `make_train_step` makes; it consumes the state.
         feed: the batches.
         checkpoints: where the state is saved.
-        watchers: are called with each record of the log, such as `JsonLines` and `Live`.
+        watchers: are called with each record of the log.
         evaluate: gives numbers about a state; None for no evaluation.
         damage: images that could not be read, for the log.
         intervals: how often to log, save and evaluate.
@@ -74,7 +77,7 @@ class Loop:
     step: Step
     feed: Feed
     checkpoints: Checkpoints
-    watchers: Sequence[Callable[[Record], None]] = ()
+    watchers: Sequence[Watcher] = ()
     evaluate: Callable[[TrainState], dict[str, float]] | None = None
     damage: Damage | None = None
     intervals: Intervals = field(default_factory=Intervals)
@@ -98,7 +101,7 @@ class Loop:
         number = saved = int(state.step)
         window = _Window(self.feed, until)
         pending: deque[tuple[int, Metrics]] = deque()
-        while number < until and not self.stop.asked:
+        while number < until and not self.stop.reached(number):
             batch = next(self.feed)
             state, metrics = self.step(state, batch)
             number += 1

@@ -15,16 +15,19 @@ class Live:
     Args:
         steps: how many there are.
         console: where to write; the standard error where absent.
+        first: whether this is the first of several processes; the others tell of their own images
+            only.
     """
 
-    def __init__(self, steps: int, console: Console | None = None):
+    def __init__(self, steps: int, console: Console | None = None, *, first: bool = True):
         self._steps = steps
+        self._first = first
         self._console = console or Console(stderr=True, highlight=False)
         self._progress = Progress(
             BarColumn(20),
             TextColumn("{task.description}"),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not (first and self._console.is_terminal),
         )
         self._task = self._progress.add_task("the first step is being compiled", total=steps)
 
@@ -37,13 +40,15 @@ class Live:
 
     def __call__(self, record: Record) -> None:
         """Show a record."""
-        if "loss" in record:
+        if "text" in record:
+            self.say(record["text"])
+        elif not self._first:
+            return
+        elif "loss" in record:
             line = describe(record, self._steps)
             self._progress.update(self._task, completed=record["step"], description=line)
             if not self._console.is_terminal:
                 self.say(line)
-        elif "text" in record:
-            self.say(record["text"])
         elif "evaluation_loss" in record:
             self.say(
                 f"step {record['step']}: evaluation loss {record['evaluation_loss']:.4f}, "

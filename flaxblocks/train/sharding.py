@@ -10,10 +10,11 @@ from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flaxblocks.train.state import Batch, TrainState, Tree
+from flaxblocks.train.state import Batch, TrainState
 
 AXIS = "data"
 """The one axis of the mesh: batches, and sharded parameters, are divided along it."""
@@ -89,7 +90,11 @@ def place_state(mesh: Mesh, state: TrainState, rule: Rule = replicate) -> TrainS
         The same numbers in their places. Train steps keep them there.
     """
 
-    def place(leaf: jax.Array) -> Tree:
+    def place(leaf: jax.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            # Keys cannot be put on other processes' devices, but the numbers in them can.
+            numbers = place(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
         return jax.device_put(leaf, NamedSharding(mesh, rule(leaf.shape, mesh.size)))
 
     return jax.tree.map(place, state)
