@@ -104,7 +104,8 @@ class Backbone(nnx.Module):
         dtype: dtype of the computation; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
         remat: whether training keeps only the feature maps between the stages in memory and
-            computes the rest a second time for the gradient.
+            computes the rest a second time for the gradient. On CPU XLA undoes that, unless it
+            is told not to, as `make_train_step` does.
         rngs: random streams; ``params`` and ``dropout`` are drawn from.
 
     Attributes:
