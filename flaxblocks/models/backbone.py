@@ -113,8 +113,6 @@ class Backbone(nnx.Module):
         num_features: length of the pooled features.
         in_chunks: whether inference on CPU takes a few images at a time through each stage, see
             `ops.in_chunks`; False until it is set. Results are the same.
-        in_chunks: whether inference on CPU takes a few images at a time through each stage, see
-            `ops.in_chunks`; False until it is set. Results are the same.
         name: what `create_model` calls the network; None for one made without it.
 
     Raises:
@@ -150,7 +148,6 @@ class Backbone(nnx.Module):
         self.feature_info = _feature_info(self.stem.stride, rows)
         self.num_features = self.head.pooled_features
         self.remat = remat
-        self.in_chunks = False
         self.in_chunks = False
         self.name: str | None = None
         initialise(self, architecture.initialisation, rngs)
