@@ -20,7 +20,7 @@ from flaxblocks.bench.work import moved_by, multiply_adds_of
 from flaxblocks.cli import bench as command
 from tests.bench_rivals import contestant
 
-LAX, TORCH, *_ = RIVALS
+LAX, TORCH, *_, NATIVE = RIVALS
 
 
 def task(subject: str, mode: str = "infer", batch: int = 2, size: int = 4) -> Task:
@@ -61,8 +61,8 @@ def here(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("mode", ["infer", "train"])
 @pytest.mark.parametrize("subject", ["MBConv/efficientnet-56", "Conv/depthwise5x5-28"])
 def test_all_contestants_give_the_same_answer(here, subject: str, mode: str):
-    rows, notes = measured(task(subject, mode), [OURS, LAX, TORCH])
-    assert [row.contestant for row in rows] == ["flaxblocks", "lax", "torch"]
+    rows, notes = measured(task(subject, mode), [OURS, LAX, TORCH, NATIVE])
+    assert [row.contestant for row in rows] == ["flaxblocks", "lax", "torch", "native"]
     assert notes == []
     assert max(row.difference for row in rows) < 1e-5
 
@@ -77,7 +77,7 @@ def test_networks_give_torchvisions_answer(here, name: str):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of its compiler
 def test_compiled_and_exported_modules_give_the_same_answer(here):
-    compiled, exported = RIVALS[2:]
+    compiled, exported = RIVALS[2:4]
     able = [rival for rival in (compiled, exported) if not rival.missing()]
     rows, notes = measured(task("BottleNeck/resnext50-56"), [OURS, *able])
     assert len(rows) == 1 + len(able) and notes == []

@@ -33,15 +33,20 @@ class Configuration:
         return {key: given[key] for key in given if key not in ("x", "kernel")}
 
 
-def random_configuration(rng: np.random.Generator) -> Configuration:
-    """Draw a convolution whose output is not empty; stride and dilation are not both above 1."""
+def random_configuration(
+    rng: np.random.Generator, channels: Callable | None = None
+) -> Configuration:
+    """Draw a convolution whose output is not empty; stride and dilation are not both above 1.
+
+    `channels` draws the groups and the channels of input and output in each.
+    """
     while True:
-        c = _draw(rng)
+        c = _draw(rng, channels or _channels)
         if not (max(c.window_strides) > 1 and max(c.rhs_dilation) > 1) and _has_output(c):
             return c
 
 
-def _draw(rng: np.random.Generator) -> Configuration:
+def _draw(rng: np.random.Generator, channels: Callable) -> Configuration:
     def pair(low: int, high: int) -> tuple[int, int]:
         return (int(rng.integers(low, high + 1)), int(rng.integers(low, high + 1)))
 
@@ -50,7 +55,7 @@ def _draw(rng: np.random.Generator) -> Configuration:
     dilation = pair(1, 3) if rng.random() < 0.3 else (1, 1)
     names = ["SAME", "VALID", "SAME_LOWER"]
     padding = (pair(-1, 4), pair(-1, 4)) if rng.random() < 0.7 else names[rng.integers(3)]
-    groups, inputs, outputs = _channels(rng)
+    groups, inputs, outputs = channels(rng)
     n, (height, width) = int(rng.integers(1, 10)), pair(1, 13)
     return Configuration(
         (n, height, width, groups * inputs),

@@ -46,8 +46,14 @@ def test_holds_the_packages_and_nothing_else(wheel: Path):
     info = f"flaxblocks-{fb.__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"flaxblocks", "torch_ref", "parity", info}
     packages = (ROOT / name for name in ("flaxblocks", "torch_ref", "parity"))
-    sources = (path for package in packages for path in package.rglob("*.py"))
+    sources = (
+        path
+        for package in packages
+        for path in package.rglob("*")
+        if path.suffix in (".py", ".h", ".cc")
+    )
     assert {path.relative_to(ROOT).as_posix() for path in sources} <= names
+    assert "flaxblocks/ops/native/kernels.cc" in names
     assert {"flaxblocks/py.typed", f"{info}/licenses/LICENSE"} <= names
 
 

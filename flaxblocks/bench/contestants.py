@@ -49,8 +49,12 @@ RIVALS: tuple[Contestant, ...] = (
         ("onnxruntime", "onnxscript", "torch"),
         ("infer",),
     ),
+    Contestant("native", "flaxblocks.bench.jax_side:native"),
 )
-"""Those that `--against` can name. `lax` is flaxblocks with JAX's own convolutions."""
+"""Those that `--against` can name.
+
+`lax` is flaxblocks with JAX's own convolutions, `native` is it inside `ops.native_convolution`.
+"""
 
 
 def rivals(names: Sequence[str]) -> tuple[list[Contestant], list[str]]:

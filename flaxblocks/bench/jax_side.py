@@ -1,7 +1,7 @@
-"""flaxblocks as a contestant, with its own convolutions and with plain ones."""
+"""flaxblocks as a contestant, with its own convolutions, with native and with plain ones."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +14,7 @@ from flaxblocks.bench.subjects import Subject, subject
 from flaxblocks.bench.task import Data, Prepared, Task
 from flaxblocks.fold import fold_batchnorm
 from flaxblocks.models import Backbone
-from flaxblocks.ops import in_chunks, plain_convolution
+from flaxblocks.ops import in_chunks, native_convolution, plain_convolution
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.state_dict import named_entries
 
@@ -24,17 +24,25 @@ Step = tuple[Callable[..., Any], tuple[Any, ...]]
 
 def fast(task: Task, data: Data) -> Prepared:
     """Get flaxblocks ready."""
-    return _prepare(task, data, plain=False)
+    return _prepare(task, data, nullcontext)
+
+
+def native(task: Task, data: Data) -> Prepared:
+    """Get the same ready with kernels compiled for this machine."""
+    return _prepare(task, data, native_convolution)
 
 
 def plain(task: Task, data: Data) -> Prepared:
     """Get the same modules ready, each convolution being `jax.lax.conv_general_dilated`."""
-    return _prepare(task, data, plain=True)
+    return _prepare(task, data, plain_convolution)
 
 
-def _prepare(task: Task, data: Data, plain: bool) -> Prepared:
+def _prepare(
+    task: Task, data: Data, convolution: Callable[[], AbstractContextManager[None]]
+) -> Prepared:
     device = use_device(task)
-    with jax.default_device(device):
+    plain = convolution is plain_convolution
+    with jax.default_device(device), convolution():
         what = subject(task.subject)
         module = what.abstract()
         load_state_dict(module, data.weights, data.names, dtype=jnp.dtype(task.dtype))
@@ -45,8 +53,7 @@ def _prepare(task: Task, data: Data, plain: bool) -> Prepared:
             target = jnp.asarray(data.target, task.dtype)
             function, arguments = training(module, x, target, what)
         started = perf_counter()
-        with plain_convolution() if plain else nullcontext():
-            compiled = jax.jit(function).lower(*arguments).compile()
+        compiled = jax.jit(function).lower(*arguments).compile()
         compile_seconds = perf_counter() - started
         result = jax.block_until_ready(compiled(*arguments))
     return Prepared(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from flaxblocks.bench.growth import by_batch, by_size
 from flaxblocks.bench.results import Results, Row, by_task
 
-MARKS = "os^Dv"
+MARKS = "os^DvP"
 
 
 def roofline(results: Results, path: Path) -> None:

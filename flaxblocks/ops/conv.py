@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from flaxblocks.ops.primitive import convolve
 from flaxblocks.ops.recognise import geometry_of
-from flaxblocks.ops.switch import is_plain
+from flaxblocks.ops.switch import is_native, is_plain
 
 
 def conv_general_dilated(
@@ -38,7 +38,8 @@ def conv_general_dilated(
     and rounded once.
 
     It can be handed to any module that takes a convolution function, such as
-    `nnx.Conv(conv_general_dilated=...)` or Linen's. `plain_convolution` switches it off.
+    `nnx.Conv(conv_general_dilated=...)` or Linen's. `plain_convolution` switches it off,
+    `native_convolution` lets it use compiled kernels.
 
     >>> conv = nnx.Conv(8, 8, (3, 3), feature_group_count=8, rngs=nnx.Rngs(0),
     ...                 conv_general_dilated=fb.ops.conv_general_dilated)
@@ -79,7 +80,7 @@ def conv_general_dilated(
         lhs, rhs, window_strides, padding, rhs_dilation, dimension_numbers, feature_group_count
     )
     if geometry:
-        return convolve(lhs, rhs, geometry, precision)
+        return convolve(lhs, rhs, geometry, precision, native=is_native())
     return lax.conv_general_dilated(
         lhs,
         rhs,

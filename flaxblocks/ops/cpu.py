@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flaxblocks.ops import depthwise_kernel, library, matmul, shifts, wide_product
 from flaxblocks.ops.geometry import Geometry
 from flaxblocks.ops.grouped import by_group, kernel_by_blocks
+from flaxblocks.ops.native import call
 
 # Wider groups are worth a library call each; narrower ones fit XLA's vector loops. At 8x28x28x256,
 # 32 groups of 8, both take 6 ms; at 16 channels the loops take 50 times as long.
@@ -15,14 +16,16 @@ WIDEST_SHIFTED = 8
 
 
 def lower(
-    first: jax.Array, second: jax.Array, *, role: str, geometry: Geometry, precision
+    first: jax.Array, second: jax.Array, *, role: str, geometry: Geometry, precision, native: bool
 ) -> jax.Array:
     """Compute the array that is left out, in the form that is fastest on CPU."""
     dtype = first.dtype
     if dtype.itemsize < 4:
         # XLA's loops over half precision are slow; float32 is fast, and rounds once at the end.
         first, second = first.astype(jnp.float32), second.astype(jnp.float32)
-    return _choose(first, second, role, geometry, precision).astype(dtype)
+    form = native and call.form(first, second, role, geometry)
+    result = form(first, second) if form else _choose(first, second, role, geometry, precision)
+    return result.astype(dtype)
 
 
 def _choose(first, second, role: str, geometry: Geometry, precision) -> jax.Array:

@@ -27,15 +27,23 @@ convolution_p = Primitive("flaxblocks_convolution")
 
 
 def convolve(
-    x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
+    x: jax.Array,
+    kernel: jax.Array,
+    geometry: Geometry,
+    precision: lax.PrecisionLike,
+    *,
+    native: bool,
 ) -> jax.Array:
-    """Return the convolution of NHWC with HWIO."""
+    """Return the convolution of NHWC with HWIO.
+
+    Whether native kernels may compute it, `native`, holds for all its derivatives too.
+    """
     # In a shard_map both must vary over the same axes, as the rules of JAX's operations see to.
     varying = [jax.typeof(a).manual_axis_type.varying for a in (x, kernel)]
     x = _vary(x, varying[1] - varying[0])
     kernel = _vary(kernel, varying[0] - varying[1])
     arrays = {"input": x, "kernel": kernel}
-    return _contract("output", arrays, geometry=geometry, precision=precision)
+    return _contract("output", arrays, geometry=geometry, precision=precision, native=native)
 
 
 def _contract(role: str, arrays: dict, **parameters) -> jax.Array:
@@ -61,14 +69,14 @@ def _shape(first, second, role: str, geometry: Geometry) -> tuple:
 
 
 @convolution_p.def_abstract_eval
-def _abstract(first, second, *, role: str, geometry: Geometry, precision) -> ShapedArray:
+def _abstract(first, second, *, role: str, geometry: Geometry, **_) -> ShapedArray:
     return first.update(shape=_shape(first, second, role, geometry), weak_type=False)
 
 
 @convolution_p.def_impl
-@partial(jax.jit, static_argnames=("role", "geometry", "precision"))
-def _evaluate(first, second, *, role: str, geometry: Geometry, precision):
-    return convolution_p.bind(first, second, role=role, geometry=geometry, precision=precision)
+@partial(jax.jit, static_argnames=("role", "geometry", "precision", "native"))
+def _evaluate(first, second, **parameters):
+    return convolution_p.bind(first, second, **parameters)
 
 
 def _transpose(missing: int, cotangent, first, second, *, role: str, **parameters):
@@ -82,7 +90,7 @@ def _transpose(missing: int, cotangent, first, second, *, role: str, **parameter
 ad.defbilinear(convolution_p, partial(_transpose, 0), partial(_transpose, 1))
 
 
-def _batch(operands, axes, *, role: str, geometry: Geometry, precision):
+def _batch(operands, axes, *, role: str, geometry: Geometry, **parameters):
     """Fold the mapped axis into the images where one kernel serves all, else into the groups."""
     names = _operands(role)
     mapped = dict(zip(names, axes, strict=True))
@@ -102,7 +110,7 @@ def _batch(operands, axes, *, role: str, geometry: Geometry, precision):
         into = 0 if share_kernel else 3
         x = jnp.moveaxis(x, 0, into)
         arrays[name] = x.reshape(*x.shape[:into], -1, *x.shape[into + 2 :])
-    result = _contract(role, arrays, geometry=geometry, precision=precision)
+    result = _contract(role, arrays, geometry=geometry, **parameters)
     into = 0 if share_kernel else 3
     shape = result.shape
     split = (*shape[:into], size, shape[into] // size, *shape[into + 1 :])
@@ -112,11 +120,18 @@ def _batch(operands, axes, *, role: str, geometry: Geometry, precision):
 batching.primitive_batchers[convolution_p] = _batch
 
 
-def _library(first, second, *, role: str, geometry: Geometry, precision) -> jax.Array:
+def _library(first, second, *, role: str, geometry: Geometry, precision, native: bool) -> jax.Array:
     return library.BY_ROLE[role](first, second, geometry, precision)
 
 
+def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, native: bool, **parameters):
+    # A native kernel is opaque: XLA can neither split it over devices nor write it into a file.
+    module = ctx.module_context
+    one_device = getattr(module.axis_context, "num_devices", None) == 1
+    native = native and one_device and not module.lowering_parameters.for_export
+    rule = mlir.lower_fun(partial(cpu.lower, native=native), multiple_results=False)
+    return rule(ctx, first, second, **parameters)
+
+
 mlir.register_lowering(convolution_p, mlir.lower_fun(_library, multiple_results=False))
-mlir.register_lowering(
-    convolution_p, mlir.lower_fun(cpu.lower, multiple_results=False), platform="cpu"
-)
+mlir.register_lowering(convolution_p, _lower_on_cpu, platform="cpu")

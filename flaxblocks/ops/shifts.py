@@ -36,7 +36,7 @@ def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry) -> jax.A
     rows, columns = phases(geometry)
     g = padded_gradient(g, geometry)
     channels = _spread(g, geometry.groups, kernel.shape[2])
-    kernel = _transposed(kernel, geometry.groups)
+    kernel = transposed(kernel, geometry.groups)
 
     def phase(row: int, column: int) -> jax.Array:
         terms = [
@@ -75,7 +75,7 @@ def _spread(x: jax.Array, groups: int, copies: int) -> list[jax.Array]:
     return [jnp.repeat(grouped[..., i], copies, axis=3) for i in range(grouped.shape[4])]
 
 
-def _transposed(kernel: jax.Array, groups: int) -> jax.Array:
+def transposed(kernel: jax.Array, groups: int) -> jax.Array:
     """Return the kernel with the channels of input and output exchanged in each group."""
     *window, inputs, outputs = kernel.shape
     kernel = kernel.reshape(*window, inputs, groups, outputs // groups)

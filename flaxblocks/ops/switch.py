@@ -1,12 +1,15 @@
-"""The switch that sends every convolution to JAX's own."""
+"""The switches: every convolution to JAX's own, or to native kernels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jax
 
+from flaxblocks.ops.native.call import load
+
 # Part of jit's cache key: a function that was traced with one setting is traced again in the other.
 _plain = jax.make_user_context(False)
+_native = jax.make_user_context(False)
 
 
 @contextmanager
@@ -22,6 +25,30 @@ def plain_convolution() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def native_convolution() -> Iterator[None]:
+    """Let convolutions that are traced inside use kernels compiled for this machine, on CPU.
+
+    The kernels are those of depthwise convolutions, of groups of 4 or 8 channels, and of their
+    gradients; other convolutions, programs for several devices, exported programs and other
+    platforms stay as they are. Entering it for the first time compiles the kernels with the
+    machine's C++ compiler (``$CXX``, or else ``c++``, ``g++`` or ``clang++``) into
+    ``$FLAXBLOCKS_CACHE``, or else ``flaxblocks`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, where
+    later processes find them. `plain_convolution` takes precedence.
+
+    Raises:
+        RuntimeError: if there is no compiler, it fails, or the folder cannot be written.
+    """
+    load()
+    with _native(True):
+        yield
+
+
 def is_plain() -> bool:
     """Return whether a `plain_convolution` is around."""
     return _plain.value
+
+
+def is_native() -> bool:
+    """Return whether a `native_convolution` is around."""
+    return _native.value

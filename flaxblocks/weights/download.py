@@ -1,7 +1,6 @@
 """Weights from an address that holds their hash, kept in a cache."""
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -10,6 +9,7 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
+from flaxblocks.cache import cache_folder
 from flaxblocks.weights.replacing import replacing
 
 SCHEMES = ("https://", "http://")
@@ -18,16 +18,6 @@ TIMEOUT = 30
 """Seconds that a server may be silent."""
 
 _HASHED = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept.
-
-    It is ``$FLAXBLOCKS_CACHE``, or else ``flaxblocks`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
-    """
-    if own := os.environ.get("FLAXBLOCKS_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flaxblocks"
 
 
 def fetch(url: str) -> Path:

@@ -1,0 +1,1 @@
+"""Kernels in C++, which XLA calls on CPU where it is asked to."""

@@ -1,0 +1,168 @@
+// What every kernel uses: vectors, threads, and how the output's positions meet the input's.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace flaxblocks {
+
+namespace ffi = xla::ffi;
+
+// N numbers that the compiler keeps in one register, or in several where registers are shorter.
+template <typename T, int N>
+struct VectorOf {
+  typedef T Type __attribute__((vector_size(N * sizeof(T))));
+};
+template <typename T, int N>
+using Vector = typename VectorOf<T, N>::Type;
+
+template <typename V, typename T>
+inline V load(const T* from) {
+  V v;
+  std::memcpy(&v, from, sizeof(V));
+  return v;
+}
+
+template <typename V, typename T>
+inline void store(T* to, V v) {
+  std::memcpy(to, &v, sizeof(V));
+}
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Calls `f` with `value`, from 1 to Most, as a constant that templates can take.
+template <int Most, typename F>
+inline void with_constant(int64_t value, F&& f) {
+  if constexpr (Most > 1) {
+    if (value < Most) return with_constant<Most - 1>(value, f);
+  }
+  f(std::integral_constant<int, Most>());
+}
+
+// Calls `f` with one of `Widths`, as a constant: that which covers `count` with the least work,
+// where the last block reaches back over the one before it. The last of `Widths` must be 1.
+template <int... Widths, typename F>
+inline void with_width(int64_t count, int64_t unit, F&& f) {
+  int64_t best = 0, least = INT64_MAX;
+  for (int64_t width : {Widths...}) {
+    // A block costs as much as its units and, by itself, about one more.
+    const int64_t work = ceil_div(count, width * unit) * (width + 1);
+    if (width * unit <= count && work < least) best = width, least = work;
+  }
+  bool found = false;  // `Widths` may hold one twice
+  ((found || Widths != best ? void() : (found = true, f(std::integral_constant<int, Widths>()))),
+   ...);
+}
+
+inline int64_t size(ffi::ThreadPool& threads) {
+  return std::max<int64_t>(threads.num_threads(), 1);
+}
+
+// Calls `f(i)` for all i below `count` on XLA's threads and on this one.
+//
+// This thread may be one of XLA's, so it must not wait for a helper to start: it does what nobody
+// else has begun, and waits only for what is running. A helper that comes late finds nothing to do.
+template <typename F>
+void parallel_for(ffi::ThreadPool& threads, int64_t count, const F& f) {
+  struct Progress {
+    std::atomic<int64_t> begun{0}, done{0};
+  };
+  auto progress = std::make_shared<Progress>();
+  auto work = [progress, count, &f] {
+    for (int64_t i; (i = progress->begun.fetch_add(1)) < count;) {
+      f(i);
+      progress->done.fetch_add(1, std::memory_order_release);
+    }
+  };
+  for (int64_t i = 1; i < std::min(count, size(threads)); ++i) {
+    threads.Schedule(std::decay_t<decltype(work)>(work));
+  }
+  work();
+  while (progress->done.load(std::memory_order_acquire) < count) std::this_thread::yield();
+}
+
+// How one axis of the result reads the same axis of the operand.
+//
+// Position `phase + m * phases` of the result meets, through each tap of its phase, position
+// `m * step + offset` of the operand. A convolution has one phase and its stride as the step; the
+// gradient with respect to its input has one phase for each pixel of a stride, and steps of 1.
+struct Axis {
+  struct Tap {
+    int64_t kernel, offset;
+  };
+  int64_t from, to, taps;  // sizes of operand, result and kernel
+  int64_t step;
+  std::vector<std::vector<Tap>> phases;
+
+  Axis(int64_t from, int64_t to, int64_t taps, int64_t stride, int64_t low, int64_t dilation,
+       bool transposed)
+      : from(from),
+        to(to),
+        taps(taps),
+        step(transposed ? 1 : stride),
+        phases(transposed ? stride : 1) {
+    for (int64_t phase = 0; phase < count(); ++phase) {
+      for (int64_t t = 0; t < taps; ++t) {
+        const int64_t offset = transposed ? phase + low - t * dilation : t * dilation - low;
+        if (!transposed || offset % stride == 0) {
+          phases[phase].push_back({t, transposed ? offset / stride : offset});
+        }
+      }
+      if (transposed) std::reverse(phases[phase].begin(), phases[phase].end());
+    }
+  }
+
+  int64_t count() const { return static_cast<int64_t>(phases.size()); }
+  // Positions of the result in a phase.
+  int64_t positions(int64_t phase) const {
+    return ceil_div(std::max(to - phase, int64_t{0}), count());
+  }
+  // How many neighbours the taps of a phase are, all of them or 1.
+  int64_t run(int64_t phase) const {
+    const auto& taps = phases[phase];
+    for (size_t t = 1; t < taps.size(); ++t) {
+      if (step != 1 || taps[t].offset != taps[t - 1].offset + 1) return 1;
+    }
+    return static_cast<int64_t>(taps.size());
+  }
+  // Whether all taps of `width` positions from m on lie within the operand.
+  bool inside(int64_t phase, int64_t m, int64_t width) const {
+    return std::all_of(phases[phase].begin(), phases[phase].end(), [&](const Tap& tap) {
+      return m * step + tap.offset >= 0 && (m + width - 1) * step + tap.offset < from;
+    });
+  }
+};
+
+// The arrays' shapes and the axes of one call.
+struct Shapes {
+  int64_t images, from_channels, to_channels;
+  Axis rows, columns;
+};
+
+// A row of the operand's image and the row of the kernel that it meets, as offsets.
+struct RowTap {
+  int64_t operand, kernel;
+};
+
+// Finds what one row of the result meets. `weights` is how many a column of the kernel has.
+inline void meet(const Shapes& shapes, int64_t row, int64_t weights, std::vector<RowTap>& taps) {
+  const Axis& rows = shapes.rows;
+  taps.clear();
+  for (const Axis::Tap& tap : rows.phases[row % rows.count()]) {
+    const int64_t at = row / rows.count() * rows.step + tap.offset;
+    if (at < 0 || at >= rows.from) continue;
+    taps.push_back({at * shapes.columns.from * shapes.from_channels,
+                    tap.kernel * shapes.columns.taps * weights});
+  }
+}
+
+}  // namespace flaxblocks

@@ -1,0 +1,117 @@
+// The gradient of a depthwise convolution with respect to its kernel.
+//
+// Bands of rows are summed by themselves and then added in order. The bands depend on the shapes
+// alone, so the result does not depend on the number of threads.
+#pragma once
+
+#include "common.h"
+
+namespace flaxblocks {
+
+// A tap's first element of the operand in one row, its column there, and its place in the kernel.
+struct GradientTap {
+  int64_t operand, column, kernel;
+};
+
+// Adds one row's products to `Taps` weights of `N` channels from c on, held in registers.
+template <int N, int Taps, typename T>
+void add_row(const T* operand, const T* gradient, T* sums, const GradientTap* taps,
+             const Axis& columns, int64_t channels, int64_t c) {
+  using V = Vector<T, N>;
+  V totals[Taps];
+  int64_t x[Taps];
+  int64_t low = INT64_MAX, high = INT64_MIN;
+  for (int t = 0; t < Taps; ++t) {
+    totals[t] = load<V>(sums + taps[t].kernel * channels + c);
+    x[t] = (taps[t].operand + taps[t].column) * channels + c;
+    low = std::min(low, taps[t].column);
+    high = std::max(high, taps[t].column);
+  }
+  const T* g = gradient + c;
+  const int64_t step = columns.step * channels;
+  // All taps lie within the operand from `begin` to `end`.
+  const int64_t begin = std::min(columns.to, ceil_div(std::max(-low, int64_t{0}), columns.step));
+  const int64_t room = columns.from - 1 - high;
+  const int64_t end = std::max(begin, room < 0 ? 0 : std::min(columns.to, room / columns.step + 1));
+  auto at_the_sides = [&](int64_t m, int64_t last) {
+    for (; m < last; ++m) {
+      const V factor = load<V>(g + m * channels);
+      for (int t = 0; t < Taps; ++t) {
+        const uint64_t at = static_cast<uint64_t>(taps[t].column + m * columns.step);
+        if (at < static_cast<uint64_t>(columns.from)) {
+          totals[t] += load<V>(operand + x[t] + m * step) * factor;
+        }
+      }
+    }
+  };
+  at_the_sides(0, begin);
+  for (int64_t m = begin; m < end; ++m) {
+    const V factor = load<V>(g + m * channels);
+#pragma GCC unroll 16
+    for (int t = 0; t < Taps; ++t) totals[t] += load<V>(operand + x[t] + m * step) * factor;
+  }
+  at_the_sides(end, columns.to);
+  for (int t = 0; t < Taps; ++t) store(sums + taps[t].kernel * channels + c, totals[t]);
+}
+
+// Adds one row's products to all weights, from channel c on.
+template <int N, typename T>
+void add_row_to_all(const T* operand, const T* gradient, T* sums,
+                    const std::vector<GradientTap>& taps, const Axis& columns, int64_t channels,
+                    int64_t c) {
+  // 9 at a time: a whole 3x3 kernel, and enough for the multiply-adds not to wait for each other.
+  const int64_t count = static_cast<int64_t>(taps.size()), pieces = ceil_div(count, 9);
+  for (; c + N <= channels; c += N) {
+    for (int64_t p = 0; p < pieces; ++p) {
+      const int64_t start = count * p / pieces, stop = count * (p + 1) / pieces;
+      with_constant<9>(stop - start, [&](auto number) {
+        add_row<N, number>(operand, gradient, sums, taps.data() + start, columns, channels, c);
+      });
+    }
+  }
+  // What is left of the channels, in shorter vectors.
+  if constexpr (N > 1) {
+    add_row_to_all<std::max(N / 4, 1)>(operand, gradient, sums, taps, columns, channels, c);
+  }
+}
+
+// The weights' sums over the rows from `first` to `last` of all images.
+template <typename T>
+void add_band(const Shapes& shapes, const T* operand, const T* gradient, T* sums, int64_t first,
+              int64_t last) {
+  const Axis &rows = shapes.rows, &columns = shapes.columns;
+  const int64_t channels = shapes.to_channels;
+  std::vector<GradientTap> taps;
+  for (int64_t i = first; i < last; ++i) {
+    taps.clear();
+    for (const Axis::Tap& row : rows.phases[0]) {
+      const int64_t at = i % rows.to * rows.step + row.offset;
+      if (at < 0 || at >= rows.from) continue;
+      for (const Axis::Tap& column : columns.phases[0]) {
+        taps.push_back({(i / rows.to * rows.from + at) * columns.from, column.offset,
+                        row.kernel * columns.taps + column.kernel});
+      }
+    }
+    add_row_to_all<64 / sizeof(T)>(operand, gradient + i * columns.to * channels, sums, taps,
+                                   columns, channels, 0);
+  }
+}
+
+template <typename T>
+void depthwise_kernel(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand,
+                      const T* gradient, T* kernel) {
+  constexpr int64_t kMostBands = 32;
+  const int64_t rows = shapes.images * shapes.rows.to, bands = std::min(rows, kMostBands);
+  const int64_t weights = shapes.rows.taps * shapes.columns.taps * shapes.to_channels;
+  std::vector<T> sums(bands * weights);
+  parallel_for(threads, bands, [&](int64_t i) {
+    add_band(shapes, operand, gradient, sums.data() + i * weights, rows * i / bands,
+             rows * (i + 1) / bands);
+  });
+  std::copy_n(sums.data(), weights, kernel);
+  for (int64_t band = 1; band < bands; ++band) {
+    for (int64_t w = 0; w < weights; ++w) kernel[w] += sums[band * weights + w];
+  }
+}
+
+}  // namespace flaxblocks

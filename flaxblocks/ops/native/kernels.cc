@@ -1,0 +1,106 @@
+// The entry points that XLA calls.
+
+#include "dense.h"
+#include "depthwise_kernel.h"
+#include "narrow.h"
+
+namespace flaxblocks {
+
+using Numbers = ffi::Span<const int64_t>;
+
+struct Geometry {
+  Numbers strides, low, dilation;
+  bool transposed;
+};
+
+Shapes shapes_of(const ffi::AnyBuffer& operand, const ffi::AnyBuffer& kernel,
+                 const ffi::AnyBuffer& result, const Geometry& g) {
+  const auto x = operand.dimensions(), k = kernel.dimensions(), y = result.dimensions();
+  auto axis = [&](int i) {
+    return Axis(x[1 + i], y[1 + i], k[i], g.strides[i], g.low[i], g.dilation[i], g.transposed);
+  };
+  return {x[0], x[3], y[3], axis(0), axis(1)};
+}
+
+template <typename F>
+ffi::Error with_type(ffi::DataType type, F&& f) {
+  if (type == ffi::F32) {
+    f(float());
+  } else if (type == ffi::F64) {
+    f(double());
+  } else {
+    return ffi::Error::InvalidArgument("flaxblocks: only float32 and float64");
+  }
+  return ffi::Error::Success();
+}
+
+template <int Group, typename T>
+void narrow_channels(ffi::ThreadPool& threads, const Shapes& shapes, const T* x, const T* kernel,
+                     T* y) {
+  constexpr int kLanes = 64 / sizeof(T);
+  if (shapes.to_channels >= kLanes) {
+    narrow<Group, kLanes>(threads, shapes, x, kernel, y);
+  } else if (Group == 1 && shapes.to_channels >= 4) {
+    narrow<Group, std::max(Group, 4)>(threads, shapes, x, kernel, y);
+  } else {
+    narrow<Group, Group>(threads, shapes, x, kernel, y);
+  }
+}
+
+ffi::Error Narrow(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
+                  ffi::Result<ffi::AnyBuffer> y, Numbers strides, Numbers low, Numbers dilation,
+                  bool transposed) {
+  const Shapes shapes = shapes_of(x, kernel, *y, {strides, low, dilation, transposed});
+  return with_type(x.element_type(), [&](auto zero) {
+    using T = decltype(zero);
+    auto run = [&](auto group) {
+      narrow_channels<group>(threads, shapes, x.typed_data<T>(), kernel.typed_data<T>(),
+                             y->typed_data<T>());
+    };
+    switch (kernel.dimensions()[2]) {
+      case 1: return run(std::integral_constant<int, 1>());
+      case 4: return run(std::integral_constant<int, 4>());
+      case 8: return run(std::integral_constant<int, 8>());
+    }
+  });
+}
+
+ffi::Error Dense(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
+                 ffi::Result<ffi::AnyBuffer> y, Numbers strides, Numbers low, Numbers dilation,
+                 bool transposed) {
+  const Shapes shapes = shapes_of(x, kernel, *y, {strides, low, dilation, transposed});
+  return with_type(x.element_type(), [&](auto zero) {
+    using T = decltype(zero);
+    dense(threads, shapes, kernel.dimensions()[2], x.typed_data<T>(), kernel.typed_data<T>(),
+          y->typed_data<T>());
+  });
+}
+
+ffi::Error DepthwiseKernel(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer gradient,
+                           ffi::Result<ffi::AnyBuffer> kernel, Numbers strides, Numbers low,
+                           Numbers dilation, bool) {
+  const Shapes shapes = shapes_of(x, *kernel, gradient, {strides, low, dilation, false});
+  return with_type(x.element_type(), [&](auto zero) {
+    using T = decltype(zero);
+    depthwise_kernel(threads, shapes, x.typed_data<T>(), gradient.typed_data<T>(),
+                     kernel->typed_data<T>());
+  });
+}
+
+}  // namespace flaxblocks
+
+#define FLAXBLOCKS_HANDLER(name, function)                                       \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, function,                                  \
+                                xla::ffi::Ffi::Bind()                            \
+                                    .Ctx<xla::ffi::ThreadPool>()                 \
+                                    .Arg<xla::ffi::AnyBuffer>()                  \
+                                    .Arg<xla::ffi::AnyBuffer>()                  \
+                                    .Ret<xla::ffi::AnyBuffer>()                  \
+                                    .Attr<xla::ffi::Span<const int64_t>>("strides")  \
+                                    .Attr<xla::ffi::Span<const int64_t>>("low")      \
+                                    .Attr<xla::ffi::Span<const int64_t>>("dilation") \
+                                    .Attr<bool>("transposed"))
+
+FLAXBLOCKS_HANDLER(flaxblocks_narrow, flaxblocks::Narrow);
+FLAXBLOCKS_HANDLER(flaxblocks_depthwise_kernel, flaxblocks::DepthwiseKernel);
+FLAXBLOCKS_HANDLER(flaxblocks_dense, flaxblocks::Dense);
