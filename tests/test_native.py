@@ -68,10 +68,10 @@ FORMS = [
     grouped((1, 4, 15, 128), (1, 3), 8),
     # Vectors in fours, twos and ones with a rest; sums of one product and of more than 256.
     dense((2, 5, 14, 64), (3, 3), 64),
-    dense((1, 6, 9, 3), (7, 7), 33, (2, 2)),
-    dense((2, 7, 8, 130), (3, 3), 16, (1, 1), ((0, 2), (-1, 3)), (2, 1)),
-    dense((1, 4, 3, 300), (1, 2), 40),
-    dense((2, 9, 10, 17), (3, 3), 129, (1, 2), ((-1, -2), (-2, -1))),
+    dense((1, 6, 9, 3), (7, 7), 48, (2, 2)),
+    dense((2, 7, 8, 112), (3, 3), 16, (1, 1), ((0, 2), (-1, 3)), (2, 1)),
+    dense((1, 4, 3, 304), (1, 2), 48),
+    dense((2, 9, 10, 32), (3, 3), 112, (1, 2), ((-1, -2), (-2, -1))),
     grouped((2, 6, 9, 48), (3, 3), 16, (2, 1)),
     Configuration((2, 5, 6, 24), (3, 2, 12, 20), (1, 2), "SAME", feature_group_count=2),
 ]
@@ -85,13 +85,15 @@ def test_each_form_agrees_with_jax(c: Configuration, native, x64):
 def native_channels(rng: np.random.Generator) -> tuple[int, int, int]:
     """Draw what the kernels are for: 1 to 129 channels, depthwise, in small or large groups, dense.
 
-    A vector has 8 numbers in float64.
+    In float64 two vectors have 16 numbers.
     """
     kind = rng.integers(4)
     if kind < 2:
         width = int(rng.choice([1, 4, 8]))
         return int(rng.integers(1, 129 // width + 1)), width, width
-    groups = 1 if kind == 2 else int(rng.integers(2, 9))
+    if kind == 2:
+        return 1, 16 * int(rng.integers(1, 9)), 16 * int(rng.integers(1, 9))
+    groups = int(rng.integers(2, 9))
     most = 129 // groups
     return groups, int(rng.integers(8, most + 1)), int(rng.integers(8, most + 1))
 
@@ -119,7 +121,7 @@ def test_stride_and_dilation_together(width: int, native, x64):
 
 
 def test_stride_and_dilation_together_in_a_dense_one(native, x64):
-    check(dense((2, 9, 8, 9), (3, 2), 18, (2, 3), ((1, 1), (2, 2)), (3, 2)), by_sums)
+    check(dense((2, 9, 8, 16), (3, 2), 32, (2, 3), ((1, 1), (2, 2)), (3, 2)), by_sums)
 
 
 def operands(c: Configuration, draw: Callable[[tuple], np.ndarray]) -> list[np.ndarray]:
@@ -207,9 +209,11 @@ def test_the_kernels_are_called_where_they_are_meant_to_be():
         assert called(*program("small groups")) == ["narrow", "narrow"]
         for form in ("pointwise", "multiplier", "wide groups", "dense"):
             assert called(*program(form)) == []  # the last two have less than a vector of channels
-        x, kernel = jnp.ones((1, 4, 4, 16)), jnp.ones((3, 3, 16, 32))
+        x, kernel = jnp.ones((1, 4, 4, 32)), jnp.ones((3, 3, 32, 64))
         convolve = transforms.convolution("dense")
         assert called(jax.grad(lambda x, w: convolve(x, w).sum()), x, kernel) == ["dense"]
+        kernels = called(jax.grad(lambda x, w: jnp.square(convolve(x, w)).sum(), (0, 1)), x, kernel)
+        assert sorted(kernels) == ["dense", "dense", "dense_kernel"]
         with ops.plain_convolution():
             assert called(*program("depthwise")) == []
     assert called(*program("depthwise")) == []

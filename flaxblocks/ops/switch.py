@@ -29,12 +29,15 @@ def plain_convolution() -> Iterator[None]:
 def native_convolution() -> Iterator[None]:
     """Let convolutions that are traced inside use kernels compiled for this machine, on CPU.
 
-    The kernels are those of depthwise convolutions, of groups of 4 or 8 channels, and of their
-    gradients; other convolutions, programs for several devices, exported programs and other
-    platforms stay as they are. Entering it for the first time compiles the kernels with the
-    machine's C++ compiler (``$CXX``, or else ``c++``, ``g++`` or ``clang++``) into
-    ``$FLAXBLOCKS_CACHE``, or else ``flaxblocks`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, where
-    later processes find them. `plain_convolution` takes precedence.
+    There are kernels for depthwise convolutions, for groups of 4, 8, 16 or more channels, for dense
+    ones with a multiple of 32 channels (of 16 in float64) other than 1x1, and for their gradients,
+    save those of small groups with respect to the kernel. All else, programs for several devices,
+    exported programs and other platforms stay as they are.
+
+    Entering it for the first time compiles the kernels with the machine's C++ compiler (``$CXX``,
+    or else ``c++``, ``g++`` or ``clang++``) into ``$FLAXBLOCKS_CACHE``, or else ``flaxblocks`` in
+    ``$XDG_CACHE_HOME`` or ``~/.cache``, where later processes find them. `plain_convolution` takes
+    precedence.
 
     Raises:
         RuntimeError: if there is no compiler, it fails, or the folder cannot be written.

@@ -90,6 +90,20 @@ void parallel_for(ffi::ThreadPool& threads, int64_t count, const F& f) {
   while (progress->done.load(std::memory_order_acquire) < count) std::this_thread::yield();
 }
 
+// Adds the arrays of all bands, which lie one behind the other, in order.
+template <typename T>
+void add_bands(ffi::ThreadPool& threads, const std::vector<T>& sums, int64_t bands, T* result) {
+  constexpr int64_t kPiece = 4096;
+  const int64_t size = static_cast<int64_t>(sums.size()) / bands;
+  parallel_for(threads, ceil_div(size, kPiece), [&](int64_t piece) {
+    const int64_t first = piece * kPiece, last = std::min(first + kPiece, size);
+    std::copy(sums.begin() + first, sums.begin() + last, result + first);
+    for (int64_t band = 1; band < bands; ++band) {
+      for (int64_t i = first; i < last; ++i) result[i] += sums[band * size + i];
+    }
+  });
+}
+
 // How one axis of the result reads the same axis of the operand.
 //
 // Position `phase + m * phases` of the result meets, through each tap of its phase, position

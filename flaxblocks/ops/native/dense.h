@@ -38,6 +38,30 @@ struct DenseRow {
   int64_t phase, inputs, from_channels, to_channels;
 };
 
+// The sums of a cell. Those of some hundred products are added to totals: a sum of 512 x 9, one by
+// one, has eight times the error.
+template <typename V, int Width, int Vectors>
+struct Sums {
+  V totals[Width][Vectors] = {}, terms[Width][Vectors] = {};
+  int64_t products = 0;
+
+  void count(int64_t more) {
+    products += more;
+    if (products >= 256) finish();
+  }
+  void finish() {
+#pragma GCC unroll 8
+    for (int w = 0; w < Width; ++w) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) {
+        totals[w][v] += terms[w][v];
+        terms[w][v] = V{};
+      }
+    }
+    products = 0;
+  }
+};
+
 // Adds the products with inputs from `first` to `last`, at one tap.
 template <int Vectors, int Width, typename V, typename T>
 inline void add_inputs(V (&sums)[Width][Vectors], const T* const (&x)[Width], const T* weights,
@@ -60,22 +84,7 @@ inline void add_inputs(V (&sums)[Width][Vectors], const T* const (&x)[Width], co
 template <int Vectors, int Width, typename T>
 void dense_cell(const DenseRow<T>& row, int64_t m, int64_t o) {
   using V = Vector<T, kRegister / sizeof(T)>;
-  // Sums of so many products are added to totals: a sum of thousands, one by one, has five times
-  // the error.
-  constexpr int64_t kProducts = 256;
-  V totals[Width][Vectors] = {}, sums[Width][Vectors] = {};
-  int64_t products = 0;
-  auto add_sums = [&] {
-#pragma GCC unroll 8
-    for (int w = 0; w < Width; ++w) {
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) {
-        totals[w][v] += sums[w][v];
-        sums[w][v] = V{};
-      }
-    }
-    products = 0;
-  };
+  Sums<V, Width, Vectors> sums;
   for (const RowTap& tap : row.rows) {
     for (const Axis::Tap& column : row.columns.phases[row.phase]) {
       const T* x[Width];
@@ -85,20 +94,20 @@ void dense_cell(const DenseRow<T>& row, int64_t m, int64_t o) {
         x[w] = inside ? row.operand + tap.operand + at * row.from_channels : row.zeros;
       }
       const T* weights = row.kernel + tap.kernel + column.kernel * row.inputs * row.to_channels + o;
-      for (int64_t i = 0; i < row.inputs; i += kProducts) {
-        const int64_t last = std::min(i + kProducts, row.inputs);
-        add_inputs(sums, x, weights, i, last, row.to_channels);
-        products += last - i;
-        if (products >= kProducts) add_sums();
+      constexpr int64_t kMost = 256;
+      for (int64_t i = 0; i < row.inputs; i += kMost) {
+        const int64_t last = std::min(i + kMost, row.inputs);
+        add_inputs(sums.terms, x, weights, i, last, row.to_channels);
+        sums.count(last - i);
       }
     }
   }
-  add_sums();
+  sums.finish();
 #pragma GCC unroll 8
   for (int w = 0; w < Width; ++w) {
     T* y = row.result + ((m + w) * row.columns.count() + row.phase) * row.to_channels + o;
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) store(y + v * (kRegister / sizeof(T)), totals[w][v]);
+    for (int v = 0; v < Vectors; ++v) store(y + v * (kRegister / sizeof(T)), sums.totals[w][v]);
   }
 }
 

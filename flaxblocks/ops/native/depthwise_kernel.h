@@ -108,10 +108,7 @@ void depthwise_kernel(ffi::ThreadPool& threads, const Shapes& shapes, const T* o
     add_band(shapes, operand, gradient, sums.data() + i * weights, rows * i / bands,
              rows * (i + 1) / bands);
   });
-  std::copy_n(sums.data(), weights, kernel);
-  for (int64_t band = 1; band < bands; ++band) {
-    for (int64_t w = 0; w < weights; ++w) kernel[w] += sums[band * weights + w];
-  }
+  add_bands(threads, sums, bands, kernel);
 }
 
 }  // namespace flaxblocks

@@ -1,6 +1,6 @@
 // The entry points that XLA calls.
 
-#include "dense.h"
+#include "dense_kernel.h"
 #include "depthwise_kernel.h"
 #include "narrow.h"
 
@@ -87,6 +87,17 @@ ffi::Error DepthwiseKernel(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBu
   });
 }
 
+ffi::Error DenseKernel(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer gradient,
+                       ffi::Result<ffi::AnyBuffer> kernel, Numbers strides, Numbers low,
+                       Numbers dilation, bool) {
+  const Shapes shapes = shapes_of(x, *kernel, gradient, {strides, low, dilation, false});
+  return with_type(x.element_type(), [&](auto zero) {
+    using T = decltype(zero);
+    dense_kernel(threads, shapes, kernel->dimensions()[2], x.typed_data<T>(),
+                 gradient.typed_data<T>(), kernel->typed_data<T>());
+  });
+}
+
 }  // namespace flaxblocks
 
 #define FLAXBLOCKS_HANDLER(name, function)                                       \
@@ -104,3 +115,4 @@ ffi::Error DepthwiseKernel(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBu
 FLAXBLOCKS_HANDLER(flaxblocks_narrow, flaxblocks::Narrow);
 FLAXBLOCKS_HANDLER(flaxblocks_depthwise_kernel, flaxblocks::DepthwiseKernel);
 FLAXBLOCKS_HANDLER(flaxblocks_dense, flaxblocks::Dense);
+FLAXBLOCKS_HANDLER(flaxblocks_dense_kernel, flaxblocks::DenseKernel);
