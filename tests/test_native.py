@@ -24,6 +24,7 @@ from tests.test_conv_door import (
     random_configuration,
 )
 
+NARROW = ["narrow", "narrow", "narrow_kernel"]  # forward, and the two gradients
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 
 
@@ -98,9 +99,20 @@ def native_channels(rng: np.random.Generator) -> tuple[int, int, int]:
     return groups, int(rng.integers(8, most + 1)), int(rng.integers(8, most + 1))
 
 
+def configuration(rng: np.random.Generator) -> Configuration:
+    """Draw one of which XLA compiles JAX's derivatives.
+
+    It ends the process (jaxlib 0.10.2) on some that are dense and have a stride.
+    """
+    while True:
+        c = random_configuration(rng, native_channels)
+        if c.feature_group_count > 1 or max(c.window_strides) == 1:
+            return c
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_random_configurations_agree_with_jax(seed: int, native, x64):
-    check(random_configuration(np.random.default_rng(seed), native_channels))
+    check(configuration(np.random.default_rng(seed)))
 
 
 @pytest.mark.slow
@@ -108,8 +120,13 @@ def test_random_configurations_agree_with_jax(seed: int, native, x64):
 def test_a_thousand_random_configurations_agree_with_jax(seed: int, native, x64):
     rng = np.random.default_rng(1000 * seed)
     for _ in range(100):
-        check(random_configuration(rng, native_channels))
+        check(configuration(rng))
     jax.clear_caches()
+
+
+def test_a_dense_one_that_jax_cannot_compile(native, x64):
+    """JAX's own derivatives, and the door's without native kernels, end the process here."""
+    check(dense((4, 6, 5, 16), (2, 5), 96, (2, 1), ((1, 2), (1, 1))), by_sums)
 
 
 @pytest.mark.parametrize("width", [1, 4])
@@ -143,7 +160,9 @@ def test_exact_arithmetic_gives_the_same_bits(c: Configuration, native):
         np.testing.assert_array_equal(ours[name], expected, err_msg=name)
 
 
-@pytest.mark.parametrize("c", [FORMS[1], FORMS[2], FORMS[12], FORMS[17], FORMS[20]], ids=str)
+@pytest.mark.parametrize(
+    "c", [FORMS[1], FORMS[2], FORMS[12], FORMS[15], FORMS[17], FORMS[20]], ids=str
+)
 def test_float32_is_as_close_to_the_truth_as_jax(c: Configuration, native):
     rng = np.random.default_rng(0)
     arrays = operands(c, lambda shape: rng.standard_normal(shape).astype(np.float32))
@@ -152,7 +171,9 @@ def test_float32_is_as_close_to_the_truth_as_jax(c: Configuration, native):
         truth = derivatives(by_lax, c)(*(a.astype(np.float64) for a in arrays))
     for name, true in truth.items():
         true = np.asarray(true)
-        error, theirs_error = (np.abs(a[name] - true).max() for a in (ours, theirs))
+        error, theirs_error = (
+            np.abs(np.asarray(a[name], np.float64) - true).max() for a in (ours, theirs)
+        )
         half_an_ulp = np.spacing(np.float32(np.abs(true).max())) / 2
         assert error <= max(2 * theirs_error, half_an_ulp), name
 
@@ -205,8 +226,8 @@ def program(form: str) -> tuple:
 
 def test_the_kernels_are_called_where_they_are_meant_to_be():
     with ops.native_convolution():
-        assert sorted(called(*program("depthwise"))) == ["depthwise_kernel", "narrow", "narrow"]
-        assert called(*program("small groups")) == ["narrow", "narrow"]
+        assert sorted(called(*program("depthwise"))) == NARROW
+        assert sorted(called(*program("small groups"))) == NARROW
         for form in ("pointwise", "multiplier", "wide groups", "dense"):
             assert called(*program(form)) == []  # the last two have less than a vector of channels
         x, kernel = jnp.ones((1, 4, 4, 32)), jnp.ones((3, 3, 32, 64))
@@ -224,7 +245,7 @@ def test_a_derivative_taken_outside_keeps_the_choice():
     with ops.native_convolution():
         _, pullback = jax.vjp(transforms.convolution("depthwise"), x, kernel)
     y = transforms.convolution("depthwise")(x, kernel)
-    assert sorted(called(pullback, y)) == ["depthwise_kernel", "narrow"]
+    assert sorted(called(pullback, y)) == ["narrow", "narrow_kernel"]
 
 
 def test_a_jitted_function_follows_the_switch():

@@ -30,9 +30,9 @@ def native_convolution() -> Iterator[None]:
     """Let convolutions that are traced inside use kernels compiled for this machine, on CPU.
 
     There are kernels for depthwise convolutions, for groups of 4, 8, 16 or more channels, for dense
-    ones with a multiple of 32 channels (of 16 in float64) other than 1x1, and for their gradients,
-    save those of small groups with respect to the kernel. All else, programs for several devices,
-    exported programs and other platforms stay as they are.
+    ones with a multiple of 32 channels (of 16 in float64) other than 1x1, and for the gradients of
+    all of them. All else, programs for several devices, exported programs and other platforms stay
+    as they are.
 
     Entering it for the first time compiles the kernels with the machine's C++ compiler (``$CXX``,
     or else ``c++``, ``g++`` or ``clang++``) into ``$FLAXBLOCKS_CACHE``, or else ``flaxblocks`` in

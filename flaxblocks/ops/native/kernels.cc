@@ -1,8 +1,7 @@
 // The entry points that XLA calls.
 
 #include "dense_kernel.h"
-#include "depthwise_kernel.h"
-#include "narrow.h"
+#include "narrow_kernel.h"
 
 namespace flaxblocks {
 
@@ -47,21 +46,26 @@ void narrow_channels(ffi::ThreadPool& threads, const Shapes& shapes, const T* x,
   }
 }
 
+// Calls `f` with the channels of a group that the narrow kernels are compiled for.
+template <typename F>
+void with_group(int64_t channels, F&& f) {
+  switch (channels) {
+    case 1: return f(std::integral_constant<int, 1>());
+    case 4: return f(std::integral_constant<int, 4>());
+    case 8: return f(std::integral_constant<int, 8>());
+  }
+}
+
 ffi::Error Narrow(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
                   ffi::Result<ffi::AnyBuffer> y, Numbers strides, Numbers low, Numbers dilation,
                   bool transposed) {
   const Shapes shapes = shapes_of(x, kernel, *y, {strides, low, dilation, transposed});
   return with_type(x.element_type(), [&](auto zero) {
     using T = decltype(zero);
-    auto run = [&](auto group) {
+    with_group(kernel.dimensions()[2], [&](auto group) {
       narrow_channels<group>(threads, shapes, x.typed_data<T>(), kernel.typed_data<T>(),
                              y->typed_data<T>());
-    };
-    switch (kernel.dimensions()[2]) {
-      case 1: return run(std::integral_constant<int, 1>());
-      case 4: return run(std::integral_constant<int, 4>());
-      case 8: return run(std::integral_constant<int, 8>());
-    }
+    });
   });
 }
 
@@ -76,14 +80,16 @@ ffi::Error Dense(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kerne
   });
 }
 
-ffi::Error DepthwiseKernel(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer gradient,
-                           ffi::Result<ffi::AnyBuffer> kernel, Numbers strides, Numbers low,
-                           Numbers dilation, bool) {
+ffi::Error NarrowKernel(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer gradient,
+                        ffi::Result<ffi::AnyBuffer> kernel, Numbers strides, Numbers low,
+                        Numbers dilation, bool) {
   const Shapes shapes = shapes_of(x, *kernel, gradient, {strides, low, dilation, false});
   return with_type(x.element_type(), [&](auto zero) {
     using T = decltype(zero);
-    depthwise_kernel(threads, shapes, x.typed_data<T>(), gradient.typed_data<T>(),
-                     kernel->typed_data<T>());
+    with_group(kernel->dimensions()[2], [&](auto group) {
+      narrow_kernel<group>(threads, shapes, x.typed_data<T>(), gradient.typed_data<T>(),
+                           kernel->typed_data<T>());
+    });
   });
 }
 
@@ -113,6 +119,6 @@ ffi::Error DenseKernel(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer
                                     .Attr<bool>("transposed"))
 
 FLAXBLOCKS_HANDLER(flaxblocks_narrow, flaxblocks::Narrow);
-FLAXBLOCKS_HANDLER(flaxblocks_depthwise_kernel, flaxblocks::DepthwiseKernel);
+FLAXBLOCKS_HANDLER(flaxblocks_narrow_kernel, flaxblocks::NarrowKernel);
 FLAXBLOCKS_HANDLER(flaxblocks_dense, flaxblocks::Dense);
 FLAXBLOCKS_HANDLER(flaxblocks_dense_kernel, flaxblocks::DenseKernel);

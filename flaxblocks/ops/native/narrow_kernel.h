@@ -1,10 +1,10 @@
-// The gradient of a depthwise convolution with respect to its kernel.
+// The gradient of a convolution of groups of 1, 4 or 8 channels with respect to its kernel.
 //
 // Bands of rows are summed by themselves and then added in order. The bands depend on the shapes
 // alone, so the result does not depend on the number of threads.
 #pragma once
 
-#include "common.h"
+#include "narrow.h"
 
 namespace flaxblocks {
 
@@ -13,16 +13,25 @@ struct GradientTap {
   int64_t operand, column, kernel;
 };
 
+// Adds the products of all inputs of a group to their sums.
+template <int Group, int N, typename V, int... I>
+inline void add_group(V* sums, V x, V factor, std::integer_sequence<int, I...>) {
+  ((sums[I] += spread<I, Group>(x, std::make_integer_sequence<int, N>()) * factor), ...);
+}
+
 // Adds one row's products to `Taps` weights of `N` channels from c on, held in registers.
-template <int N, int Taps, typename T>
+template <int Group, int N, int Taps, typename T>
 void add_row(const T* operand, const T* gradient, T* sums, const GradientTap* taps,
              const Axis& columns, int64_t channels, int64_t c) {
   using V = Vector<T, N>;
-  V totals[Taps];
+  V totals[Taps][Group];
+  constexpr auto kInputs = std::make_integer_sequence<int, Group>();
   int64_t x[Taps];
   int64_t low = INT64_MAX, high = INT64_MIN;
   for (int t = 0; t < Taps; ++t) {
-    totals[t] = load<V>(sums + taps[t].kernel * channels + c);
+    for (int i = 0; i < Group; ++i) {
+      totals[t][i] = load<V>(sums + (taps[t].kernel * Group + i) * channels + c);
+    }
     x[t] = (taps[t].operand + taps[t].column) * channels + c;
     low = std::min(low, taps[t].column);
     high = std::max(high, taps[t].column);
@@ -39,7 +48,7 @@ void add_row(const T* operand, const T* gradient, T* sums, const GradientTap* ta
       for (int t = 0; t < Taps; ++t) {
         const uint64_t at = static_cast<uint64_t>(taps[t].column + m * columns.step);
         if (at < static_cast<uint64_t>(columns.from)) {
-          totals[t] += load<V>(operand + x[t] + m * step) * factor;
+          add_group<Group, N>(totals[t], load<V>(operand + x[t] + m * step), factor, kInputs);
         }
       }
     }
@@ -48,35 +57,45 @@ void add_row(const T* operand, const T* gradient, T* sums, const GradientTap* ta
   for (int64_t m = begin; m < end; ++m) {
     const V factor = load<V>(g + m * channels);
 #pragma GCC unroll 16
-    for (int t = 0; t < Taps; ++t) totals[t] += load<V>(operand + x[t] + m * step) * factor;
+    for (int t = 0; t < Taps; ++t) {
+      add_group<Group, N>(totals[t], load<V>(operand + x[t] + m * step), factor, kInputs);
+    }
   }
   at_the_sides(end, columns.to);
-  for (int t = 0; t < Taps; ++t) store(sums + taps[t].kernel * channels + c, totals[t]);
+  for (int t = 0; t < Taps; ++t) {
+    for (int i = 0; i < Group; ++i) {
+      store(sums + (taps[t].kernel * Group + i) * channels + c, totals[t][i]);
+    }
+  }
 }
 
 // Adds one row's products to all weights, from channel c on.
-template <int N, typename T>
+template <int Group, int N, typename T>
 void add_row_to_all(const T* operand, const T* gradient, T* sums,
                     const std::vector<GradientTap>& taps, const Axis& columns, int64_t channels,
                     int64_t c) {
-  // 9 at a time: a whole 3x3 kernel, and enough for the multiply-adds not to wait for each other.
-  const int64_t count = static_cast<int64_t>(taps.size()), pieces = ceil_div(count, 9);
+  // 9 sums at a time are a whole 3x3 kernel, and enough for the multiply-adds not to wait for each
+  // other; of a group 24 or less, which leaves registers for what they are made of.
+  constexpr int kTaps = Group == 1 ? 9 : Group == 4 ? 6 : 3;
+  const int64_t count = static_cast<int64_t>(taps.size()), pieces = ceil_div(count, kTaps);
   for (; c + N <= channels; c += N) {
     for (int64_t p = 0; p < pieces; ++p) {
       const int64_t start = count * p / pieces, stop = count * (p + 1) / pieces;
-      with_constant<9>(stop - start, [&](auto number) {
-        add_row<N, number>(operand, gradient, sums, taps.data() + start, columns, channels, c);
+      with_constant<kTaps>(stop - start, [&](auto number) {
+        add_row<Group, N, number>(operand, gradient, sums, taps.data() + start, columns, channels,
+                                  c);
       });
     }
   }
   // What is left of the channels, in shorter vectors.
-  if constexpr (N > 1) {
-    add_row_to_all<std::max(N / 4, 1)>(operand, gradient, sums, taps, columns, channels, c);
+  if constexpr (N > Group) {
+    add_row_to_all<Group, std::max(N / 4, Group)>(operand, gradient, sums, taps, columns,
+                                                  channels, c);
   }
 }
 
 // The weights' sums over the rows from `first` to `last` of all images.
-template <typename T>
+template <int Group, typename T>
 void add_band(const Shapes& shapes, const T* operand, const T* gradient, T* sums, int64_t first,
               int64_t last) {
   const Axis &rows = shapes.rows, &columns = shapes.columns;
@@ -92,20 +111,21 @@ void add_band(const Shapes& shapes, const T* operand, const T* gradient, T* sums
                         row.kernel * columns.taps + column.kernel});
       }
     }
-    add_row_to_all<64 / sizeof(T)>(operand, gradient + i * columns.to * channels, sums, taps,
+    add_row_to_all<Group, 64 / sizeof(T)>(operand, gradient + i * columns.to * channels, sums, taps,
                                    columns, channels, 0);
   }
 }
 
-template <typename T>
-void depthwise_kernel(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand,
+template <int Group, typename T>
+void narrow_kernel(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand,
                       const T* gradient, T* kernel) {
   constexpr int64_t kMostBands = 32;
   const int64_t rows = shapes.images * shapes.rows.to, bands = std::min(rows, kMostBands);
-  const int64_t weights = shapes.rows.taps * shapes.columns.taps * shapes.to_channels;
+  const int64_t weights =
+      shapes.rows.taps * shapes.columns.taps * Group * shapes.to_channels;
   std::vector<T> sums(bands * weights);
   parallel_for(threads, bands, [&](int64_t i) {
-    add_band(shapes, operand, gradient, sums.data() + i * weights, rows * i / bands,
+    add_band<Group>(shapes, operand, gradient, sums.data() + i * weights, rows * i / bands,
              rows * (i + 1) / bands);
   });
   add_bands(threads, sums, bands, kernel);
