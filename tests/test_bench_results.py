@@ -138,3 +138,18 @@ def test_a_target_may_be_about_the_compilation():
     speed, compilation = verdicts(rows)
     assert speed.mean == pytest.approx(2) and not speed.met
     assert compilation.mean == pytest.approx(3) and not compilation.met
+
+
+def test_a_task_that_was_measured_again_counts_as_it_was_last():
+    again = Results(
+        FACTS | {"date": "2026-01-03 03:04 UTC"},
+        Ceilings(2e11, 1e10, "cpu"),
+        (
+            row("MBConv/efficientnet-56", "flaxblocks", 0.02),
+            row("MBConv/efficientnet-56", "lax", 0.2),
+        ),
+    )
+    text = rendered(RESULTS, again)
+    assert "| MBConv/efficientnet-56, inference | 8 | 20.0 | 200 (10.0x) |  |" in text
+    assert "| MBConv/efficientnet-28, inference | 8 | 10.0 | 100 (10.0x) | 20.0 (2.00x) |" in text
+    assert "2026-01-02" in text and "2026-01-03" in text

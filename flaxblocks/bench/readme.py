@@ -1,7 +1,7 @@
-"""``python -m flaxblocks.bench.readme FILE``: a result file as README.md's tables."""
+"""``python -m flaxblocks.bench.readme FILE...``: result files as README.md's tables."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flaxblocks.bench.contestants import OURS
@@ -13,23 +13,36 @@ from flaxblocks.bench.table import three_digits
 UNITS = {"infer": "inference", "train": "training step"}
 
 
-def rendered(results: Results) -> str:
-    """Return the tables of targets, networks and times, in Markdown, and how they were made."""
+def rendered(*files: Results) -> str:
+    """Return the tables of targets, networks and times, in Markdown, and how they were made.
+
+    Args:
+        files: the results; a task that comes again counts as it was measured last.
+    """
+    rows = [row for task in _newest(files) for row in task.values()]
     parts = (
-        "\n".join(_targets(results)),
-        "\n".join(_networks(results)),
-        _made(results),
+        "\n".join(_targets(rows)),
+        "\n".join(_networks(rows)),
+        *map(_made, files),
         "<details><summary>Every row</summary>",
-        "\n".join(_table("ms", list(by_task(results.rows)), _time)),
+        "\n".join(_table("ms", list(by_task(rows)), _time)),
         "</details>",
     )
     return "\n\n".join(part for part in parts if part)
 
 
-def _targets(results: Results) -> Iterator[str]:
+def _newest(files: Sequence[Results]) -> Iterable[dict[str, Row]]:
+    """Return each task as it was measured last, in the order of the first time."""
+    tasks = {}
+    for results in files:
+        tasks |= {task[OURS.name].task: task for task in by_task(results.rows)}
+    return tasks.values()
+
+
+def _targets(rows: Sequence[Row]) -> Iterator[str]:
     yield "| | against | wanted | measured | worst of |"
     yield "|---|---|---|---|---|"
-    for verdict in verdicts(results.rows):
+    for verdict in verdicts(rows):
         yield _target(verdict)
 
 
@@ -43,9 +56,9 @@ def _target(verdict: Verdict) -> str:
     return f"| {what} | {against} | {sign} {target.limit:g} {unit} | {measured} | {worst} |"
 
 
-def _networks(results: Results) -> Iterator[str]:
+def _networks(rows: Sequence[Row]) -> Iterator[str]:
     """Yield images per second and peak memory of whole networks."""
-    tasks = [task for task in by_task(results.rows) if subject(task[OURS.name].subject).is_network]
+    tasks = [task for task in by_task(rows) if subject(task[OURS.name].subject).is_network]
     if tasks:
         yield from _table("images/s (MiB)", tasks, _rate)
 
@@ -85,4 +98,4 @@ def _made(results: Results) -> str:
 
 
 if __name__ == "__main__":
-    print(rendered(read(Path(sys.argv[1]))))
+    print(rendered(*(read(Path(path)) for path in sys.argv[1:])))

@@ -69,9 +69,9 @@ SUITES: dict[str, Suite] = {
                 )
             ),
             Plan(("efficientnet_b0",), ("infer",)),
-            Plan(("efficientnet_b0", "resnet50"), ("train",), (8,)),
+            Plan(("efficientnet_b0",), ("train",), (8,)),
         ),
-        ("lax", "torch", "torch-compile", "onnxruntime"),
+        ("native", "lax", "torch", "torch-compile", "onnxruntime"),
     ),
     "scaling": Suite(
         (
