@@ -10,6 +10,7 @@ from flaxblocks.bench.subjects import subject
 from flaxblocks.bench.suites import Verdict, verdicts
 from flaxblocks.bench.table import three_digits
 
+NATIVE = "native"
 UNITS = {"infer": "inference", "train": "training step"}
 
 
@@ -40,20 +41,23 @@ def _newest(files: Sequence[Results]) -> Iterable[dict[str, Row]]:
 
 
 def _targets(rows: Sequence[Row]) -> Iterator[str]:
-    yield "| | against | wanted | measured | worst of |"
-    yield "|---|---|---|---|---|"
-    for verdict in verdicts(rows):
-        yield _target(verdict)
+    """Yield how each target stands, for each contestant of ours: the mean and the worst task."""
+    names = [name for name in (OURS.name, NATIVE) if any(row.contestant == name for row in rows)]
+    stands = {name: {v.target: v for v in verdicts(rows, name)} for name in names}
+    yield f"| | against | wanted | {' | '.join(names)} |"
+    yield f"|---|---|---|{'---|' * len(names)}"
+    for target in stands[OURS.name]:
+        sign, unit = ("≥", "x faster") if target.is_speedup else ("≤", "x their time")
+        cells = (_stands(stands[name][target]) if target in stands[name] else "" for name in names)
+        yield (
+            f"| {target.name}, {UNITS[target.mode]} | {' or '.join(target.rivals)} "
+            f"| {sign} {target.limit:g} {unit} | {' | '.join(cells)} |"
+        )
 
 
-def _target(verdict: Verdict) -> str:
-    target = verdict.target
-    what = f"{target.name}, {UNITS[target.mode]}"
-    sign, unit = ("≥", "x faster") if target.is_speedup else ("≤", "x their time")
-    measured = f"{three_digits(verdict.mean)}{'' if verdict.met else ' (missed)'}"
-    worst = f"{three_digits(verdict.worst)} of {verdict.tasks}"
-    against = " or ".join(target.rivals)
-    return f"| {what} | {against} | {sign} {target.limit:g} {unit} | {measured} | {worst} |"
+def _stands(verdict: Verdict) -> str:
+    missed = "" if verdict.met else ", missed"
+    return f"{three_digits(verdict.mean)} ({three_digits(verdict.worst)}{missed})"
 
 
 def _networks(rows: Sequence[Row]) -> Iterator[str]:

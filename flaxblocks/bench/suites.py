@@ -149,17 +149,19 @@ class Verdict:
         return self.mean >= limit if self.target.is_speedup else self.mean <= limit
 
 
-def verdicts(rows: Sequence[Row]) -> Iterator[Verdict]:
-    """Yield how each target stands that the rows have tasks for."""
+def verdicts(rows: Sequence[Row], ours: str = OURS.name) -> Iterator[Verdict]:
+    """Yield how each target stands, for one contestant of ours, that the rows have tasks for."""
     for target in TARGETS:
-        ratios = [ratio for task in by_task(rows) for ratio in _ratio(target, task)]
+        ratios = [ratio for task in by_task(rows) for ratio in _ratio(target, task, ours)]
         if ratios:
             worst = min(ratios) if target.is_speedup else max(ratios)
             yield Verdict(target, geometric_mean(ratios), worst, len(ratios))
 
 
-def _ratio(target: Target, task: dict[str, Row]) -> list[float]:
-    ours = task[OURS.name]
+def _ratio(target: Target, task: dict[str, Row], name: str) -> list[float]:
+    if name not in task:
+        return []
+    ours = task[name]
     theirs = [getattr(task[name], target.quantity) for name in target.rivals if name in task]
     counts = fnmatchcase(ours.subject, target.subjects) and ours.mode == target.mode
     if not counts or not theirs:
