@@ -92,8 +92,9 @@ def place_state(mesh: Mesh, state: TrainState, rule: Rule = replicate) -> TrainS
 
     def place(leaf: jax.Array) -> jax.Array:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            # Keys cannot be put on other processes' devices, but the numbers in them can.
-            numbers = place(jax.random.key_data(leaf))
+            # Keys cannot be put on other processes' devices, but the numbers in them can, whole.
+            whole = NamedSharding(mesh, PartitionSpec())
+            numbers = jax.device_put(jax.random.key_data(leaf), whole)
             return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
         return jax.device_put(leaf, NamedSharding(mesh, rule(leaf.shape, mesh.size)))
 
