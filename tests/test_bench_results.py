@@ -149,7 +149,7 @@ def test_a_task_that_was_measured_again_counts_as_it_was_last():
             row("MBConv/efficientnet-56", "lax", 0.2),
         ),
     )
-    text = rendered(RESULTS, again)
+    text = rendered(again, RESULTS)
     assert "| MBConv/efficientnet-56, inference | 8 | 20.0 | 200 (10.0x) |  |" in text
     assert "| MBConv/efficientnet-28, inference | 8 | 10.0 | 100 (10.0x) | 20.0 (2.00x) |" in text
     assert "2026-01-02" in text and "2026-01-03" in text

@@ -20,6 +20,7 @@ def rendered(*files: Results) -> str:
     Args:
         files: the results; a task that comes again counts as it was measured last.
     """
+    files = tuple(sorted(files, key=lambda results: results.facts["date"]))
     rows = [row for task in _newest(files) for row in task.values()]
     parts = (
         "\n".join(_targets(rows)),
