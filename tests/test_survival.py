@@ -52,10 +52,10 @@ def start_two(images: Path, out: Path, steps: int, cache: Path) -> list[subproce
 
 
 def finish(*processes: subprocess.Popen) -> list[str]:
-    """Wait for processes that share the work, and return what they print."""
+    """Wait for processes that share the work, and return what they, not Gloo, print."""
     said = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), said
-    return [out for out, _ in said]
+    return ["\n".join(line for line in out.splitlines() if "[Gloo]" not in line) for out, _ in said]
 
 
 def wait_for(process: subprocess.Popen, happened: Callable[[], bool]) -> None:
