@@ -25,9 +25,9 @@ from flaxblocks.layers import LayerNorm as LayerNorm
 from flaxblocks.layers import Linear as Linear
 from flaxblocks.layers import SqueezeExcite as SqueezeExcite
 from flaxblocks.layers import StochasticDepth as StochasticDepth
-from flaxblocks.layers import activations as activations
 from flaxblocks.models import create_model as create_model
 from flaxblocks.models import list_models as list_models
+from flaxblocks.ops import activations as activations
 from flaxblocks.preprocess import Preprocess as Preprocess
 from flaxblocks.preprocess import create_preprocess as create_preprocess
 from flaxblocks.weights import load_state_dict as load_state_dict

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import torch_ref
-from flaxblocks.layers import activations
+from flaxblocks.ops import activations
 from parity import measure
 from parity.exact import ExactGradients
 from parity.tolerance import bound

@@ -8,11 +8,11 @@ from jaxtyping import Array, Float
 
 from flaxblocks.blocks.residual import add_branches, other_branch, pool_for_stride, projection
 from flaxblocks.layers import checks
-from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+from flaxblocks.ops.activations import Activation, relu
 
 
 class BasicBlock(nnx.Module):

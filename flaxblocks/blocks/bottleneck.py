@@ -14,11 +14,11 @@ from flaxblocks.blocks.residual import (
     projection,
 )
 from flaxblocks.layers import checks
-from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+from flaxblocks.ops.activations import Activation, relu
 
 
 class BottleNeck(nnx.Module):

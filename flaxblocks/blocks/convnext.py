@@ -7,12 +7,12 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
-from flaxblocks.layers.activations import Activation, gelu
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.layer_norm import LayerNorm
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+from flaxblocks.ops.activations import Activation, gelu
 
 layer_norm = partial(LayerNorm, epsilon=1e-6)
 """ConvNeXt's normalisation."""

@@ -8,12 +8,12 @@ from jaxtyping import Array, Float
 
 from flaxblocks.blocks.residual import check_keeps_size
 from flaxblocks.layers import checks
-from flaxblocks.layers.activations import Activation, relu, relu6
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+from flaxblocks.ops.activations import Activation, relu, relu6
 
 
 class MBConv(nnx.Module):

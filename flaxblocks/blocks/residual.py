@@ -9,12 +9,12 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
-from flaxblocks.layers.activations import Activation
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply
 from flaxblocks.ops import average_pool
+from flaxblocks.ops.activations import Activation
 
 projection = partial(ConvNormAct, kernel_size=1, act=None)
 """The usual shortcut where the shape changes: a 1x1 convolution of the block's stride."""

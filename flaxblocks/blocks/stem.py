@@ -9,11 +9,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
-from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply
+from flaxblocks.ops.activations import Activation, relu
 
 
 class Stem(nnx.Module):

@@ -7,9 +7,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
-from flaxblocks.layers.activations import sigmoid
 from flaxblocks.layers.conv import check_nhwc
 from flaxblocks.layers.draw import symmetric_uniform
+from flaxblocks.ops.activations import sigmoid
 
 
 class EfficientChannelAttention(nnx.Module):

@@ -7,10 +7,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
-from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
 from flaxblocks.layers.optional import ModuleFactory, apply, build
+from flaxblocks.ops.activations import Activation, relu
 
 
 class ConvNormAct(nnx.Module):

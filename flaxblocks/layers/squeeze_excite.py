@@ -5,8 +5,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers import checks
-from flaxblocks.layers.activations import Activation, relu, sigmoid
 from flaxblocks.layers.conv import Conv, check_nhwc
+from flaxblocks.ops.activations import Activation, relu, sigmoid
 
 
 class SqueezeExcite(nnx.Module):

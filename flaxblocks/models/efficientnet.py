@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv, Head, Stem
 from flaxblocks.layers import BatchNorm
-from flaxblocks.layers.activations import silu
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture, Initialisation, ramp_below
 from flaxblocks.models.backbone import Backbone
@@ -20,6 +19,7 @@ from flaxblocks.models.inverted import (
     stages_of_one,
 )
 from flaxblocks.models.scaling import make_divisible
+from flaxblocks.ops.activations import silu
 
 
 class EfficientNet(Backbone):

@@ -10,11 +10,11 @@ from flax import nnx
 
 from flaxblocks.blocks import FusedMBConv, MBConv
 from flaxblocks.layers import BatchNorm, SqueezeExcite
-from flaxblocks.layers.activations import Activation, relu, sigmoid
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import StageRow
 from flaxblocks.models.scaling import make_divisible
+from flaxblocks.ops.activations import Activation, relu, sigmoid
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from functools import partial
 from types import MappingProxyType
 
 from flaxblocks.blocks import Head, Stem
-from flaxblocks.layers.activations import relu6
 from flaxblocks.models.architecture import Architecture, Initialisation
 from flaxblocks.models.backbone import Backbone
 from flaxblocks.models.initialise import kaiming_normal, normal, zeros
 from flaxblocks.models.inverted import InvertedRow, inverted_stage
 from flaxblocks.models.scaling import make_divisible
+from flaxblocks.ops.activations import relu6
 
 
 class MobileNetV2(Backbone):

@@ -6,12 +6,12 @@ from types import MappingProxyType
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm
-from flaxblocks.layers.activations import Activation, hard_sigmoid, hard_swish, relu
 from flaxblocks.models.architecture import Architecture, Initialisation
 from flaxblocks.models.backbone import Backbone
 from flaxblocks.models.initialise import kaiming_normal, normal, zeros
 from flaxblocks.models.inverted import Gate, InvertedRow, inverted_stage
 from flaxblocks.models.scaling import make_divisible
+from flaxblocks.ops.activations import Activation, hard_sigmoid, hard_swish, relu
 
 
 class MobileNetV3(Backbone):

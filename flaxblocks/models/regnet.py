@@ -13,11 +13,11 @@ from flax import nnx
 
 from flaxblocks.blocks import BottleNeck, Head, Stem
 from flaxblocks.layers import SqueezeExcite
-from flaxblocks.layers.activations import Activation, relu
 from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
 from flaxblocks.models.backbone import Backbone
 from flaxblocks.models.initialise import kaiming_normal, normal, zeros
 from flaxblocks.models.scaling import make_divisible
+from flaxblocks.ops.activations import Activation, relu
 
 
 class RegNet(Backbone):

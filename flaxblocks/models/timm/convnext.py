@@ -8,13 +8,13 @@ from types import MappingProxyType
 from flaxblocks.blocks import ConvNeXtBlock, Head, NormConv, Stem
 from flaxblocks.blocks.convnext import layer_norm
 from flaxblocks.layers import Conv, ConvNormAct, LayerNorm
-from flaxblocks.layers.activations import Activation, gelu, gelu_tanh, silu
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.layers.scale_norm import rms_norm, simple_norm
 from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.convnext import BASE, INITIALISATION, LARGE, SMALL, TINY, Size
 from flaxblocks.models.scaling import make_divisible
+from flaxblocks.ops.activations import Activation, gelu, gelu_tanh, silu
 
 ZEPTO = Size((32, 64, 128, 256), (2, 2, 4, 2))
 ATTO = Size((40, 80, 160, 320), (2, 2, 6, 2))

@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv
 from flaxblocks.layers import LayerNorm
-from flaxblocks.layers.activations import relu, relu6, silu
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.efficientnet import GATE, TABLE_1, V2_L, V2_M, V2_S
@@ -20,6 +19,7 @@ from flaxblocks.models.timm.inverted import (
     inverted_network,
     restyled,
 )
+from flaxblocks.ops.activations import relu, relu6, silu
 
 _row = partial(InvertedRow, act=silu, gate=GATE)
 _fused = partial(InvertedRow, act=silu, block=FusedMBConv)

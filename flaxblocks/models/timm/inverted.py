@@ -6,12 +6,12 @@ from functools import partial
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm, ConvNormAct
-from flaxblocks.layers.activations import Activation
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture, Initialisation, ramp_below
 from flaxblocks.models.initialise import kaiming_normal, uniform, zeros
 from flaxblocks.models.inverted import Gate, InvertedRow, Stages, inverted_stage
+from flaxblocks.ops.activations import Activation
 
 
 @dataclass(frozen=True)

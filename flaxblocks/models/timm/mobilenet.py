@@ -5,13 +5,13 @@ from functools import partial
 from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv
-from flaxblocks.layers.activations import relu, relu6
 from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.backbone import Backbone
 from flaxblocks.models.inverted import InvertedRow, Stages, scaled, stages_of_one
 from flaxblocks.models.mobilenet_v2 import TABLE_2
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.models.timm.inverted import inverted_network
+from flaxblocks.ops.activations import relu, relu6
 
 
 class MobileNetV1(Backbone):

@@ -6,7 +6,6 @@ from functools import partial
 from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv
-from flaxblocks.layers.activations import Activation, hard_sigmoid, hard_swish, relu
 from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.backbone import Backbone
 from flaxblocks.models.inverted import Gate, InvertedRow, Stages, scaled
@@ -19,6 +18,7 @@ from flaxblocks.models.timm.inverted import (
     inverted_network,
     unbiased_convolution,
 )
+from flaxblocks.ops.activations import Activation, hard_sigmoid, hard_swish, relu
 
 
 class ConvStageMobileNet(Backbone):

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
-from flaxblocks.layers.activations import hard_sigmoid, hard_swish
 from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.inverted import Gate, InvertedRow, Stages, scaled
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.models.timm.inverted import inverted_network, unbiased_convolution
 from flaxblocks.models.timm.mobilenet_v3 import ConvStageMobileNet, conv_row
+from flaxblocks.ops.activations import hard_sigmoid, hard_swish
 
 
 class LCNet(ConvStageMobileNet):

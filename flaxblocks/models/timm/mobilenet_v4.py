@@ -11,7 +11,6 @@ from flax import nnx
 from flaxblocks.blocks import FusedMBConv
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.layers import ConvNormAct
-from flaxblocks.layers.activations import relu
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture
@@ -19,6 +18,7 @@ from flaxblocks.models.inverted import InvertedRow, Stages, scaled
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.models.timm.inverted import inverted_network
 from flaxblocks.models.timm.mobilenet_v3 import ConvStageMobileNet, conv_row
+from flaxblocks.ops.activations import relu
 
 
 class MobileNetV4(ConvStageMobileNet):

@@ -10,7 +10,6 @@ from flax import nnx
 
 from flaxblocks.blocks import BottleNeck, Head, Stem
 from flaxblocks.layers import BatchNorm
-from flaxblocks.layers.activations import Activation, relu, silu
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models import regnet as base
@@ -18,6 +17,7 @@ from flaxblocks.models.architecture import Architecture, Initialisation, StageRo
 from flaxblocks.models.initialise import zeros
 from flaxblocks.models.regnet import Line, regnet_block
 from flaxblocks.models.scaling import make_divisible
+from flaxblocks.ops.activations import Activation, relu, silu
 
 INITIALISATION = replace(
     base.INITIALISATION, conv_bias=zeros, residual_scale=zeros, fan_out_of_group=True

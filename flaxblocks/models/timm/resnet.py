@@ -12,7 +12,6 @@ from flax import nnx
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.blocks.residual import PooledProjection, projection
 from flaxblocks.layers import BatchNorm, SqueezeExcite
-from flaxblocks.layers.activations import Activation
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.optional import ModuleFactory
@@ -21,6 +20,7 @@ from flaxblocks.models.initialise import kaiming_normal, zeros
 from flaxblocks.models.resnet import NARROW, STRIDES, WIDE, Widths, basic, bottleneck
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops import average_pool, blur_pool, max_pool
+from flaxblocks.ops.activations import Activation
 
 NORMAL = bottleneck()
 

@@ -5,7 +5,6 @@ from functools import partial
 from types import MappingProxyType
 
 from flaxblocks.layers import BatchNorm
-from flaxblocks.layers.activations import relu, silu
 from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.backbone import Backbone
 from flaxblocks.models.efficientnet import TABLE_1
@@ -13,6 +12,7 @@ from flaxblocks.models.inverted import Gate, InvertedRow, Stages, scaled, stages
 from flaxblocks.models.mnasnet import FIGURE_7
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.models.timm.inverted import Numerics, inverted_network
+from flaxblocks.ops.activations import relu, silu
 
 
 class FBNet(Backbone):
