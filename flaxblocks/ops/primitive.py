@@ -20,6 +20,7 @@ from jax.interpreters import ad, batching, mlir
 
 from flaxblocks.ops import cpu, library
 from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.native.call import may_call
 
 ROLES = ("input", "kernel", "output")
 
@@ -125,10 +126,7 @@ def _library(first, second, *, role: str, geometry: Geometry, precision, native:
 
 
 def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, native: bool, **parameters):
-    # A native kernel is opaque: XLA can neither split it over devices nor write it into a file.
-    module = ctx.module_context
-    one_device = getattr(module.axis_context, "num_devices", None) == 1
-    native = native and one_device and not module.lowering_parameters.for_export
+    native = native and may_call(ctx.module_context)
     rule = mlir.lower_fun(partial(cpu.lower, native=native), multiple_results=False)
     return rule(ctx, first, second, **parameters)
 

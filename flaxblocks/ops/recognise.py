@@ -15,7 +15,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def geometry_of(
-    lhs: jax.Array,
+    lhs: jax.Array | jax.ShapeDtypeStruct,
     rhs: jax.Array,
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
@@ -45,14 +45,16 @@ def geometry_of(
 
 
 def _is_nhwc(
-    lhs: jax.Array, rhs: jax.Array, numbers: lax.ConvGeneralDilatedDimensionNumbers
+    lhs: jax.Array | jax.ShapeDtypeStruct,
+    rhs: jax.Array,
+    numbers: lax.ConvGeneralDilatedDimensionNumbers,
 ) -> bool:
-    if np.ndim(lhs) != 4 or np.ndim(rhs) != 4 or numbers is None:
+    if lhs.ndim != 4 or rhs.ndim != 4 or numbers is None:
         return False
     return lax.conv_dimension_numbers(lhs.shape, rhs.shape, numbers) == NHWC
 
 
-def _are_plain_floats(*arrays: jax.Array) -> bool:
+def _are_plain_floats(*arrays: jax.Array | jax.ShapeDtypeStruct) -> bool:
     """Whether the arrays are of one dtype and without a sharding in their type."""
     types = [jax.typeof(x) for x in arrays]
     meshes = [t.sharding.mesh for t in types]
@@ -63,7 +65,7 @@ def _are_plain_floats(*arrays: jax.Array) -> bool:
     )
 
 
-def _channels_fit(lhs: jax.Array, rhs: jax.Array, groups: int) -> bool:
+def _channels_fit(lhs: jax.Array | jax.ShapeDtypeStruct, rhs: jax.Array, groups: int) -> bool:
     sizes = (*lhs.shape[1:], *rhs.shape, groups)
     # Of a size that is only known when the exported program runs, nothing can be chosen.
     if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):

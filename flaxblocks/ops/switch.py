@@ -31,7 +31,8 @@ def native_convolution() -> Iterator[None]:
 
     There are kernels for depthwise convolutions, for groups of 4, 8, 16 or more channels, for dense
     ones with a multiple of 32 channels (of 16 in float64) other than 1x1, and for the gradients of
-    all of them. All else, programs for several devices, exported programs and other platforms stay
+    all of them. An `MBConv` whose normalisations are folded is one kernel as a whole, where it has
+    16 channels (8 in float64) and this library's activations and gate. All else, programs for several devices, exported programs and other platforms stay
     as they are.
 
     Entering it for the first time compiles the kernels with the machine's C++ compiler (``$CXX``,

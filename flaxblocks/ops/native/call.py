@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from flaxblocks.ops.geometry import Geometry
 from flaxblocks.ops.native.build import library, sources_digest
 from flaxblocks.ops.shifts import transposed
 
-KERNELS = ("narrow", "dense", "narrow_kernel", "dense_kernel")
+KERNELS = ("narrow", "dense", "narrow_kernel", "dense_kernel", "inverted_residual")
 GROUPS = (1, 4, 8)  # channels of a group that the narrow kernel is compiled for
 VECTOR = 64  # bytes of outputs
 # Inputs that make a block for the gradient; with an image's 3 XLA is faster: 36 ms to 54 for the
@@ -31,7 +32,16 @@ def load() -> None:
     loaded = ctypes.CDLL(str(library()))
     for kernel in KERNELS:
         function = jax.ffi.pycapsule(getattr(loaded, f"flaxblocks_{kernel}"))
-        jax.ffi.register_ffi_target(_target(kernel), function, platform="cpu")
+        jax.ffi.register_ffi_target(target(kernel), function, platform="cpu")
+
+
+def may_call(module: Any) -> bool:
+    """Return whether a program, as it is lowered, may call a kernel.
+
+    XLA can neither split one over devices nor write it into a file.
+    """
+    one_device = getattr(module.axis_context, "num_devices", None) == 1
+    return one_device and not module.lowering_parameters.for_export
 
 
 def form(first: jax.Array, second: jax.Array, role: str, geometry: Geometry) -> Form | None:
@@ -96,7 +106,7 @@ def _call(
     is_transposed: bool = False,
 ) -> jax.Array:
     result = jax.ShapeDtypeStruct(shape, first.dtype)
-    return jax.ffi.ffi_call(_target(kernel), result)(
+    return jax.ffi.ffi_call(target(kernel), result)(
         first,
         second,
         strides=np.array(geometry.strides, np.int64),
@@ -107,6 +117,7 @@ def _call(
 
 
 @cache
-def _target(kernel: str) -> str:
+def target(kernel: str) -> str:
+    """Return what XLA knows a kernel by."""
     # With the version: a program in JAX's compilation cache may have been compiled for another.
     return f"flaxblocks_{kernel}_{sources_digest()[:8]}"

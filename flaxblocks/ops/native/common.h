@@ -17,6 +17,14 @@ namespace flaxblocks {
 
 namespace ffi = xla::ffi;
 
+#if defined(__AVX512F__)
+constexpr int kRegister = 64;  // bytes
+#elif defined(__AVX__)
+constexpr int kRegister = 32;
+#else
+constexpr int kRegister = 16;
+#endif
+
 // N numbers that the compiler keeps in one register, or in several where registers are shorter.
 template <typename T, int N>
 struct VectorOf {
@@ -35,6 +43,15 @@ inline V load(const T* from) {
 template <typename V, typename T>
 inline void store(T* to, V v) {
   std::memcpy(to, &v, sizeof(V));
+}
+
+// Keeps a vector in its register: GCC would load it again for each product, twice as many loads as
+// there are multiply-adds to hide them.
+template <typename V>
+inline void keep(V& v) {
+#if defined(__x86_64__)
+  if constexpr (sizeof(V) == kRegister) asm("" : "+v"(v));
+#endif
 }
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -67,27 +84,50 @@ inline int64_t size(ffi::ThreadPool& threads) {
   return std::max<int64_t>(threads.num_threads(), 1);
 }
 
-// Calls `f(i)` for all i below `count` on XLA's threads and on this one.
+// Calls `f(stage, i)` for all i below `counts[stage]`, of one stage after the other, on XLA's threads
+// and on this one.
 //
 // This thread may be one of XLA's, so it must not wait for a helper to start: it does what nobody
-// else has begun, and waits only for what is running. A helper that comes late finds nothing to do.
+// else has begun, and waits only for what is running. A helper that comes late finds nothing to do,
+// one that came stays for all stages: to wake it takes longer than a small stage.
 template <typename F>
-void parallel_for(ffi::ThreadPool& threads, int64_t count, const F& f) {
+void parallel_stages(ffi::ThreadPool& threads, std::vector<int64_t> counts, const F& f) {
   struct Progress {
+    std::vector<int64_t> counts;
     std::atomic<int64_t> begun{0}, done{0};
   };
+  const int64_t widest = counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
   auto progress = std::make_shared<Progress>();
-  auto work = [progress, count, &f] {
-    for (int64_t i; (i = progress->begun.fetch_add(1)) < count;) {
-      f(i);
+  progress->counts = std::move(counts);
+  auto wait = [](const Progress& p, int64_t count) {
+    while (p.done.load(std::memory_order_acquire) < count) std::this_thread::yield();
+  };
+  auto work = [progress, wait, &f] {
+    int64_t stage = 0, before = 0;  // what the stages before this one have
+    const int64_t stages = static_cast<int64_t>(progress->counts.size());
+    for (int64_t i; (i = progress->begun.fetch_add(1), true);) {
+      while (stage < stages && i >= before + progress->counts[stage]) {
+        before += progress->counts[stage++];
+      }
+      if (stage == stages) return;
+      wait(*progress, before);
+      f(stage, i - before);
       progress->done.fetch_add(1, std::memory_order_release);
     }
   };
-  for (int64_t i = 1; i < std::min(count, size(threads)); ++i) {
+  for (int64_t i = 1; i < std::min(widest, size(threads)); ++i) {
     threads.Schedule(std::decay_t<decltype(work)>(work));
   }
   work();
-  while (progress->done.load(std::memory_order_acquire) < count) std::this_thread::yield();
+  int64_t all = 0;
+  for (int64_t count : progress->counts) all += count;
+  wait(*progress, all);
+}
+
+// Calls `f(i)` for all i below `count`.
+template <typename F>
+void parallel_for(ffi::ThreadPool& threads, int64_t count, const F& f) {
+  parallel_stages(threads, {count}, [&](int64_t, int64_t i) { f(i); });
 }
 
 // Adds the arrays of all bands, which lie one behind the other, in order.

@@ -9,14 +9,6 @@
 
 namespace flaxblocks {
 
-#if defined(__AVX512F__)
-constexpr int kRegister = 64;  // bytes
-#elif defined(__AVX__)
-constexpr int kRegister = 32;
-#else
-constexpr int kRegister = 16;
-#endif
-
 // The largest cell: 28 sums and 4 weights fill 32 registers, 12 sums, 2 weights and a number 16.
 // 7 x 4 reaches 114 GFLOP/s on one thread with AVX-512, 6 x 4 as much where 6 divides the pixels,
 // 14 x 2 as much where there are 14.

@@ -1,6 +1,7 @@
 // The entry points that XLA calls.
 
 #include "dense_kernel.h"
+#include "inverted.h"
 #include "narrow_kernel.h"
 
 namespace flaxblocks {
@@ -104,6 +105,46 @@ ffi::Error DenseKernel(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer
   });
 }
 
+template <typename T>
+Layer<T> layer_of(const ffi::AnyBuffer& weights, const ffi::AnyBuffer& bias, int64_t activation) {
+  if (!weights.element_count()) return {};
+  const auto shape = weights.dimensions();
+  return {weights.typed_data<T>(), shape[shape.size() - 2], shape[shape.size() - 1],
+          {bias.typed_data<T>(), static_cast<Activation>(activation)}};
+}
+
+ffi::Error InvertedResidual(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer expand,
+                            ffi::AnyBuffer expand_bias, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
+                            ffi::AnyBuffer squeeze, ffi::AnyBuffer squeeze_bias,
+                            ffi::AnyBuffer excite, ffi::AnyBuffer excite_bias,
+                            ffi::AnyBuffer project, ffi::AnyBuffer project_bias,
+                            ffi::Result<ffi::AnyBuffer> y, Numbers strides, Numbers low,
+                            Numbers dilation, Numbers activations, bool residual) {
+  const auto from = x.dimensions(), taps = kernel.dimensions(), to = y->dimensions();
+  return with_type(x.element_type(), [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t reach = (to[2] - 1) * strides[1] + (taps[1] - 1) * dilation[1] + 1;
+    const Inverted<T> block{
+        from[0],
+        from[3],
+        Axis(from[1], to[1], taps[0], strides[0], low[0], dilation[0], false),
+        Axis(std::max(reach, low[1] + from[2]), to[2], taps[1], strides[1], 0, dilation[1], false),
+        from[2],
+        low[1],
+        layer_of<T>(expand, expand_bias, activations[0]),
+        kernel.typed_data<T>(),
+        taps[3],
+        {bias.typed_data<T>(), static_cast<Activation>(activations[1])},
+        layer_of<T>(squeeze, squeeze_bias, activations[2]),
+        layer_of<T>(excite, excite_bias, activations[3]),
+        layer_of<T>(project, project_bias, activations[4]),
+        residual,
+        x.typed_data<T>(),
+        y->typed_data<T>()};
+    block.squeeze.weights ? with_gate(threads, block) : without_gate(threads, block);
+  });
+}
+
 }  // namespace flaxblocks
 
 #define FLAXBLOCKS_HANDLER(name, function)                                       \
@@ -122,3 +163,24 @@ FLAXBLOCKS_HANDLER(flaxblocks_narrow, flaxblocks::Narrow);
 FLAXBLOCKS_HANDLER(flaxblocks_narrow_kernel, flaxblocks::NarrowKernel);
 FLAXBLOCKS_HANDLER(flaxblocks_dense, flaxblocks::Dense);
 FLAXBLOCKS_HANDLER(flaxblocks_dense_kernel, flaxblocks::DenseKernel);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(flaxblocks_inverted_residual, flaxblocks::InvertedResidual,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Ret<xla::ffi::AnyBuffer>()
+                                  .Attr<xla::ffi::Span<const int64_t>>("strides")
+                                  .Attr<xla::ffi::Span<const int64_t>>("low")
+                                  .Attr<xla::ffi::Span<const int64_t>>("dilation")
+                                  .Attr<xla::ffi::Span<const int64_t>>("activations")
+                                  .Attr<bool>("residual"));

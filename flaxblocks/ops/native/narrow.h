@@ -5,7 +5,7 @@
 // over its group and meets the weights of all the group's outputs at once.
 #pragma once
 
-#include "common.h"
+#include "activation.h"
 
 namespace flaxblocks {
 
@@ -18,6 +18,8 @@ struct NarrowRow {
   const std::vector<RowTap>& rows;
   const Axis& columns;
   int64_t phase, channels, row_step;
+  int64_t apart;  // from one pixel of the operand to the next
+  Epilogue<T> after;
 };
 
 // Lane `I` of each group in all lanes of the group.
@@ -27,20 +29,19 @@ inline V spread(V v, std::integer_sequence<int, Lanes...>) {
   return __builtin_shufflevector(v, v, (Lanes / Group * Group + I)...);
 }
 
-// Adds lane `I` of column j to the sums of the pixels that see it through one tap of the run.
-template <int I, int Group, int N, int Width, int Run, typename V, typename T>
-inline void add_lane(V* sums, int j, V x, const T* const* weights, int64_t channels) {
-  const V lanes = spread<I, Group>(x, std::make_integer_sequence<int, N>());
-#pragma GCC unroll 8
-  for (int r = 0; r < Run; ++r) {
-    if (j >= r && j - r < Width) sums[j - r] += lanes * load<V>(weights[r] + I * channels);
-  }
-}
-
-template <int Group, int N, int Width, int Run, typename V, typename T, int... I>
-inline void add_column(V* sums, int j, V x, const T* const* weights, int64_t channels,
+// Adds column j to the sums of the pixels that see it through one tap of the run. `weights` has a
+// vector for each tap and lane of a group.
+template <int Group, int N, int Width, int Run, typename V, int... I>
+inline void add_column(V* sums, int j, V x, const V (&weights)[Run][Group],
                        std::integer_sequence<int, I...>) {
-  (add_lane<I, Group, N, Width, Run>(sums, j, x, weights, channels), ...);
+  auto add_lane = [&](auto i) {
+    const V lanes = spread<i, Group>(x, std::make_integer_sequence<int, N>());
+#pragma GCC unroll 8
+    for (int r = 0; r < Run; ++r) {
+      if (j >= r && j - r < Width) sums[j - r] += lanes * weights[r][i];
+    }
+  };
+  (add_lane(std::integral_constant<int, I>()), ...);
 }
 
 // Asks for what the cell below reads and writes, while this one is computed. On one thread, k3,
@@ -49,10 +50,10 @@ inline void add_column(V* sums, int j, V x, const T* const* weights, int64_t cha
 template <int Width, typename T>
 [[gnu::always_inline]] inline void fetch_ahead(const NarrowRow<T>& row, int64_t m, int64_t c) {
   const int64_t channels = row.channels, step = row.columns.step;
-  const T* x = row.operand + row.rows.back().operand + m * step * channels + c;
+  const T* x = row.operand + row.rows.back().operand + m * step * row.apart + c;
   for (int64_t below = 0; below < row.row_step; ++below) {
-    x += row.columns.from * channels;
-    for (int w = 0; w < Width * step; ++w) __builtin_prefetch(x + w * channels, 0, 2);
+    x += row.columns.from * row.apart;
+    for (int w = 0; w < Width * step; ++w) __builtin_prefetch(x + w * row.apart, 0, 2);
   }
   const int64_t apart = row.columns.count() * channels;
   const T* y = row.result + row.columns.to * channels + m * apart + c;
@@ -69,20 +70,27 @@ void narrow_cell(const NarrowRow<T>& row, int64_t m, int64_t c) {
   V totals[Width] = {}, sums[Width] = {};
   const int64_t channels = row.channels, step = Run > 1 ? 1 : row.columns.step;
   const auto& taps = row.columns.phases[row.phase];
+  // From one tap of a run to the next.
+  const size_t count = Run > 1 ? Run : taps.size();
+  const int64_t pitch = Run > 1 ? (taps[1].kernel - taps[0].kernel) * Group * channels : 0;
   for (const RowTap& tap : row.rows) {
-    for (size_t t = 0; t < taps.size(); t += Run) {
+    for (size_t t = 0; t < count; t += Run) {
       const int64_t first = m * step + taps[t].offset;
-      const int64_t x = tap.operand + first * channels + c;
-      const T* weights[Run];
+      const T* x = row.operand + tap.operand + c;
+      const T* kernel = row.kernel + tap.kernel + taps[t].kernel * Group * channels + c;
+      V weights[Run][Group];
+#pragma GCC unroll 8
       for (int r = 0; r < Run; ++r) {
-        weights[r] = row.kernel + tap.kernel + taps[t + r].kernel * Group * channels + c;
+#pragma GCC unroll 8
+        for (int i = 0; i < Group; ++i) weights[r][i] = load<V>(kernel + r * pitch + i * channels);
       }
 #pragma GCC unroll 16
       for (int j = 0; j < Width + Run - 1; ++j) {
-        const uint64_t at = static_cast<uint64_t>(first + j * step);
-        if (Inside || at < static_cast<uint64_t>(row.columns.from)) {
-          const V lanes = load<V>(row.operand + x + j * step * channels);
-          add_column<Group, N, Width, Run>(sums, j, lanes, weights, channels,
+        const int64_t at = first + j * step;
+        if (Inside || static_cast<uint64_t>(at) < static_cast<uint64_t>(row.columns.from)) {
+          V lanes = load<V>(x + at * row.apart);
+          keep(lanes);
+          add_column<Group, N, Width, Run>(sums, j, lanes, weights,
                                            std::make_integer_sequence<int, Group>());
         }
       }
@@ -97,22 +105,25 @@ void narrow_cell(const NarrowRow<T>& row, int64_t m, int64_t c) {
     }
   }
   const int64_t apart = row.columns.count() * channels;
-  T* y = row.result + (m * row.columns.count() + row.phase) * channels + c;
+  const int64_t y = (m * row.columns.count() + row.phase) * channels + c;
 #pragma GCC unroll 8
-  for (int w = 0; w < Width; ++w) store(y + w * apart, Group > 1 ? totals[w] : sums[w]);
+  for (int w = 0; w < Width; ++w) {
+    row.after.template store_at<N>(row.result, y + w * apart, c, Group > 1 ? totals[w] : sums[w]);
+  }
 }
 
 template <int Group, int N, int Run, typename T>
 void narrow_row(const NarrowRow<T>& row) {
   const int64_t count = row.columns.positions(row.phase);
+  const bool all_inside = row.columns.inside(row.phase, 0, count);
   // 7 sums leave room for weights in 16 registers of 256 bits, and divide 14, 28, 56 and 112.
   with_width<7, 4, 2, 1>(count, 1, [&](auto width) {
     for (int64_t start = 0; start < count; start += width) {
       const int64_t m = std::min<int64_t>(start, count - width);
-      const bool inside = row.columns.inside(row.phase, m, width);
+      const bool inside = all_inside || row.columns.inside(row.phase, m, width);
       for (int64_t first = 0; first < row.channels; first += N) {
         const int64_t c = std::min(first, row.channels - N);
-        if (!row.rows.empty()) fetch_ahead<width>(row, m, c);
+        if (row.row_step && !row.rows.empty()) fetch_ahead<width>(row, m, c);
         if (inside) {
           narrow_cell<Group, N, width, Run, true>(row, m, c);
         } else {
@@ -152,7 +163,7 @@ void narrow(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand, co
         narrow_runs<Group, N>(NarrowRow<T>{operand + i / rows * image, kernel,
                                            result + i * shapes.columns.to * channels, taps,
                                            shapes.columns, phase, channels,
-                                           shapes.rows.step});
+                                           shapes.rows.step, channels, {}});
       }
     }
   });

@@ -1,0 +1,78 @@
+// Activation functions of vectors, with the values that JAX's have.
+#pragma once
+
+#include <cmath>
+
+#include "common.h"
+
+namespace flaxblocks {
+
+// In the order of `ACTIVATIONS` in inverted_residual.py.
+enum class Activation : int64_t { kNone, kRelu, kRelu6, kSigmoid, kSilu, kHardSigmoid, kHardSwish };
+
+// The comparisons let NaN through.
+template <typename V, typename T>
+inline V clamp(V x, T low, T high) {
+  x = x < low ? V{} + low : x;
+  return x > high ? V{} + high : x;
+}
+
+// e to the x: a power of two times the Taylor series around it, whose first missing term is 6e-9.
+template <int N>
+inline Vector<float, N> exp(Vector<float, N> x) {
+  using V = Vector<float, N>;
+  constexpr float kShift = 12582912;  // 1.5 * 2^23: adding it rounds to a whole number
+  x = clamp(x, -87.0f, 88.0f);
+  const V shifted = x * 1.44269504f + kShift, whole = shifted - kShift;
+  const V r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;  // the logarithm of 2, in two
+  V sum = V{} + 1.0f / 5040;
+  for (float factorial : {720.0f, 120.0f, 24.0f, 6.0f, 2.0f, 1.0f, 1.0f}) {
+    sum = sum * r + 1 / factorial;
+  }
+  Vector<int32_t, N> bits;
+  std::memcpy(&bits, &shifted, sizeof(bits));
+  bits = (bits + 127) << 23;  // the shift's own bits fall off
+  V power;
+  std::memcpy(&power, &bits, sizeof(power));
+  return sum * power;
+}
+
+template <int N>
+inline Vector<double, N> exp(Vector<double, N> x) {
+  for (int i = 0; i < N; ++i) x[i] = std::exp(x[i]);
+  return x;
+}
+
+template <typename T, int N>
+inline Vector<T, N> activate(Activation activation, Vector<T, N> x) {
+  using V = Vector<T, N>;
+  switch (activation) {
+    case Activation::kNone: return x;
+    case Activation::kRelu: return x < 0 ? V{} : x;
+    case Activation::kRelu6: return clamp(x, T(0), T(6));
+    case Activation::kSigmoid: return 1 / (1 + exp<N>(-x));
+    case Activation::kSilu: return x / (1 + exp<N>(-x));
+    case Activation::kHardSigmoid: return clamp(x + 3, T(0), T(6)) / 6;
+    case Activation::kHardSwish: return x * (clamp(x + 3, T(0), T(6)) / 6);
+  }
+  return x;
+}
+
+// What is done to sums before they are stored: `activation(sums + bias + residual)`.
+template <typename T>
+struct Epilogue {
+  const T* bias = nullptr;  // none where it is null; one number for each channel
+  Activation activation = Activation::kNone;
+  const T* residual = nullptr;  // none where it is null; of the result's shape
+
+  // Stores `N` sums at `offset` of the result, which are of channels from c on.
+  template <int N>
+  void store_at(T* result, int64_t offset, int64_t c, Vector<T, N> sums) const {
+    using V = Vector<T, N>;
+    if (bias) sums += load<V>(bias + c);
+    if (residual) sums += load<V>(residual + offset);
+    store(result + offset, activate<T, N>(activation, sums));
+  }
+};
+
+}  // namespace flaxblocks

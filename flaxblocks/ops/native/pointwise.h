@@ -1,0 +1,77 @@
+// 1x1 convolutions: what they do to the pixels of a few rows.
+#pragma once
+
+#include "activation.h"
+#include "dense.h"
+
+namespace flaxblocks {
+
+template <typename T>
+struct Layer {
+  const T* weights = nullptr;  // inputs x outputs; none where it is null
+  int64_t inputs = 0, outputs = 0;
+  Epilogue<T> after;
+};
+
+// Adds the products of `Width` pixels with the weights of some inputs, `Vectors` of outputs.
+//
+// A function of its own: GCC 12 would keep the totals in registers, too, and have none left.
+template <int Vectors, int Width, typename V, typename T>
+[[gnu::noinline]] void multiply(V (&totals)[Width][Vectors], const T* from, int64_t apart,
+                                const T* weights, int64_t inputs, int64_t outputs) {
+  V sums[Width][Vectors] = {};
+  const T* x[Width];
+  for (int w = 0; w < Width; ++w) x[w] = from + w * apart;
+  add_inputs(sums, x, weights, 0, inputs, outputs);
+#pragma GCC unroll 8
+  for (int w = 0; w < Width; ++w) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) totals[w][v] += sums[w][v];
+  }
+}
+
+template <int Vectors, int Width, typename T>
+void pointwise_cell(const Layer<T>& layer, const T* from, T* to, int64_t apart, int64_t pixel,
+                    int64_t o) {
+  constexpr int kLanes = kRegister / sizeof(T);
+  constexpr int64_t kMost = 256;  // a longer sum has a larger error
+  Vector<T, kLanes> totals[Width][Vectors] = {};
+  for (int64_t i = 0; i < layer.inputs; i += kMost) {
+    multiply(totals, from + pixel * layer.inputs + i, layer.inputs,
+             layer.weights + i * layer.outputs + o, std::min(kMost, layer.inputs - i),
+             layer.outputs);
+  }
+  for (int w = 0; w < Width; ++w) {
+    for (int v = 0; v < Vectors; ++v) {
+      const int64_t c = o + v * kLanes;
+      layer.after.template store_at<kLanes>(to, (pixel + w) * apart + c, c, totals[w][v]);
+    }
+  }
+}
+
+// `rows` of `pixels` each, which lie apart by themselves. What a block of weights meets is done
+// together, so that it stays in the cache.
+template <typename T, typename From, typename To>
+void pointwise(const Layer<T>& layer, int64_t rows, int64_t pixels, int64_t apart,
+               const From& from, const To& to) {
+  constexpr int64_t kLanes = kRegister / sizeof(T);
+  // Where the outputs do not fill the vectors, the last block reaches back over the one before it.
+  const int64_t all = ceil_div(layer.outputs, kLanes), least = layer.outputs % kLanes ? 2 : 1;
+  const int64_t blocks = std::max(ceil_div(all, kVectors), least);
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t first = all * block / blocks, count = all * (block + 1) / blocks - first;
+    with_constant<kVectors>(count, [&](auto vectors) {
+      const int64_t o = std::min(first * kLanes, layer.outputs - vectors * kLanes);
+      for (int64_t row = 0; row < rows; ++row) {
+        with_width<kPixels, 4, 2, 1>(pixels, 1, [&](auto width) {
+          for (int64_t start = 0; start < pixels; start += width) {
+            const int64_t pixel = std::min<int64_t>(start, pixels - width);
+            pointwise_cell<vectors, width>(layer, from(row), to(row), apart, pixel, o);
+          }
+        });
+      }
+    });
+  }
+}
+
+}  // namespace flaxblocks
