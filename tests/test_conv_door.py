@@ -184,6 +184,8 @@ FORMS = [
     Configuration((2, 6, 7, 24), (1, 1, 4, 18), (2, 1), feature_group_count=6),
     Configuration((2, 7, 8, 5), (3, 4, 5, 7), (2, 1), "SAME_LOWER"),
     Configuration((2, 9, 8, 12), (3, 2, 12, 64), (1, 1), ((2, -1), (0, 3)), (1, 2)),
+    # An image smaller than the window.
+    Configuration((2, 2, 3, 5), (3, 5, 5, 7), (1, 2)),
     # Padding so wide that the first and last outputs see none of the input.
     Configuration((1, 3, 2, 4), (2, 2, 1, 4), (1, 2), ((4, 5), (3, 4)), feature_group_count=4),
     # A stride so wide that some pixels of the input are never seen.
