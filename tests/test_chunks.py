@@ -38,6 +38,15 @@ def test_takes_as_many_images_as_fit_and_divide(images: float, loops: list[int])
     assert np.array_equal(y, double(X))
 
 
+def test_what_comes_and_goes_counts_not_the_result():
+    def widened(x: jax.Array) -> jax.Array:
+        return jnp.concatenate([x, x], axis=3)
+
+    for function in (widened, jax.jit(widened)):
+        jaxpr = jax.make_jaxpr(lambda x, f=function: fb.ops.in_chunks(f, x, cache=1))(X).jaxpr
+        assert all(e.primitive.name != "scan" for e in equations(jaxpr))
+
+
 def test_one_image_and_the_plain_form_are_one_call():
     assert chunks(1, X[:1]) == []
     with fb.ops.plain_convolution():

@@ -6,7 +6,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flaxblocks.blocks.residual import add_branches, other_branch, pool_for_stride, projection
+from flaxblocks.blocks.residual import (
+    add_branches,
+    joined,
+    other_branch,
+    pool_for_stride,
+    projection,
+)
 from flaxblocks.layers import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
@@ -92,6 +98,9 @@ class BasicBlock(nnx.Module):
             Output of shape ``(n, p, q, out_features)``.
         """
         y = apply(self.pool, self.first(x))
+        if self.adds and self.se is None:
+            identity = apply(self.shortcut, x)
+            return joined(self.second, y, identity, self.drop_path, self.final_act)
         y = self.second(y)
         y = apply(self.se, y)
         if self.adds:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from flaxblocks.blocks.residual import (
     add_branches,
     check_keeps_size,
+    joined,
     other_branch,
     pool_for_stride,
     projection,
@@ -117,6 +118,9 @@ class BottleNeck(nnx.Module):
         y = self.reduce(x)
         y = apply(self.pool, self.spatial(y))
         y = apply(self.spatial_se, y)
+        if self.adds and self.se is None:
+            identity = apply(self.shortcut, x)
+            return joined(self.expand, y, identity, self.drop_path, self.final_act)
         y = self.expand(y)
         y = apply(self.se, y)
         if self.adds:

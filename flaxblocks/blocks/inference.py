@@ -1,20 +1,15 @@
 """Inverted residuals without normalisations as one operation, where it has a native kernel."""
 
-from typing import Any
-
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
-from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.inference import geometry_in, is_as_built, may_fuse, weights
 from flaxblocks.layers.squeeze_excite import SqueezeExcite
 from flaxblocks.layers.stochastic_depth import StochasticDepth
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.fused import fused
 from flaxblocks.ops.inverted_residual import InvertedResidual, Weights
-from flaxblocks.ops.recognise import NHWC, geometry_of
-from flaxblocks.ops.switch import is_native, is_plain
 
 
 def in_one(
@@ -46,7 +41,7 @@ def in_one(
         The result, of shape ``(n, p, q, d)``; None where there is no such kernel.
     """
     in_training = residual and drop_path is not None and not drop_path.deterministic
-    if is_plain() or not is_native() or in_training:
+    if not may_fuse() or in_training:
         return None
     units = [unit for unit in (expand, depthwise, project) if unit is not None]
     if any(type(u) is not ConvNormAct or u.norm is not None for u in units) or project.act:
@@ -55,24 +50,12 @@ def in_one(
         return None
     gate = () if se is None else (se.reduce, se.expand)
     ends = [unit.conv for unit in (expand, project) if unit is not None]
-    if not all(_is_as_built(conv, x) for conv in (depthwise.conv, *ends, *gate)):
+    if not all(is_as_built(conv, x) for conv in (depthwise.conv, *ends, *gate)):
         return None
     first = units[0].conv.in_features
     if not all(_is_pointwise(conv) for conv in (*ends, *gate)) or x.shape[3:] != (first,):
         return None
-    window: Any = depthwise.conv  # NNX's annotations allow forms that ours never has
-    wide = jax.ShapeDtypeStruct(
-        (*x.shape[:3], window.in_features), x.dtype, sharding=jax.typeof(x).sharding
-    )
-    geometry = geometry_of(
-        wide,
-        window.kernel[...],
-        window.strides,
-        window.padding,
-        window.kernel_dilation,
-        NHWC,
-        window.feature_group_count,
-    )
+    geometry = geometry_in(depthwise.conv, x)
     if geometry is None:
         return None
     operations = InvertedResidual(
@@ -84,24 +67,16 @@ def in_one(
         gate_act=None if se is None else se.gate,
         final_act=final_act,
     )
-    filters, last = _weights(window), _weights(project.conv)
+    filters, last = _weights(depthwise.conv), _weights(project.conv)
     if not operations.fits(x, filters, last):
         return None
     widen = None if expand is None else _weights(expand.conv)
     return fused(operations, x, widen, filters, tuple(map(_weights, gate)) or None, last)
 
 
-def _is_as_built(conv: nnx.Module, x: jax.Array) -> bool:
-    """Return whether the layer is ours and computes in the input's dtype."""
-    return type(conv) is Conv and conv.dtype in (None, x.dtype) and conv.kernel.dtype == x.dtype
-
-
 def _is_pointwise(conv: nnx.Conv) -> bool:
     return (conv.kernel_size, conv.strides, conv.padding) == ((1, 1), (1, 1), ((0, 0), (0, 0)))
 
 
-def _weights(conv: Conv) -> Weights:
-    kernel = conv.kernel[...]
-    return Weights(
-        kernel, jnp.zeros(kernel.shape[3], kernel.dtype) if conv.bias is None else conv.bias[...]
-    )
+def _weights(conv: nnx.Conv) -> Weights:
+    return Weights(*weights(conv))

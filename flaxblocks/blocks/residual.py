@@ -12,7 +12,9 @@ from flaxblocks.layers import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.inference import in_one
 from flaxblocks.layers.optional import ModuleFactory, apply
+from flaxblocks.layers.stochastic_depth import StochasticDepth
 from flaxblocks.ops import average_pool
 from flaxblocks.ops.activations import Activation
 
@@ -183,6 +185,26 @@ def add_branches(residual: jax.Array, identity: jax.Array) -> jax.Array:
     """
     check_same_shape(residual, identity)
     return residual + identity.astype(residual.dtype)
+
+
+def joined(
+    unit: ConvNormAct,
+    x: jax.Array,
+    identity: jax.Array,
+    drop_path: StochasticDepth | None,
+    act: Activation | None,
+) -> jax.Array:
+    """Return ``act(drop_path(unit(x)) + identity)``, in one kernel where there is one.
+
+    Raises:
+        ValueError: if the branches differ in shape.
+    """
+    is_kept = drop_path is None or drop_path.deterministic
+    if type(unit) is ConvNormAct and unit.norm is None and unit.act is None and is_kept:
+        y = in_one(unit.conv, x, act, identity)
+        if y is not None:
+            return y
+    return apply(act, add_branches(apply(drop_path, unit(x)), identity))
 
 
 def check_keeps_size(conv: Conv) -> None:

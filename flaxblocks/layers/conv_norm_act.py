@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from flaxblocks.layers import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
+from flaxblocks.layers.inference import in_one
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.ops.activations import Activation, relu
 
@@ -87,6 +88,8 @@ class ConvNormAct(nnx.Module):
         Returns:
             Output of shape ``(n, p, q, out_features)``.
         """
+        if self.norm is None and (y := in_one(self.conv, x, self.act)) is not None:
+            return y
         x = self.conv(x)
         x = apply(self.norm, x)
         return apply(self.act, x)

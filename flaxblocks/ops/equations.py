@@ -10,9 +10,13 @@ def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
     """Yield the operations of a traced function and of the functions in it; a loop's body once."""
     for equation in jaxpr.eqns:
         yield equation
-        for value in equation.params.values():
-            for inner in _jaxprs(value):
-                yield from equations(inner)
+        for inner in jaxprs_in(equation):
+            yield from equations(inner)
+
+
+def jaxprs_in(equation: JaxprEqn) -> list[Jaxpr]:
+    """Return the functions that an operation calls."""
+    return [jaxpr for value in equation.params.values() for jaxpr in _jaxprs(value)]
 
 
 def _jaxprs(value: Any) -> list[Jaxpr]:

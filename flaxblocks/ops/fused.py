@@ -13,7 +13,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from flaxblocks.ops.native.call import may_call
+from flaxblocks.ops.native.targets import may_call
 
 fused_p = Primitive("flaxblocks_fused")
 

@@ -20,7 +20,7 @@ from jax.interpreters import ad, batching, mlir
 
 from flaxblocks.ops import cpu, library
 from flaxblocks.ops.geometry import Geometry
-from flaxblocks.ops.native.call import may_call
+from flaxblocks.ops.native.targets import may_call
 
 ROLES = ("input", "kernel", "output")
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import jax
 
-from flaxblocks.ops.native.call import load
+from flaxblocks.ops.native.targets import load
 
 # Part of jit's cache key: a function that was traced with one setting is traced again in the other.
 _plain = jax.make_user_context(False)
@@ -31,9 +31,10 @@ def native_convolution() -> Iterator[None]:
 
     There are kernels for depthwise convolutions, for groups of 4, 8, 16 or more channels, for dense
     ones with a multiple of 32 channels (of 16 in float64) other than 1x1, and for the gradients of
-    all of them. An `MBConv` whose normalisations are folded is one kernel as a whole, where it has
-    16 channels (8 in float64) and this library's activations and gate. All else, programs for several devices, exported programs and other platforms stay
-    as they are.
+    all of them. Without a normalisation, as `fold_batchnorm` leaves them, a `ConvNormAct`, a sum of
+    branches, and an `MBConv` with 16 or more channels (8 in float64) are one kernel each, where
+    activation and gate are this library's. All else, programs for several devices, exported
+    programs and other platforms stay as they are.
 
     Entering it for the first time compiles the kernels with the machine's C++ compiler (``$CXX``,
     or else ``c++``, ``g++`` or ``clang++``) into ``$FLAXBLOCKS_CACHE``, or else ``flaxblocks`` in

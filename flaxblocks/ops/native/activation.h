@@ -7,7 +7,7 @@
 
 namespace flaxblocks {
 
-// In the order of `ACTIVATIONS` in inverted_residual.py.
+// In the order of `ACTIVATIONS` in targets.py.
 enum class Activation : int64_t { kNone, kRelu, kRelu6, kSigmoid, kSilu, kHardSigmoid, kHardSwish };
 
 // The comparisons let NaN through.
@@ -64,6 +64,11 @@ struct Epilogue {
   const T* bias = nullptr;  // none where it is null; one number for each channel
   Activation activation = Activation::kNone;
   const T* residual = nullptr;  // none where it is null; of the result's shape
+
+  // The same for a part of the result that begins at `offset`.
+  Epilogue at(int64_t offset) const {
+    return {bias, activation, residual ? residual + offset : nullptr};
+  }
 
   // Stores `N` sums at `offset` of the result, which are of channels from c on.
   template <int N>

@@ -1,47 +1,23 @@
 """Which convolutions have a native kernel, and the call of it."""
 
-import ctypes
 from collections.abc import Callable
-from functools import cache, partial
-from typing import Any
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.geometry import Geometry
-from flaxblocks.ops.native.build import library, sources_digest
+from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
 from flaxblocks.ops.shifts import transposed
 
-KERNELS = ("narrow", "dense", "narrow_kernel", "dense_kernel", "inverted_residual")
 GROUPS = (1, 4, 8)  # channels of a group that the narrow kernel is compiled for
-VECTOR = 64  # bytes of outputs
 # Inputs that make a block for the gradient; with an image's 3 XLA is faster: 36 ms to 54 for the
 # 7x7 kernel of a stem.
 FEWEST = 8
 
 Form = Callable[[jax.Array, jax.Array], jax.Array]
-
-
-@cache
-def load() -> None:
-    """Compile the kernels, if need be, and make them known to XLA.
-
-    Raises:
-        RuntimeError: see `library`.
-    """
-    loaded = ctypes.CDLL(str(library()))
-    for kernel in KERNELS:
-        function = jax.ffi.pycapsule(getattr(loaded, f"flaxblocks_{kernel}"))
-        jax.ffi.register_ffi_target(target(kernel), function, platform="cpu")
-
-
-def may_call(module: Any) -> bool:
-    """Return whether a program, as it is lowered, may call a kernel.
-
-    XLA can neither split one over devices nor write it into a file.
-    """
-    one_device = getattr(module.axis_context, "num_devices", None) == 1
-    return one_device and not module.lowering_parameters.for_export
 
 
 def form(first: jax.Array, second: jax.Array, role: str, geometry: Geometry) -> Form | None:
@@ -56,15 +32,47 @@ def form(first: jax.Array, second: jax.Array, role: str, geometry: Geometry) -> 
             return None
         return partial(_kernel_gradient, name, geometry)
     kernel = second if role == "output" else first
-    channels = kernel.shape[2], kernel.shape[3] // geometry.groups
-    inputs, outputs = channels if role == "output" else reversed(channels)
-    if geometry.groups > 1 and inputs == outputs in GROUPS:
-        name = "narrow"
-    elif _fills_vectors(outputs, kernel, geometry):
-        name = "dense"
-    else:
+    inputs, outputs = kernel.shape[2], kernel.shape[3] // geometry.groups
+    if role == "input":
+        inputs, outputs = outputs, inputs
+    name = _name(inputs, outputs, kernel, geometry)
+    if name is None:
         return None
-    return partial(_convolve if role == "output" else _input_gradient, name, geometry)
+    return partial(convolve if role == "output" else _input_gradient, name, geometry)
+
+
+def fused_name(
+    x: jax.Array, kernel: jax.Array, geometry: Geometry, act: Activation | None
+) -> str | None:
+    """Return the kernel that adds a bias and a residual and applies `act`, if there is one."""
+    if not may_take(x) or act not in ACTIVATIONS:
+        return None
+    outputs = kernel.shape[3]
+    pointwise = Geometry(geometry.image, (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+    if geometry == pointwise and outputs * x.dtype.itemsize >= VECTOR:
+        return "pointwise"
+    return _name(kernel.shape[2], outputs // geometry.groups, kernel, geometry)
+
+
+def convolve(
+    name: str,
+    geometry: Geometry,
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None = None,
+    residual: jax.Array | None = None,
+    act: Activation | None = None,
+) -> jax.Array:
+    """Return ``act(convolution + bias + residual)``; what is None is left out."""
+    shape = (x.shape[0], *geometry.output, kernel.shape[3])
+    return _convolution(name, geometry, x, kernel, shape, bias, residual, act)
+
+
+def _name(inputs: int, outputs: int, like: jax.Array, geometry: Geometry) -> str | None:
+    """Return the kernel for groups of so many channels."""
+    if geometry.groups > 1 and inputs == outputs in GROUPS:
+        return "narrow"
+    return "dense" if _fills_vectors(outputs, like, geometry) else None
 
 
 def _fills_vectors(outputs: int, like: jax.Array, geometry: Geometry) -> bool:
@@ -78,46 +86,37 @@ def _fills_vectors(outputs: int, like: jax.Array, geometry: Geometry) -> bool:
     return is_enough and not geometry.is_pointwise
 
 
-def _convolve(kernel_name: str, geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    shape = (x.shape[0], *geometry.output, kernel.shape[3])
-    return _call(kernel_name, x, kernel, shape, geometry)
-
-
-def _input_gradient(
-    kernel_name: str, geometry: Geometry, kernel: jax.Array, g: jax.Array
-) -> jax.Array:
+def _input_gradient(name: str, geometry: Geometry, kernel: jax.Array, g: jax.Array) -> jax.Array:
     shape = (g.shape[0], *geometry.image, kernel.shape[2] * geometry.groups)
     kernel = transposed(kernel, geometry.groups)
-    return _call(kernel_name, g, kernel, shape, geometry, is_transposed=True)
+    return _convolution(name, geometry, g, kernel, shape, is_transposed=True)
 
 
-def _kernel_gradient(kernel_name: str, geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
-    shape = (*geometry.window, x.shape[3] // geometry.groups, g.shape[3])
-    return _call(kernel_name, x, g, shape, geometry)
-
-
-def _call(
-    kernel: str,
-    first: jax.Array,
-    second: jax.Array,
-    shape: tuple[int, ...],
+def _convolution(
+    name: str,
     geometry: Geometry,
+    x: jax.Array,
+    kernel: jax.Array,
+    shape: tuple[int, ...],
+    bias: jax.Array | None = None,
+    residual: jax.Array | None = None,
+    act: Activation | None = None,
     *,
     is_transposed: bool = False,
 ) -> jax.Array:
-    result = jax.ShapeDtypeStruct(shape, first.dtype)
-    return jax.ffi.ffi_call(target(kernel), result)(
-        first,
-        second,
-        strides=np.array(geometry.strides, np.int64),
-        low=np.array([low for low, _ in geometry.padding], np.int64),
-        dilation=np.array(geometry.dilation, np.int64),
-        transposed=is_transposed,
+    nothing = jnp.zeros(0, x.dtype)
+    more = {"transposed": is_transposed, "activation": np.int64(ACTIVATIONS.index(act))}
+    return jax.ffi.ffi_call(target(name), jax.ShapeDtypeStruct(shape, x.dtype))(
+        x,
+        kernel,
+        nothing if bias is None else bias,
+        nothing if residual is None else residual,
+        **attributes(geometry),
+        **more,
     )
 
 
-@cache
-def target(kernel: str) -> str:
-    """Return what XLA knows a kernel by."""
-    # With the version: a program in JAX's compilation cache may have been compiled for another.
-    return f"flaxblocks_{kernel}_{sources_digest()[:8]}"
+def _kernel_gradient(name: str, geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
+    shape = (*geometry.window, x.shape[3] // geometry.groups, g.shape[3])
+    call = jax.ffi.ffi_call(target(name), jax.ShapeDtypeStruct(shape, x.dtype))
+    return call(x, g, **attributes(geometry), transposed=False)

@@ -5,7 +5,7 @@
 // with all the pixels.
 #pragma once
 
-#include "common.h"
+#include "activation.h"
 
 namespace flaxblocks {
 
@@ -28,6 +28,7 @@ struct DenseRow {
   const std::vector<RowTap>& rows;
   const Axis& columns;
   int64_t phase, inputs, from_channels, to_channels;
+  Epilogue<T> after;  // its residual is the row's
 };
 
 // The sums of a cell. Those of some hundred products are added to totals: a sum of 512 x 9, one by
@@ -72,6 +73,21 @@ inline void add_inputs(V (&sums)[Width][Vectors], const T* const (&x)[Width], co
   }
 }
 
+// Stores a cell whose first number is at `first` of the result, its pixels `apart`.
+//
+// A function of its own: what it needs in registers, the sums would have to leave.
+template <int Vectors, int Width, typename V, typename T>
+[[gnu::noinline]] void store_cell(const V (&sums)[Width][Vectors], const Epilogue<T>& after,
+                                  T* result, int64_t first, int64_t apart, int64_t channel) {
+  constexpr int kLanes = kRegister / sizeof(T);
+  for (int w = 0; w < Width; ++w) {
+    for (int v = 0; v < Vectors; ++v) {
+      after.template store_at<kLanes>(result, first + w * apart + v * kLanes, channel + v * kLanes,
+                                      sums[w][v]);
+    }
+  }
+}
+
 // `Width` pixels from position m on, `Vectors` of channels from o on.
 template <int Vectors, int Width, typename T>
 void dense_cell(const DenseRow<T>& row, int64_t m, int64_t o) {
@@ -95,12 +111,9 @@ void dense_cell(const DenseRow<T>& row, int64_t m, int64_t o) {
     }
   }
   sums.finish();
-#pragma GCC unroll 8
-  for (int w = 0; w < Width; ++w) {
-    T* y = row.result + ((m + w) * row.columns.count() + row.phase) * row.to_channels + o;
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) store(y + v * (kRegister / sizeof(T)), sums.totals[w][v]);
-  }
+  const int64_t apart = row.columns.count() * row.to_channels;
+  const int64_t first = (m * row.columns.count() + row.phase) * row.to_channels + o;
+  store_cell(sums.totals, row.after, row.result, first, apart, o);
 }
 
 template <int Vectors, typename T>
@@ -117,7 +130,7 @@ void dense_row(const DenseRow<T>& row, int64_t o) {
 // the cache.
 template <typename T>
 void dense(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const T* operand,
-           const T* kernel, T* result) {
+           const T* kernel, T* result, const Epilogue<T>& after) {
   const Axis& columns = shapes.columns;
   const int64_t rows = shapes.rows.to, channels = shapes.to_channels;
   const int64_t groups = shapes.from_channels / inputs, outputs = channels / groups;
@@ -138,7 +151,8 @@ void dense(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const
           dense_row<vectors>(
               DenseRow<T>{operand + r / rows * image + group * inputs, kernel,
                           result + r * columns.to * channels, zeros.data(), taps, columns, phase,
-                          inputs, shapes.from_channels, channels},
+                          inputs, shapes.from_channels, channels,
+                          after.at(r * columns.to * channels)},
               group * outputs + o);
         }
       }

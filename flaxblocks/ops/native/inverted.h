@@ -114,9 +114,9 @@ void filter(const Inverted<T>& block, const T* image, int64_t first, int64_t las
 template <typename T>
 void project(const Inverted<T>& block, int64_t i, int64_t first, int64_t last, const T* from) {
   Layer<T> layer = block.project;
-  const int64_t start = i * block.pixels() + first * block.columns.to;
-  T* to = block.y + start * layer.outputs;
-  if (block.residual) layer.after.residual = block.x + start * layer.outputs;
+  const int64_t start = (i * block.pixels() + first * block.columns.to) * layer.outputs;
+  T* to = block.y + start;
+  if (block.residual) layer.after.residual = block.x + start;
   pointwise(layer, 1, (last - first) * block.columns.to, layer.outputs, [&](int64_t) { return from; },
             [&](int64_t) { return to; });
 }

@@ -6,20 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flaxblocks.ops import activations
+from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.geometry import Geometry
-from flaxblocks.ops.native.call import VECTOR, target
-
-# In the order of `Activation` in activation.h.
-ACTIVATIONS: tuple[activations.Activation | None, ...] = (
-    None,
-    activations.relu,
-    activations.relu6,
-    activations.sigmoid,
-    activations.silu,
-    activations.hard_sigmoid,
-    activations.hard_swish,
-)
+from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
 
 Layer = tuple[jax.Array, jax.Array] | None
 """A kernel and a bias."""
@@ -30,7 +19,7 @@ def fits(
     depthwise: jax.Array,
     project: jax.Array,
     geometry: Geometry,
-    acts: Sequence[activations.Activation | None],
+    acts: Sequence[Activation | None],
 ) -> bool:
     """Return whether there is a kernel: one filter for each channel, and channels to fill vectors.
 
@@ -44,9 +33,7 @@ def fits(
     channels = min(depthwise.shape[3], project.shape[3])
     return (
         depthwise.shape[2:] == (1, geometry.groups)
-        and isinstance(x.shape[0], int)  # it may be known only when the exported program runs
-        and x.shape[0] > 0
-        and x.dtype in (jnp.float32, jnp.float64)
+        and may_take(x)
         and channels * x.dtype.itemsize >= VECTOR
         and min(side for sides in geometry.padding for side in sides) >= 0
         and all(act in ACTIVATIONS for act in acts)
@@ -57,7 +44,7 @@ def compute(
     x: jax.Array,
     layers: Sequence[Layer],
     geometry: Geometry,
-    acts: Sequence[activations.Activation | None],
+    acts: Sequence[Activation | None],
     *,
     residual: bool,
 ) -> jax.Array:
@@ -78,9 +65,7 @@ def compute(
     return call(
         x,
         *arrays,
-        strides=np.array(geometry.strides, np.int64),
-        low=np.array([low for low, _ in geometry.padding], np.int64),
-        dilation=np.array(geometry.dilation, np.int64),
+        **attributes(geometry),
         activations=np.array([ACTIVATIONS.index(act) for act in acts], np.int64),
         residual=residual,
     )

@@ -36,15 +36,27 @@ ffi::Error with_type(ffi::DataType type, F&& f) {
 
 template <int Group, typename T>
 void narrow_channels(ffi::ThreadPool& threads, const Shapes& shapes, const T* x, const T* kernel,
-                     T* y) {
+                     T* y, const Epilogue<T>& after) {
   constexpr int kLanes = 64 / sizeof(T);
   if (shapes.to_channels >= kLanes) {
-    narrow<Group, kLanes>(threads, shapes, x, kernel, y);
+    narrow<Group, kLanes>(threads, shapes, x, kernel, y, after);
   } else if (Group == 1 && shapes.to_channels >= 4) {
-    narrow<Group, std::max(Group, 4)>(threads, shapes, x, kernel, y);
+    narrow<Group, std::max(Group, 4)>(threads, shapes, x, kernel, y, after);
   } else {
-    narrow<Group, Group>(threads, shapes, x, kernel, y);
+    narrow<Group, Group>(threads, shapes, x, kernel, y, after);
   }
+}
+
+// Of an array without elements, null.
+template <typename T>
+const T* optional(const ffi::AnyBuffer& array) {
+  return array.element_count() ? array.typed_data<T>() : nullptr;
+}
+
+template <typename T>
+Epilogue<T> epilogue_of(const ffi::AnyBuffer& bias, const ffi::AnyBuffer& residual,
+                        int64_t activation) {
+  return {optional<T>(bias), static_cast<Activation>(activation), optional<T>(residual)};
 }
 
 // Calls `f` with the channels of a group that the narrow kernels are compiled for.
@@ -58,26 +70,41 @@ void with_group(int64_t channels, F&& f) {
 }
 
 ffi::Error Narrow(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
-                  ffi::Result<ffi::AnyBuffer> y, Numbers strides, Numbers low, Numbers dilation,
-                  bool transposed) {
+                  ffi::AnyBuffer bias, ffi::AnyBuffer residual, ffi::Result<ffi::AnyBuffer> y,
+                  Numbers strides, Numbers low, Numbers dilation, bool transposed,
+                  int64_t activation) {
   const Shapes shapes = shapes_of(x, kernel, *y, {strides, low, dilation, transposed});
   return with_type(x.element_type(), [&](auto zero) {
     using T = decltype(zero);
     with_group(kernel.dimensions()[2], [&](auto group) {
       narrow_channels<group>(threads, shapes, x.typed_data<T>(), kernel.typed_data<T>(),
-                             y->typed_data<T>());
+                             y->typed_data<T>(), epilogue_of<T>(bias, residual, activation));
     });
   });
 }
 
 ffi::Error Dense(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
-                 ffi::Result<ffi::AnyBuffer> y, Numbers strides, Numbers low, Numbers dilation,
-                 bool transposed) {
+                 ffi::AnyBuffer bias, ffi::AnyBuffer residual, ffi::Result<ffi::AnyBuffer> y,
+                 Numbers strides, Numbers low, Numbers dilation, bool transposed,
+                 int64_t activation) {
   const Shapes shapes = shapes_of(x, kernel, *y, {strides, low, dilation, transposed});
   return with_type(x.element_type(), [&](auto zero) {
     using T = decltype(zero);
     dense(threads, shapes, kernel.dimensions()[2], x.typed_data<T>(), kernel.typed_data<T>(),
-          y->typed_data<T>());
+          y->typed_data<T>(), epilogue_of<T>(bias, residual, activation));
+  });
+}
+
+ffi::Error Pointwise(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
+                     ffi::AnyBuffer bias, ffi::AnyBuffer residual, ffi::Result<ffi::AnyBuffer> y,
+                     Numbers, Numbers, Numbers, bool, int64_t activation) {
+  return with_type(x.element_type(), [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t inputs = kernel.dimensions()[2], outputs = kernel.dimensions()[3];
+    const Layer<T> layer{kernel.typed_data<T>(), inputs, outputs,
+                         epilogue_of<T>(bias, residual, activation)};
+    pointwise(threads, layer, static_cast<int64_t>(x.element_count()) / inputs,
+              x.typed_data<T>(), y->typed_data<T>());
   });
 }
 
@@ -147,23 +174,38 @@ ffi::Error InvertedResidual(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyB
 
 }  // namespace flaxblocks
 
-#define FLAXBLOCKS_HANDLER(name, function)                                       \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, function,                                  \
-                                xla::ffi::Ffi::Bind()                            \
-                                    .Ctx<xla::ffi::ThreadPool>()                 \
-                                    .Arg<xla::ffi::AnyBuffer>()                  \
-                                    .Arg<xla::ffi::AnyBuffer>()                  \
-                                    .Ret<xla::ffi::AnyBuffer>()                  \
-                                    .Attr<xla::ffi::Span<const int64_t>>("strides")  \
-                                    .Attr<xla::ffi::Span<const int64_t>>("low")      \
-                                    .Attr<xla::ffi::Span<const int64_t>>("dilation") \
-                                    .Attr<bool>("transposed"))
+#define FLAXBLOCKS_GEOMETRY                                  \
+  Attr<xla::ffi::Span<const int64_t>>("strides")             \
+      .Attr<xla::ffi::Span<const int64_t>>("low")            \
+      .Attr<xla::ffi::Span<const int64_t>>("dilation")       \
+      .Attr<bool>("transposed")
 
-FLAXBLOCKS_HANDLER(flaxblocks_narrow, flaxblocks::Narrow);
-FLAXBLOCKS_HANDLER(flaxblocks_narrow_kernel, flaxblocks::NarrowKernel);
-FLAXBLOCKS_HANDLER(flaxblocks_dense, flaxblocks::Dense);
-FLAXBLOCKS_HANDLER(flaxblocks_dense_kernel, flaxblocks::DenseKernel);
+#define FLAXBLOCKS_CONVOLUTION(name, function)                              \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, function,                             \
+                                xla::ffi::Ffi::Bind()                       \
+                                    .Ctx<xla::ffi::ThreadPool>()            \
+                                    .Arg<xla::ffi::AnyBuffer>()             \
+                                    .Arg<xla::ffi::AnyBuffer>()             \
+                                    .Arg<xla::ffi::AnyBuffer>()             \
+                                    .Arg<xla::ffi::AnyBuffer>()             \
+                                    .Ret<xla::ffi::AnyBuffer>()             \
+                                    .FLAXBLOCKS_GEOMETRY                    \
+                                    .Attr<int64_t>("activation"))
 
+#define FLAXBLOCKS_GRADIENT(name, function)                                 \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, function,                             \
+                                xla::ffi::Ffi::Bind()                       \
+                                    .Ctx<xla::ffi::ThreadPool>()            \
+                                    .Arg<xla::ffi::AnyBuffer>()             \
+                                    .Arg<xla::ffi::AnyBuffer>()             \
+                                    .Ret<xla::ffi::AnyBuffer>()             \
+                                    .FLAXBLOCKS_GEOMETRY)
+
+FLAXBLOCKS_CONVOLUTION(flaxblocks_narrow, flaxblocks::Narrow);
+FLAXBLOCKS_CONVOLUTION(flaxblocks_dense, flaxblocks::Dense);
+FLAXBLOCKS_CONVOLUTION(flaxblocks_pointwise, flaxblocks::Pointwise);
+FLAXBLOCKS_GRADIENT(flaxblocks_narrow_kernel, flaxblocks::NarrowKernel);
+FLAXBLOCKS_GRADIENT(flaxblocks_dense_kernel, flaxblocks::DenseKernel);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(flaxblocks_inverted_residual, flaxblocks::InvertedResidual,
                               xla::ffi::Ffi::Bind()
                                   .Ctx<xla::ffi::ThreadPool>()

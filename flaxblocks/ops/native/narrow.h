@@ -150,7 +150,7 @@ void narrow_runs(const NarrowRow<T>& row) {
 
 template <int Group, int N, typename T>
 void narrow(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand, const T* kernel,
-            T* result) {
+            T* result, const Epilogue<T>& after) {
   const int64_t rows = shapes.rows.to, channels = shapes.to_channels;
   const int64_t image = shapes.rows.from * shapes.columns.from * channels;
   // A few pieces for each thread, so that one that is late does not keep the others waiting.
@@ -163,7 +163,8 @@ void narrow(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand, co
         narrow_runs<Group, N>(NarrowRow<T>{operand + i / rows * image, kernel,
                                            result + i * shapes.columns.to * channels, taps,
                                            shapes.columns, phase, channels,
-                                           shapes.rows.step, channels, {}});
+                                           shapes.rows.step, channels,
+                                           after.at(i * shapes.columns.to * channels)});
       }
     }
   });

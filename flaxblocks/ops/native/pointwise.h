@@ -41,12 +41,7 @@ void pointwise_cell(const Layer<T>& layer, const T* from, T* to, int64_t apart, 
              layer.weights + i * layer.outputs + o, std::min(kMost, layer.inputs - i),
              layer.outputs);
   }
-  for (int w = 0; w < Width; ++w) {
-    for (int v = 0; v < Vectors; ++v) {
-      const int64_t c = o + v * kLanes;
-      layer.after.template store_at<kLanes>(to, (pixel + w) * apart + c, c, totals[w][v]);
-    }
-  }
+  store_cell(totals, layer.after, to, pixel * apart + o, apart, o);
 }
 
 // `rows` of `pixels` each, which lie apart by themselves. What a block of weights meets is done
@@ -72,6 +67,44 @@ void pointwise(const Layer<T>& layer, int64_t rows, int64_t pixels, int64_t apar
       }
     });
   }
+}
+
+// Asks for what is read and written a few pixels further on.
+template <typename T>
+void fetch(const Layer<T>& layer, const T* x, const T* y, const T* residual, int64_t pixels) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t i = 0; i < pixels * layer.inputs; i += kLine) __builtin_prefetch(x + i, 0, 2);
+  for (int64_t i = 0; i < pixels * layer.outputs; i += kLine) {
+    __builtin_prefetch(y + i, 1, 2);
+    if (residual) __builtin_prefetch(residual + i, 0, 2);
+  }
+}
+
+// All pixels of a convolution. Where the weights stay in the cache a cell's pixels are done for all
+// outputs, so that arrays are read and written in order: 8x56x56, 64 to 256 channels and a
+// residual, takes 3.6 ms, with many pixels for a few outputs at a time 4.5.
+template <typename T>
+void pointwise(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x, T* y) {
+  constexpr int64_t kMost = 28 * kPixels, kCache = 128 << 10;
+  const int64_t weights = layer.inputs * layer.outputs * static_cast<int64_t>(sizeof(T));
+  const int64_t step = weights <= kCache ? kPixels : kMost;
+  const int64_t pieces = std::max(ceil_div(pixels, kMost), std::min(pixels, size(threads)));
+  parallel_for(threads, pieces, [&](int64_t piece) {
+    const int64_t last = pixels * (piece + 1) / pieces;
+    for (int64_t first = pixels * piece / pieces; first < last; first += step) {
+      Layer<T> part = layer;
+      part.after = layer.after.at(first * layer.outputs);
+      const T* from = x + first * layer.inputs;
+      T* to = y + first * layer.outputs;
+      if (step == kPixels) {
+        const T* residual = part.after.residual;
+        fetch(layer, from + 2 * step * layer.inputs, to + 2 * step * layer.outputs,
+              residual ? residual + 2 * step * layer.outputs : nullptr, step);
+      }
+      pointwise(part, 1, std::min(step, last - first), layer.outputs,
+                [&](int64_t) { return from; }, [&](int64_t) { return to; });
+    }
+  });
 }
 
 }  // namespace flaxblocks
