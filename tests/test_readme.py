@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import flaxblocks as fb
-from flaxblocks.bench.readme import rendered
+from flaxblocks.bench.readme import grown, rendered
 from flaxblocks.bench.results import read
 from flaxblocks.cli.commands import make_parser
 from parity.cases import SEED_CASES
@@ -49,6 +49,13 @@ def test_the_benchmark_tables_are_the_result_files():
     files = sorted((ROOT / "benchmarks").glob("cpu-*.json"))
     newest = [file for file in files if file.name[:14] == files[-1].name[:14]]  # of one day
     assert shown.strip() == rendered(*map(read, newest))
+
+
+def test_the_growth_table_is_the_result_file():
+    _, _, rest = README.partition("<!-- growth table -->")
+    shown, _, _ = rest.partition("<!-- end of growth table -->")
+    newest = max((ROOT / "benchmarks").glob("scaling-cpu-*.json"))
+    assert shown.strip() == grown(read(newest))
 
 
 def test_the_result_file_has_every_block_and_says_how_it_was_made():

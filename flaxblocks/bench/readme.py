@@ -1,10 +1,11 @@
-"""``python -m flaxblocks.bench.readme FILE...``: result files as README.md's tables."""
+"""``python -m flaxblocks.bench.readme [--growth] FILE...``: result files as README.md's tables."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flaxblocks.bench.contestants import OURS
+from flaxblocks.bench.growth import Growth, growths
 from flaxblocks.bench.results import Results, Row, by_task, read
 from flaxblocks.bench.subjects import subject
 from flaxblocks.bench.suites import Verdict, verdicts
@@ -31,6 +32,28 @@ def rendered(*files: Results) -> str:
         "</details>",
     )
     return "\n\n".join(part for part in parts if part)
+
+
+def grown(results: Results) -> str:
+    """Return the table of how time and memory grow, in Markdown, and how it was made."""
+    rows: dict[tuple, dict[str, Growth]] = {}
+    for growth in growths(results.rows):
+        task = growth.subject, growth.mode, growth.fixed, growth.by, growth.values
+        rows.setdefault(task, {})[growth.contestant] = growth
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    lines = [f"| | from | to | {' | '.join(names)} |", f"|---|---|---|{'---|' * len(names)}"]
+    for (subject_name, mode, fixed, by, values), row in rows.items():
+        cells = (_exponents(row[name]) if name in row else "" for name in names)
+        lines.append(
+            f"| {subject_name}, {UNITS[mode]}, {fixed} | {by} {values[0]} | {values[-1]} "
+            f"| {' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + "\n\n" + _made(results)
+
+
+def _exponents(growth: Growth) -> str:
+    memory = "" if growth.memory is None else f", {growth.memory:.2f}"
+    return f"{growth.time:.2f}{memory}"
 
 
 def _newest(files: Sequence[Results]) -> Iterable[dict[str, Row]]:
@@ -103,4 +126,7 @@ def _made(results: Results) -> str:
 
 
 if __name__ == "__main__":
-    print(rendered(*(read(Path(path)) for path in sys.argv[1:])))
+    if sys.argv[1:2] == ["--growth"]:
+        print(grown(read(Path(sys.argv[2]))))
+    else:
+        print(rendered(*(read(Path(path)) for path in sys.argv[1:])))

@@ -78,7 +78,7 @@ SUITES: dict[str, Suite] = {
             Plan(_KINDS, ("infer",), (1, 2, 4, 8, 16, 32, 64), (224,)),
             Plan(_KINDS, ("infer",), (4,), (64, 96, 128, 192, 256, 320, 384)),
         ),
-        ("torch",),
+        ("native", "torch"),
     ),
 }
 
