@@ -11,7 +11,7 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks import ops
-from flaxblocks.ops.native import build, call
+from flaxblocks.ops.native import build, targets
 
 # Compiles nothing: writes where the compiler would, and a line to a log for each time.
 COMPILER = """#!{python}
@@ -89,12 +89,12 @@ def test_several_at_once_leave_one_whole_library(compiler: Compiler):
 
 
 def fails(match: str) -> None:
-    call.load.cache_clear()
+    targets.load.cache_clear()
     try:
         with pytest.raises(RuntimeError, match=match), ops.native_convolution():
             pytest.fail("it went on")
     finally:
-        call.load.cache_clear()
+        targets.load.cache_clear()
 
 
 def test_a_failing_compiler_is_quoted(compiler: Compiler, tmp_path: Path):
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_written_is_said(compiler: Compiler, tmp_path: P
 
 
 def test_no_compiler_is_needed_outside(monkeypatch: pytest.MonkeyPatch):
-    call.load.cache_clear()
-    monkeypatch.setattr(call, "library", lambda: pytest.fail("it was asked for"))
+    targets.load.cache_clear()
+    monkeypatch.setattr(targets, "library", lambda: pytest.fail("it was asked for"))
     conv = fb.Conv(8, 8, 3, groups=8, rngs=nnx.Rngs(0))
     assert conv(jnp.ones((1, 5, 5, 8))).shape == (1, 5, 5, 8)
