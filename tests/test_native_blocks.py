@@ -15,37 +15,11 @@ from jax.sharding import PartitionSpec as P
 
 import flaxblocks as fb
 from flaxblocks import activations, ops
+from flaxblocks.ops.native.targets import ACTIVATIONS
+from tests.folded import gate, randomised, run
+from tests.test_conv_door_transforms import assert_close
 
-TOLERANCE = 1e-12  # of the result's scale, in float64: some thousand additions in another order
 CALL = re.compile(r"@flaxblocks_inverted_residual_[0-9a-f]{8}\b")
-KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
-ACTIVATIONS = (
-    None,
-    activations.relu,
-    activations.relu6,
-    activations.sigmoid,
-    activations.silu,
-    activations.hard_sigmoid,
-    activations.hard_swish,
-)
-
-
-def gate(squeezed: int, act=activations.relu, function=activations.sigmoid) -> Callable:
-    return partial(fb.SqueezeExcite, squeeze_features=squeezed, act=act, gate=function)
-
-
-def randomised(module: nnx.Module, seed: int = 0) -> nnx.Module:
-    """Return the module with every array drawn, the variances positive."""
-    rng = np.random.default_rng(seed)
-
-    def draw(value: jax.Array) -> jax.Array:
-        drawn = rng.standard_normal(value.shape)
-        fan_in = np.prod(value.shape[:-1])
-        drawn = np.abs(drawn) + 0.1 if value.ndim == 1 else drawn * np.sqrt(2 / fan_in)
-        return jnp.asarray(drawn, value.dtype)
-
-    nnx.update(module, jax.tree.map(draw, nnx.state(module, (nnx.Param, nnx.BatchStat))))
-    return module
 
 
 def folded(*args, dtype=jnp.float64, seed: int = 0, **kwargs) -> fb.MBConv:
@@ -60,18 +34,8 @@ def image(block: fb.MBConv, n: int, *size: int, seed: int = 1, dtype=jnp.float64
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
 
 
-def run(block: nnx.Module, x: jax.Array) -> np.ndarray:
-    return np.asarray(nnx.jit(lambda block, x: block(x))(block, x))
-
-
 def is_called(function: Callable, *args) -> bool:
     return bool(CALL.search(jax.jit(function).lower(*args).as_text()))
-
-
-def assert_close(ours, truth, tolerance: float = TOLERANCE) -> None:
-    scale = max(float(jnp.abs(truth).max()), 1e-30)
-    assert ours.shape == truth.shape
-    assert float(jnp.abs(ours - truth).max()) <= tolerance * scale
 
 
 def check(block: fb.MBConv, x: jax.Array) -> None:
@@ -206,72 +170,6 @@ def test_what_is_not_finite_comes_out_where_it_does(value: float):
         ours = run(block, x)
     np.testing.assert_array_equal(np.isnan(ours), np.isnan(truth))
     np.testing.assert_array_equal(np.isinf(ours), np.isinf(truth))
-
-
-def unit(*args, dtype=jnp.float64, **kwargs) -> fb.ConvNormAct:
-    made = fb.ConvNormAct(*args, **kwargs, param_dtype=dtype, rngs=nnx.Rngs(0))
-    return fb.fold_batchnorm(randomised(made))
-
-
-def bottleneck(*args, seed: int = 0, **kwargs) -> fb.BottleNeck:
-    made = fb.BottleNeck(*args, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
-    return fb.fold_batchnorm(randomised(made))
-
-
-def basic(*args, **kwargs) -> fb.BasicBlock:
-    made = fb.BasicBlock(*args, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
-    return fb.fold_batchnorm(randomised(made))
-
-
-SUMS = {
-    # A row of cells and a rest; weights that stay in the cache and such that do not.
-    "pointwise": (partial(unit, 24, 40, 1), (2, 9, 5, 24), ["pointwise"]),
-    "wide pointwise": (partial(unit, 300, 129, 1), (1, 23, 21, 300), ["pointwise"]),
-    "one pixel": (partial(unit, 8, 16, 1, act=activations.silu), (1, 1, 1, 8), ["pointwise"]),
-    "depthwise": (partial(unit, 20, 20, 5, groups=20, stride=2), (2, 9, 8, 20), ["narrow"]),
-    "grouped": (partial(unit, 32, 32, 3, groups=8), (2, 9, 8, 32), ["narrow"]),
-    "dense": (partial(unit, 12, 48, 3, act=activations.hard_swish), (2, 9, 8, 12), ["dense"]),
-    "bottleneck": (
-        partial(bottleneck, 64, 64, 2), (2, 9, 8, 64), ["pointwise", "dense", "pointwise"],
-    ),
-    "grouped bottleneck": (
-        partial(bottleneck, 64, 128, 4, groups=4, stride=2, use_bias=False),
-        (2, 9, 8, 64),
-        ["pointwise", "narrow", "pointwise"],
-    ),
-    "gated bottleneck": (
-        partial(bottleneck, 64, 64, 2, se=gate(8)),
-        (2, 9, 8, 64),
-        ["pointwise", "dense", "pointwise"],
-    ),
-    "basic": (partial(basic, 32, 32), (2, 9, 8, 32), ["dense", "dense"]),
-    "basic of stride 2": (partial(basic, 32, 64, stride=2), (2, 9, 8, 32), ["dense", "dense"]),
-}  # fmt: skip
-
-
-# The gate comes between the last convolution and the sum; a strided 1x1 shortcut is XLA's product.
-APART = ("gated bottleneck", "grouped bottleneck", "basic of stride 2")
-
-
-@pytest.mark.parametrize("name", SUMS)
-def test_convolutions_take_what_follows_with_them(name: str, x64):
-    """Bias, activation and, in a block's last one, the other branch."""
-    make, shape, kernels = SUMS[name]
-    module = make()
-    x = jnp.asarray(np.random.default_rng(1).standard_normal(shape))
-    truth = run(module, x)
-    with ops.native_convolution():
-        text = jax.jit(module).lower(x).as_text()
-        assert KERNELS.findall(text) == kernels
-        assert ("stablehlo.add" in text) == (name in APART)
-        assert_close(run(module, x), truth)
-
-
-def test_branches_of_different_shape_are_refused(x64):
-    block = bottleneck(64, 64, 2)
-    block.shortcut = lambda x: x[:, :1]
-    with ops.native_convolution(), pytest.raises(ValueError, match="returned shape"):
-        block(jnp.ones((2, 9, 8, 64)))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.blocks.residual import (
-    add_branches,
     joined,
     other_branch,
     pool_for_stride,
@@ -98,11 +97,7 @@ class BasicBlock(nnx.Module):
             Output of shape ``(n, p, q, out_features)``.
         """
         y = apply(self.pool, self.first(x))
-        if self.adds and self.se is None:
-            identity = apply(self.shortcut, x)
-            return joined(self.second, y, identity, self.drop_path, self.final_act)
-        y = self.second(y)
-        y = apply(self.se, y)
-        if self.adds:
-            y = add_branches(apply(self.drop_path, y), apply(self.shortcut, x))
-        return apply(self.final_act, y)
+        if not self.adds:
+            return apply(self.final_act, apply(self.se, self.second(y)))
+        identity = apply(self.shortcut, x)
+        return joined(self.second, self.se, y, identity, self.drop_path, self.final_act)

@@ -7,7 +7,6 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.blocks.residual import (
-    add_branches,
     check_keeps_size,
     joined,
     other_branch,
@@ -118,14 +117,10 @@ class BottleNeck(nnx.Module):
         y = self.reduce(x)
         y = apply(self.pool, self.spatial(y))
         y = apply(self.spatial_se, y)
-        if self.adds and self.se is None:
-            identity = apply(self.shortcut, x)
-            return joined(self.expand, y, identity, self.drop_path, self.final_act)
-        y = self.expand(y)
-        y = apply(self.se, y)
-        if self.adds:
-            y = add_branches(apply(self.drop_path, y), apply(self.shortcut, x))
-        return apply(self.final_act, y)
+        if not self.adds:
+            return apply(self.final_act, apply(self.se, self.expand(y)))
+        identity = apply(self.shortcut, x)
+        return joined(self.expand, self.se, y, identity, self.drop_path, self.final_act)
 
 
 class LinearBottleNeck(BottleNeck):

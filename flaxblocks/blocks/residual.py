@@ -189,22 +189,23 @@ def add_branches(residual: jax.Array, identity: jax.Array) -> jax.Array:
 
 def joined(
     unit: ConvNormAct,
+    se: Activation | None,
     x: jax.Array,
     identity: jax.Array,
     drop_path: StochasticDepth | None,
     act: Activation | None,
 ) -> jax.Array:
-    """Return ``act(drop_path(unit(x)) + identity)``, in one kernel where there is one.
+    """Return ``act(drop_path(se(unit(x))) + identity)``, in one kernel where there is one.
 
     Raises:
         ValueError: if the branches differ in shape.
     """
-    is_kept = drop_path is None or drop_path.deterministic
-    if type(unit) is ConvNormAct and unit.norm is None and unit.act is None and is_kept:
+    is_bare = type(unit) is ConvNormAct and unit.norm is None and unit.act is None and se is None
+    if is_bare and (drop_path is None or drop_path.deterministic):
         y = in_one(unit.conv, x, act, identity)
         if y is not None:
             return y
-    return apply(act, add_branches(apply(drop_path, unit(x)), identity))
+    return apply(act, add_branches(apply(drop_path, apply(se, unit(x))), identity))
 
 
 def check_keeps_size(conv: Conv) -> None:

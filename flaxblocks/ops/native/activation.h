@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "common.h"
 
@@ -22,9 +23,9 @@ template <int N>
 inline Vector<float, N> exp(Vector<float, N> x) {
   using V = Vector<float, N>;
   constexpr float kShift = 12582912;  // 1.5 * 2^23: adding it rounds to a whole number
-  x = clamp(x, -87.0f, 88.0f);
-  const V shifted = x * 1.44269504f + kShift, whole = shifted - kShift;
-  const V r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;  // the logarithm of 2, in two
+  const V near = clamp(x, -87.0f, 88.0f);  // where the power is a number
+  const V shifted = near * 1.44269504f + kShift, whole = shifted - kShift;
+  const V r = (near - whole * 0.693359375f) + whole * 2.12194440e-4f;  // the logarithm of 2, in two
   V sum = V{} + 1.0f / 5040;
   for (float factorial : {720.0f, 120.0f, 24.0f, 6.0f, 2.0f, 1.0f, 1.0f}) {
     sum = sum * r + 1 / factorial;
@@ -34,7 +35,7 @@ inline Vector<float, N> exp(Vector<float, N> x) {
   bits = (bits + 127) << 23;  // the shift's own bits fall off
   V power;
   std::memcpy(&power, &bits, sizeof(power));
-  return sum * power;
+  return x > 88.0f ? V{} + std::numeric_limits<float>::infinity() : sum * power;
 }
 
 template <int N>
