@@ -14,14 +14,19 @@ def padded(x: jax.Array, geometry: Geometry) -> jax.Array:
 
 
 def seen(x: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
-    """Return the pixels of the padded input that one tap meets, one for each output pixel."""
+    """Return the pixels of the padded input that one tap meets, one for each output pixel.
+
+    The input is an array ``(n, height, width, ...)``.
+    """
     first = [t * d for t, d in zip(tap, geometry.dilation, strict=True)]
     spans = zip(first, geometry.output, geometry.strides, strict=True)
     rows, columns = (slice(i, i + (size - 1) * s + 1, s) for i, size, s in spans)
     if (rows, columns) == (slice(0, x.shape[1], 1), slice(0, x.shape[2], 1)):
         return x
-    limits = (x.shape[0], rows.stop, columns.stop, x.shape[3])
-    return lax.slice(x, (0, rows.start, columns.start, 0), limits, (1, rows.step, columns.step, 1))
+    rest = x.shape[3:]
+    corner = (0, rows.start, columns.start, *(0 for _ in rest))
+    limits = (x.shape[0], rows.stop, columns.stop, *rest)
+    return lax.slice(x, corner, limits, (1, rows.step, columns.step, *(1 for _ in rest)))
 
 
 def unseen(y: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
