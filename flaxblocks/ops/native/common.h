@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -52,6 +53,19 @@ inline void keep(V& v) {
 #if defined(__x86_64__)
   if constexpr (sizeof(V) == kRegister) asm("" : "+v"(v));
 #endif
+}
+
+struct Free {
+  void operator()(void* memory) const { ::operator delete(memory, std::align_val_t(64)); }
+};
+template <typename T>
+using Buffer = std::unique_ptr<T[], Free>;
+
+// Memory for numbers, not set, that begins with a cache line: a vector that lies over two takes two
+// loads.
+template <typename T>
+inline Buffer<T> make_buffer(int64_t size) {
+  return Buffer<T>(static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t(64))));
 }
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -17,59 +17,83 @@ constexpr int kPixels = 6, kVectors = 2;
 #else
 constexpr int kPixels = 7, kVectors = 4;
 #endif
+#if defined(__AVX__) && !defined(__AVX512F__)
+constexpr int kRegisters = 16;
+#else
+constexpr int kRegisters = 32;
+#endif
+
+// Outputs in blocks of up to `kVectors` vectors, as even as can be.
+template <typename T>
+struct Blocks {
+  static constexpr int64_t kLanes = kRegister / sizeof(T);
+  int64_t outputs, vectors, count;
+
+  explicit Blocks(int64_t outputs) : outputs(outputs), vectors(ceil_div(outputs, kLanes)) {
+    // Where they do not fill the vectors, the last block reaches back over the one before it.
+    count = std::max<int64_t>(ceil_div(vectors, kVectors), outputs % kLanes ? 2 : 1);
+  }
+  // Calls `f` with the first output of a block and its vectors, as a constant.
+  template <typename F>
+  void with(int64_t block, F&& f) const {
+    const int64_t first = vectors * block / count;
+    with_constant<kVectors>(vectors * (block + 1) / count - first, [&](auto here) {
+      f(std::min(first * kLanes, outputs - here * kLanes), here);
+    });
+  }
+};
 
 // One phase of one row of the result, one group.
 template <typename T>
 struct DenseRow {
   const T* operand;  // the image, from the group's channels on
-  const T* kernel;
+  const T* kernel;   // from the first of the cells' channels on
   T* result;  // the row
   const T* zeros;
   const std::vector<RowTap>& rows;
   const Axis& columns;
-  int64_t phase, inputs, from_channels, to_channels;
+  int64_t phase, inputs, outputs;  // of the kernel's rows
+  int64_t from_channels, to_channels;
   Epilogue<T> after;  // its residual is the row's
 };
 
-// The sums of a cell. Those of some hundred products are added to totals: a sum of 512 x 9, one by
-// one, has eight times the error.
-template <typename V, int Width, int Vectors>
-struct Sums {
-  V totals[Width][Vectors] = {}, terms[Width][Vectors] = {};
-  int64_t products = 0;
-
-  void count(int64_t more) {
-    products += more;
-    if (products >= 256) finish();
-  }
-  void finish() {
+// Adds to the sums `count` products of each of `Width` numbers, `number(w, i)`, with `Vectors` of
+// factors, which lie `stride` apart.
+//
+// Where sums, factors and a number do not fit in the registers, the last of the factors are read from
+// the cache again for each number.
+template <int Vectors, int Width, typename V, typename T, typename F>
+inline void add_products(V (&sums)[Width][Vectors], const F& number, const T* factors,
+                         int64_t stride, int64_t count) {
+  constexpr int kLanes = kRegister / sizeof(T);
+  constexpr int kHeld = (Width + 1) * Vectors < kRegisters ? Vectors : Vectors - 1;
+  for (int64_t i = 0; i < count; ++i) {
+    const T* from = factors + i * stride;
+    V held[Vectors];
 #pragma GCC unroll 8
+    for (int v = 0; v < kHeld; ++v) held[v] = load<V>(from + v * kLanes);
+#pragma GCC unroll 16
     for (int w = 0; w < Width; ++w) {
+      const T value = number(w, i);
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) {
-        totals[w][v] += terms[w][v];
-        terms[w][v] = V{};
+      for (int v = 0; v < kHeld; ++v) sums[w][v] += value * held[v];
+      if constexpr (kHeld < Vectors) {
+        asm("" : "+r"(from));  // or GCC would keep the vector, and move sums to memory for it
+        sums[w][kHeld] += value * load<V>(from + kHeld * kLanes);
       }
     }
-    products = 0;
   }
-};
+}
 
-// Adds the products with inputs from `first` to `last`, at one tap.
-template <int Vectors, int Width, typename V, typename T>
-inline void add_inputs(V (&sums)[Width][Vectors], const T* const (&x)[Width], const T* weights,
-                       int64_t first, int64_t last, int64_t channels) {
-  constexpr int kLanes = kRegister / sizeof(T);
-  for (int64_t i = first; i < last; ++i) {
-    V factors[Vectors];
+// Products that are added up by themselves: a sum of 512 x 9, one by one, has eight times the error.
+constexpr int64_t kTogether = 256;
+
+template <int Vectors, int Width, typename V>
+inline void add_sums(V (&totals)[Width][Vectors], const V (&sums)[Width][Vectors]) {
+#pragma GCC unroll 16
+  for (int w = 0; w < Width; ++w) {
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) factors[v] = load<V>(weights + i * channels + v * kLanes);
-#pragma GCC unroll 8
-    for (int w = 0; w < Width; ++w) {
-      const T value = x[w][i];
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sums[w][v] += value * factors[v];
-    }
+    for (int v = 0; v < Vectors; ++v) totals[w][v] += sums[w][v];
   }
 }
 
@@ -88,32 +112,47 @@ template <int Vectors, int Width, typename V, typename T>
   }
 }
 
+// Adds to the totals of a cell the products at taps from `first` to `last`, counted along the rows
+// of the kernel, with `count` inputs from `input` on.
+//
+// A function of its own: GCC would keep the totals in registers, too, and have none left.
+template <int Vectors, int Width, typename V, typename T>
+[[gnu::noinline]] void add_taps(V (&totals)[Width][Vectors], const DenseRow<T>& row, int64_t m,
+                                int64_t first, int64_t last, int64_t input, int64_t count) {
+  const std::vector<Axis::Tap>& columns = row.columns.phases[row.phase];
+  const int64_t in_row = static_cast<int64_t>(columns.size());
+  V sums[Width][Vectors] = {};
+  for (int64_t t = first; t < last; ++t) {
+    const RowTap& tap = row.rows[t / in_row];
+    const Axis::Tap& column = columns[t % in_row];
+    const T* x[Width];
+    for (int w = 0; w < Width; ++w) {
+      const int64_t at = (m + w) * row.columns.step + column.offset;
+      const bool inside = at >= 0 && at < row.columns.from;
+      x[w] = (inside ? row.operand + tap.operand + at * row.from_channels : row.zeros) + input;
+    }
+    const T* weights =
+        row.kernel + tap.kernel + (column.kernel * row.inputs + input) * row.outputs;
+    add_products(sums, [&](int w, int64_t i) { return x[w][i]; }, weights, row.outputs, count);
+  }
+  add_sums(totals, sums);
+}
+
 // `Width` pixels from position m on, `Vectors` of channels from o on.
 template <int Vectors, int Width, typename T>
 void dense_cell(const DenseRow<T>& row, int64_t m, int64_t o) {
-  using V = Vector<T, kRegister / sizeof(T)>;
-  Sums<V, Width, Vectors> sums;
-  for (const RowTap& tap : row.rows) {
-    for (const Axis::Tap& column : row.columns.phases[row.phase]) {
-      const T* x[Width];
-      for (int w = 0; w < Width; ++w) {
-        const int64_t at = (m + w) * row.columns.step + column.offset;
-        const bool inside = at >= 0 && at < row.columns.from;
-        x[w] = inside ? row.operand + tap.operand + at * row.from_channels : row.zeros;
-      }
-      const T* weights = row.kernel + tap.kernel + column.kernel * row.inputs * row.to_channels + o;
-      constexpr int64_t kMost = 256;
-      for (int64_t i = 0; i < row.inputs; i += kMost) {
-        const int64_t last = std::min(i + kMost, row.inputs);
-        add_inputs(sums.terms, x, weights, i, last, row.to_channels);
-        sums.count(last - i);
-      }
+  const int64_t in_row = static_cast<int64_t>(row.columns.phases[row.phase].size());
+  const int64_t taps = static_cast<int64_t>(row.rows.size()) * in_row;
+  const int64_t some = std::max(int64_t{1}, kTogether / row.inputs);
+  Vector<T, kRegister / sizeof(T)> totals[Width][Vectors] = {};
+  for (int64_t t = 0; t < taps; t += some) {
+    for (int64_t i = 0; i < row.inputs; i += kTogether) {
+      add_taps(totals, row, m, t, std::min(t + some, taps), i, std::min(kTogether, row.inputs - i));
     }
   }
-  sums.finish();
   const int64_t apart = row.columns.count() * row.to_channels;
   const int64_t first = (m * row.columns.count() + row.phase) * row.to_channels + o;
-  store_cell(sums.totals, row.after, row.result, first, apart, o);
+  store_cell(totals, row.after, row.result, first, apart, o);
 }
 
 template <int Vectors, typename T>
@@ -133,27 +172,33 @@ void dense(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const
            const T* kernel, T* result, const Epilogue<T>& after) {
   const Axis& columns = shapes.columns;
   const int64_t rows = shapes.rows.to, channels = shapes.to_channels;
-  const int64_t groups = shapes.from_channels / inputs, outputs = channels / groups;
+  const int64_t groups = shapes.from_channels / inputs;
   const int64_t image = shapes.rows.from * columns.from * shapes.from_channels;
+  const int64_t weights = shapes.rows.taps * columns.taps * inputs;
   const std::vector<T> zeros(inputs);
-  constexpr int64_t kLanes = kRegister / sizeof(T);
-  with_width<kVectors, kVectors / 2, 1>(outputs, kLanes, [&](auto vectors) {
-    const int64_t in_group = ceil_div(outputs, vectors * kLanes), blocks = groups * in_group;
-    const int64_t count = shapes.images * rows;
-    const int64_t pieces = std::min(count, ceil_div(4 * size(threads), blocks));
-    parallel_for(threads, blocks * pieces, [&](int64_t i) {
-      const int64_t block = i / pieces, piece = i % pieces, group = block / in_group;
-      const int64_t o = std::min(block % in_group * vectors * kLanes, outputs - vectors * kLanes);
+  const Blocks<T> in_group(channels / groups);
+  const int64_t blocks = groups * in_group.count, count = shapes.images * rows;
+  const int64_t pieces = std::min(count, ceil_div(4 * size(threads), blocks));
+  parallel_for(threads, blocks * pieces, [&](int64_t i) {
+    const int64_t block = i / pieces, piece = i % pieces, group = block / in_group.count;
+    in_group.with(block % in_group.count, [&](int64_t first, auto vectors) {
+      constexpr int64_t kBlock = vectors * Blocks<T>::kLanes;
+      const int64_t o = group * in_group.outputs + first;
+      // Side by side: rows that lie apart by a power of two would meet in few places of the cache.
+      const auto packed = channels == kBlock ? Buffer<T>() : make_buffer<T>(weights * kBlock);
+      for (int64_t w = 0; w < weights && packed; ++w) {
+        std::copy_n(kernel + w * channels + o, kBlock, packed.get() + w * kBlock);
+      }
       std::vector<RowTap> taps;
       for (int64_t r = count * piece / pieces; r < count * (piece + 1) / pieces; ++r) {
-        meet(shapes, r % rows, inputs * channels, taps);
+        meet(shapes, r % rows, inputs * kBlock, taps);
         for (int64_t phase = 0; phase < columns.count(); ++phase) {
           dense_row<vectors>(
-              DenseRow<T>{operand + r / rows * image + group * inputs, kernel,
-                          result + r * columns.to * channels, zeros.data(), taps, columns, phase,
-                          inputs, shapes.from_channels, channels,
-                          after.at(r * columns.to * channels)},
-              group * outputs + o);
+              DenseRow<T>{operand + r / rows * image + group * inputs,
+                          packed ? packed.get() : kernel, result + r * columns.to * channels,
+                          zeros.data(), taps, columns, phase, inputs, kBlock, shapes.from_channels,
+                          channels, after.at(r * columns.to * channels)},
+              o);
         }
       }
     });

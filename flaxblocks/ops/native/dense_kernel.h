@@ -9,85 +9,116 @@
 
 namespace flaxblocks {
 
+// What the weights at one tap are added up from.
 template <typename T>
-struct DenseGradient {
+struct DenseTap {
   const Shapes& shapes;
   const T* operand;
   const T* gradient;
-  int64_t first, last;  // the band, rows of all images
+  int64_t row, column;  // the tap's offsets
+  int64_t begin, end;   // the pixels of a row of the result whose tap lies within the operand
+
+  DenseTap(const Shapes& shapes, const T* operand, const T* gradient, int64_t tap)
+      : shapes(shapes), operand(operand), gradient(gradient) {
+    const Axis& columns = shapes.columns;
+    row = shapes.rows.phases[0][tap / columns.taps].offset;
+    column = columns.phases[0][tap % columns.taps].offset;
+    const int64_t room = columns.from - 1 - column;
+    begin = ceil_div(std::max(-column, int64_t{0}), columns.step);
+    end = room < 0 ? 0 : std::min(columns.to, room / columns.step + 1);
+  }
 };
 
-// The weights at one tap between inputs from `i` on, of all channels, and outputs from `o` on.
-template <int Vectors, int Width, typename T>
-void kernel_cell(const DenseGradient<T>& band, const Axis::Tap& row_tap, const Axis::Tap& tap,
-                 int64_t i, int64_t o, T* weights) {
-  using V = Vector<T, kRegister / sizeof(T)>;
+// Some rows of the result, counted over all images, and where they begin.
+struct Rows {
+  int64_t first, last, image, row;
+};
+
+// The sums of a cell over a few rows, with inputs from `i` and outputs from `o` on. They are added to
+// `totals`, unless the rows are the first, and stored there or, with the last rows, in `to`.
+template <int Vectors, int Width, typename V, typename T>
+[[gnu::always_inline]] inline void add_rows(V (&totals)[Width][Vectors], bool is_first, T* to,
+                                const DenseTap<T>& tap, Rows rows, int64_t i, int64_t o) {
   constexpr int kLanes = kRegister / sizeof(T);
-  const Axis &rows = band.shapes.rows, &columns = band.shapes.columns;
-  const int64_t inputs = band.shapes.from_channels, outputs = band.shapes.to_channels;
-  Sums<V, Width, Vectors> sums;
-  // The pixels whose tap lies within the operand.
-  const int64_t begin = ceil_div(std::max(-tap.offset, int64_t{0}), columns.step);
-  const int64_t room = columns.from - 1 - tap.offset;
-  const int64_t end = room < 0 ? 0 : std::min(columns.to, room / columns.step + 1);
-  for (int64_t r = band.first; r < band.last; ++r) {
-    const int64_t at = r % rows.to * rows.step + row_tap.offset;
-    if (at < 0 || at >= rows.from || begin >= end) continue;
-    const int64_t x = ((r / rows.to * rows.from + at) * columns.from + tap.offset) * inputs + i;
-    const T* g = band.gradient + r * columns.to * outputs + o;
-    for (int64_t m = begin; m < end; ++m) {
-      const T* values = band.operand + x + m * columns.step * inputs;
-      V factors[Vectors];
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) factors[v] = load<V>(g + m * outputs + v * kLanes);
-#pragma GCC unroll 8
-      for (int w = 0; w < Width; ++w) {
-        const T value = values[w];
-#pragma GCC unroll 8
-        for (int v = 0; v < Vectors; ++v) sums.terms[w][v] += value * factors[v];
-      }
+  const Axis &axis = tap.shapes.rows, &columns = tap.shapes.columns;
+  const int64_t inputs = tap.shapes.from_channels, outputs = tap.shapes.to_channels;
+  const int64_t apart = columns.step * inputs;
+  const int64_t column = tap.begin * columns.step + tap.column;
+  V sums[Width][Vectors] = {};
+  for (int64_t r = rows.first; r < rows.last; ++r) {
+    const int64_t at = rows.row * axis.step + tap.row;
+    if (at >= 0 && at < axis.from) {
+      const int64_t pixel = (rows.image * axis.from + at) * columns.from + column;
+      const T* x = tap.operand + pixel * inputs + i;
+      const T* g = tap.gradient + (r * columns.to + tap.begin) * outputs + o;
+      add_products(sums, [&](int w, int64_t m) { return x[m * apart + w]; }, g, outputs,
+                   tap.end - tap.begin);
     }
-    sums.count(end - begin);
+    if (++rows.row == axis.to) rows.row = 0, ++rows.image;
   }
-  sums.finish();
-#pragma GCC unroll 8
+  if (!is_first) add_sums(sums, totals);
+#pragma GCC unroll 16
   for (int w = 0; w < Width; ++w) {
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) store(weights + w * outputs + v * kLanes, sums.totals[w][v]);
+    for (int v = 0; v < Vectors; ++v) {
+      if (to) {
+        store(to + w * outputs + v * kLanes, sums[w][v]);
+      } else {
+        totals[w][v] = sums[w][v];
+      }
+    }
   }
+}
+
+// The weights of the inputs from `i` on and `Vectors` of outputs from `o` on, which rows from `first`
+// to `last` have. Some cells take a few rows before any takes the next, so that what they read is in
+// the cache.
+template <int Vectors, typename T>
+void kernel_tap(const DenseTap<T>& tap, int64_t first, int64_t last, int64_t i, int64_t inputs,
+                int64_t o, T* weights) {
+  constexpr int64_t kLanes = kRegister / sizeof(T), kCells = 20;
+  const int64_t pixels = std::max(tap.end - tap.begin, int64_t{0}), rows = tap.shapes.rows.to;
+  const int64_t step = pixels ? ceil_div(kTogether, pixels) : last - first;
+  with_width<kPixels, 4, 2, 1>(inputs, 1, [&](auto width) {
+    Vector<T, kLanes> totals[kCells][width][Vectors];
+    const int64_t all = ceil_div(inputs, width), groups = ceil_div(all, kCells);
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t begin = all * group / groups, end = all * (group + 1) / groups;
+      for (int64_t r = first; r < last; r += step) {
+        const Rows few{r, std::min(r + step, last), r / rows, r % rows};
+        for (int64_t cell = begin; cell < end; ++cell) {
+          const int64_t input = std::min<int64_t>(cell * width, inputs - width);
+          T* to = few.last == last ? weights + input * tap.shapes.to_channels : nullptr;
+          add_rows(totals[cell - begin], r == first, to, tap, few, i + input, o);
+        }
+      }
+    }
+  });
 }
 
 template <typename T>
 void dense_kernel(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const T* operand,
                   const T* gradient, T* kernel) {
-  constexpr int64_t kLanes = kRegister / sizeof(T), kTasks = 32;
+  constexpr int64_t kTasks = 32;
   const int64_t channels = shapes.to_channels, groups = shapes.from_channels / inputs;
-  const int64_t outputs = channels / groups, rows = shapes.images * shapes.rows.to;
+  const int64_t rows = shapes.images * shapes.rows.to;
   const int64_t taps = shapes.rows.taps * shapes.columns.taps, weights = taps * inputs * channels;
-  with_width<kVectors, kVectors / 2, 1>(outputs, kLanes, [&](auto vectors) {
-    const int64_t in_group = ceil_div(outputs, vectors * kLanes), blocks = groups * in_group;
-    // Few weights are shared out by bands of rows, many by themselves.
-    const int64_t bands = std::min(rows, ceil_div(kTasks, taps * blocks));
-    std::vector<T> sums(bands == 1 ? 0 : bands * weights);
-    parallel_for(threads, bands * taps * blocks, [&](int64_t task) {
-      const int64_t band = task / (taps * blocks), tap = task / blocks % taps;
-      const int64_t block = task % blocks, group = block / in_group;
-      const int64_t o = group * outputs + std::min(block % in_group * vectors * kLanes,
-                                                   outputs - vectors * kLanes);
-      const DenseGradient<T> part{shapes, operand, gradient, rows * band / bands,
-                                  rows * (band + 1) / bands};
-      T* to = (bands == 1 ? kernel : sums.data() + band * weights) + tap * inputs * channels + o;
-      with_width<kPixels, 4, 2, 1>(inputs, 1, [&](auto width) {
-        for (int64_t start = 0; start < inputs; start += width) {
-          const int64_t i = std::min<int64_t>(start, inputs - width);
-          kernel_cell<vectors, width>(part, shapes.rows.phases[0][tap / shapes.columns.taps],
-                                      shapes.columns.phases[0][tap % shapes.columns.taps],
-                                      group * inputs + i, o, to + i * channels);
-        }
-      });
+  const Blocks<T> in_group(channels / groups);
+  const int64_t blocks = groups * in_group.count;
+  // Few weights are shared out by bands of rows, many by themselves.
+  const int64_t bands = std::min(rows, ceil_div(kTasks, taps * blocks));
+  std::vector<T> sums(bands == 1 ? 0 : bands * weights);
+  parallel_for(threads, bands * taps * blocks, [&](int64_t task) {
+    const int64_t band = task / (taps * blocks), tap = task / blocks % taps;
+    const int64_t block = task % blocks, group = block / in_group.count;
+    T* to = (bands == 1 ? kernel : sums.data() + band * weights) + tap * inputs * channels;
+    in_group.with(block % in_group.count, [&](int64_t first, auto vectors) {
+      const int64_t o = group * in_group.outputs + first;
+      kernel_tap<vectors>(DenseTap<T>(shapes, operand, gradient, tap), rows * band / bands,
+                          rows * (band + 1) / bands, group * inputs, inputs, o, to + o);
     });
-    if (bands > 1) add_bands(threads, sums, bands, kernel);
   });
+  if (bands > 1) add_bands(threads, sums, bands, kernel);
 }
 
 }  // namespace flaxblocks

@@ -41,7 +41,9 @@ class Ring {
                block.rows.phases[0].front().offset + 1),
         apart_(pixel(block.hidden)),
         size_(block.columns.from * apart_),
-        data_(new T[slots_ * size_]()) {}
+        data_(make_buffer<T>(slots_ * size_)) {
+    std::fill_n(data_.get(), slots_ * size_, T(0));  // the padding stays so
+  }
 
   // Makes the rows up to `last`, those before `next_` being there.
   void fill(const T* image, int64_t last) {
@@ -79,7 +81,7 @@ class Ring {
 
   const Inverted<T>& block_;
   int64_t slots_, apart_, size_, next_ = 0;
-  std::unique_ptr<T[]> data_;
+  Buffer<T> data_;
 };
 
 // Filters the rows of one image from `first` to `last`. `to(row)` says where a row belongs, and
@@ -154,7 +156,7 @@ void without_gate(ffi::ThreadPool& threads, const Inverted<T>& block) {
   const Bands bands(block.rows.to, block.images, size(threads));
   parallel_for(threads, block.images * bands.in_image, [&](int64_t index) {
     bands.at(index, [&](int64_t i, int64_t first, int64_t last) {
-      std::unique_ptr<T[]> wide(new T[block.step() * row_size]);
+      const auto wide = make_buffer<T>(block.step() * row_size);
       int64_t begin = first;
       auto to = [&](int64_t row) { return wide.get() + (row - begin) * row_size; };
       filter(block, block.image(i), first, last, to, [&](int64_t, int64_t end) {
@@ -172,8 +174,8 @@ class Gated {
   Gated(const Inverted<T>& block, int64_t images)
       : block_(block),
         row_size_(block.columns.to * block.hidden),
-        wide_(new T[images * block.rows.to * row_size_]),
-        sums_(new T[images * block.rows.to * block.hidden]) {}
+        wide_(make_buffer<T>(images * block.rows.to * row_size_)),
+        sums_(make_buffer<T>(images * block.rows.to * block.hidden)) {}
 
   // Fills in rows of one image, and each row's sum, which does not depend on the bands.
   void filter_rows(const T* image, int64_t slot, int64_t first, int64_t last) {
@@ -197,7 +199,7 @@ class Gated {
     }
     for (T& value : mean) value /= static_cast<T>(block_.pixels());
     const std::vector<T> gate = product(block_.excite, product(block_.squeeze, mean));
-    std::unique_ptr<T[]> scaled(new T[block_.step() * row_size_]);
+    const auto scaled = make_buffer<T>(block_.step() * row_size_);
     for (int64_t begin = first, end; begin < last; begin = end) {
       end = std::min(begin + block_.step(), last);
       const T* from = at(slot, begin);
@@ -218,7 +220,7 @@ class Gated {
 
   const Inverted<T>& block_;
   int64_t row_size_;
-  std::unique_ptr<T[]> wide_, sums_;
+  Buffer<T> wide_, sums_;
 };
 
 // As many images at a time as there are threads, so that their filtered rows stay in the cache.

@@ -22,46 +22,46 @@ template <int Vectors, int Width, typename V, typename T>
   V sums[Width][Vectors] = {};
   const T* x[Width];
   for (int w = 0; w < Width; ++w) x[w] = from + w * apart;
-  add_inputs(sums, x, weights, 0, inputs, outputs);
-#pragma GCC unroll 8
-  for (int w = 0; w < Width; ++w) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) totals[w][v] += sums[w][v];
-  }
+  add_products(sums, [&](int w, int64_t i) { return x[w][i]; }, weights, outputs, inputs);
+  add_sums(totals, sums);
 }
 
+// The weights of a cell are rows of `outputs`.
 template <int Vectors, int Width, typename T>
-void pointwise_cell(const Layer<T>& layer, const T* from, T* to, int64_t apart, int64_t pixel,
-                    int64_t o) {
+void pointwise_cell(const Layer<T>& layer, const T* weights, int64_t outputs, const T* from, T* to,
+                    int64_t apart, int64_t pixel, int64_t o) {
   constexpr int kLanes = kRegister / sizeof(T);
-  constexpr int64_t kMost = 256;  // a longer sum has a larger error
   Vector<T, kLanes> totals[Width][Vectors] = {};
-  for (int64_t i = 0; i < layer.inputs; i += kMost) {
-    multiply(totals, from + pixel * layer.inputs + i, layer.inputs,
-             layer.weights + i * layer.outputs + o, std::min(kMost, layer.inputs - i),
-             layer.outputs);
+  for (int64_t i = 0; i < layer.inputs; i += kTogether) {
+    multiply(totals, from + pixel * layer.inputs + i, layer.inputs, weights + i * outputs,
+             std::min(kTogether, layer.inputs - i), outputs);
   }
   store_cell(totals, layer.after, to, pixel * apart + o, apart, o);
 }
 
 // `rows` of `pixels` each, which lie apart by themselves. What a block of weights meets is done
-// together, so that it stays in the cache.
+// together, so that it stays in the cache. Long columns of weights that meet much are laid side by
+// side first, see `dense`: 8x7x7, 2048 to 512 channels, takes 1.7 ms in place of 1.9.
 template <typename T, typename From, typename To>
 void pointwise(const Layer<T>& layer, int64_t rows, int64_t pixels, int64_t apart,
                const From& from, const To& to) {
-  constexpr int64_t kLanes = kRegister / sizeof(T);
-  // Where the outputs do not fill the vectors, the last block reaches back over the one before it.
-  const int64_t all = ceil_div(layer.outputs, kLanes), least = layer.outputs % kLanes ? 2 : 1;
-  const int64_t blocks = std::max(ceil_div(all, kVectors), least);
-  for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t first = all * block / blocks, count = all * (block + 1) / blocks - first;
-    with_constant<kVectors>(count, [&](auto vectors) {
-      const int64_t o = std::min(first * kLanes, layer.outputs - vectors * kLanes);
+  constexpr int64_t kMuch = 100, kLong = 1024, kLanes = kRegister / sizeof(T);
+  const Blocks<T> blocks(layer.outputs);
+  const bool packs = rows * pixels >= kMuch && layer.inputs >= kLong;
+  const auto packed = packs ? make_buffer<T>(layer.inputs * kVectors * kLanes) : Buffer<T>();
+  for (int64_t block = 0; block < blocks.count; ++block) {
+    blocks.with(block, [&](int64_t o, auto vectors) {
+      constexpr int64_t kBlock = vectors * kLanes;
+      for (int64_t i = 0; i < layer.inputs && packs; ++i) {
+        std::copy_n(layer.weights + i * layer.outputs + o, kBlock, packed.get() + i * kBlock);
+      }
+      const T* weights = packs ? packed.get() : layer.weights + o;
+      const int64_t outputs = packs ? kBlock : layer.outputs;
       for (int64_t row = 0; row < rows; ++row) {
         with_width<kPixels, 4, 2, 1>(pixels, 1, [&](auto width) {
           for (int64_t start = 0; start < pixels; start += width) {
             const int64_t pixel = std::min<int64_t>(start, pixels - width);
-            pointwise_cell<vectors, width>(layer, from(row), to(row), apart, pixel, o);
+            pointwise_cell<vectors, width>(layer, weights, outputs, from(row), to(row), apart, pixel, o);
           }
         });
       }
