@@ -78,7 +78,7 @@ def _name(inputs: int, outputs: int, like: jax.Array, geometry: Geometry) -> str
 
 
 def _fills_vectors(outputs: int, like: jax.Array, geometry: Geometry) -> bool:
-    """Return whether a dense kernel takes groups of so many outputs. 1x1 ones are XLA's products."""
+    """Return whether a dense kernel takes groups of so many outputs; 1x1 ones are products."""
     return outputs * like.dtype.itemsize >= VECTOR and not geometry.is_pointwise
 
 

@@ -60,8 +60,8 @@ struct DenseRow {
 // Adds to the sums `count` products of each of `Width` numbers, `number(w, i)`, with `Vectors` of
 // factors, which lie `stride` apart.
 //
-// Where sums, factors and a number do not fit in the registers, the last of the factors are read from
-// the cache again for each number.
+// Where sums, factors and a number do not fit in the registers, the last of the factors are read
+// from the cache again for each number.
 template <int Vectors, int Width, typename V, typename T, typename F>
 inline void add_products(V (&sums)[Width][Vectors], const F& number, const T* factors,
                          int64_t stride, int64_t count) {
@@ -85,7 +85,8 @@ inline void add_products(V (&sums)[Width][Vectors], const F& number, const T* fa
   }
 }
 
-// Products that are added up by themselves: a sum of 512 x 9, one by one, has eight times the error.
+// Products that are added up by themselves: a sum of 512 x 9, one by one, has eight times the
+// error.
 constexpr int64_t kTogether = 256;
 
 template <int Vectors, int Width, typename V>

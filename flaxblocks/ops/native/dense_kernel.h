@@ -34,8 +34,8 @@ struct Rows {
   int64_t first, last, image, row;
 };
 
-// The sums of a cell over a few rows, with inputs from `i` and outputs from `o` on. They are added to
-// `totals`, unless the rows are the first, and stored there or, with the last rows, in `to`.
+// The sums of a cell over a few rows, with inputs from `i` and outputs from `o` on. They are added
+// to `totals`, unless the rows are the first, and stored there or, with the last rows, in `to`.
 template <int Vectors, int Width, typename V, typename T>
 [[gnu::always_inline]] inline void add_rows(V (&totals)[Width][Vectors], bool is_first, T* to,
                                 const DenseTap<T>& tap, Rows rows, int64_t i, int64_t o) {
@@ -70,9 +70,9 @@ template <int Vectors, int Width, typename V, typename T>
   }
 }
 
-// The weights of the inputs from `i` on and `Vectors` of outputs from `o` on, which rows from `first`
-// to `last` have. Some cells take a few rows before any takes the next, so that what they read is in
-// the cache.
+// The weights of the inputs from `i` on and `Vectors` of outputs from `o` on, which rows from
+// `first` to `last` have. Some cells take a few rows before any takes the next, so that what they
+// read is in the cache.
 template <int Vectors, typename T>
 void kernel_tap(const DenseTap<T>& tap, int64_t first, int64_t last, int64_t i, int64_t inputs,
                 int64_t o, T* weights) {

@@ -61,7 +61,8 @@ void pointwise(const Layer<T>& layer, int64_t rows, int64_t pixels, int64_t apar
         with_width<kPixels, 4, 2, 1>(pixels, 1, [&](auto width) {
           for (int64_t start = 0; start < pixels; start += width) {
             const int64_t pixel = std::min<int64_t>(start, pixels - width);
-            pointwise_cell<vectors, width>(layer, weights, outputs, from(row), to(row), apart, pixel, o);
+            pointwise_cell<vectors, width>(layer, weights, outputs, from(row), to(row), apart,
+                                           pixel, o);
           }
         });
       }
