@@ -44,19 +44,25 @@ inline Vector<double, N> exp(Vector<double, N> x) {
   return x;
 }
 
-template <typename T, int N>
-inline Vector<T, N> activate(Activation activation, Vector<T, N> x) {
+// Replaces each of a few vectors by the function's value.
+template <typename T, int N, int Count>
+[[gnu::always_inline]] inline void activate(Activation activation, Vector<T, N> (&values)[Count]) {
   using V = Vector<T, N>;
+  auto each = [&](auto f) {
+#pragma GCC unroll 8
+    for (V& x : values) x = f(x);
+  };
   switch (activation) {
-    case Activation::kNone: return x;
-    case Activation::kRelu: return x < 0 ? V{} : x;
-    case Activation::kRelu6: return clamp(x, T(0), T(6));
-    case Activation::kSigmoid: return 1 / (1 + exp<N>(-x));
-    case Activation::kSilu: return x / (1 + exp<N>(-x));
-    case Activation::kHardSigmoid: return clamp(x + 3, T(0), T(6)) / 6;
-    case Activation::kHardSwish: return x * (clamp(x + 3, T(0), T(6)) / 6);
+    case Activation::kNone: return;
+    case Activation::kRelu: return each([](V x) { return x < 0 ? V{} : x; });
+    case Activation::kRelu6: return each([](V x) { return clamp(x, T(0), T(6)); });
+    case Activation::kSigmoid: return each([](V x) { return 1 / (1 + exp<N>(-x)); });
+    case Activation::kSilu: return each([](V x) { return x / (1 + exp<N>(-x)); });
+    case Activation::kHardSigmoid:
+      return each([](V x) { return clamp(x + 3, T(0), T(6)) / 6; });
+    case Activation::kHardSwish:
+      return each([](V x) { return x * (clamp(x + 3, T(0), T(6)) / 6); });
   }
-  return x;
 }
 
 // What is done to sums before they are stored: `activation(sums + bias + residual)`.
@@ -71,13 +77,25 @@ struct Epilogue {
     return {bias, activation, residual ? residual + offset : nullptr};
   }
 
-  // Stores `N` sums at `offset` of the result, which are of channels from c on.
-  template <int N>
-  void store_at(T* result, int64_t offset, int64_t c, Vector<T, N> sums) const {
+  // Stores vectors of sums at `offset` of the result and further ones `apart`. The channels of each
+  // are those from `c` on, and `step` from one to the next.
+  //
+  // What is done is looked up once for all of them: for each it would take longer than nine taps.
+  template <int N, int Count>
+  [[gnu::always_inline]] void store_all(T* result, int64_t offset, int64_t apart, int64_t c,
+                                        int64_t step, Vector<T, N> (&sums)[Count]) const {
     using V = Vector<T, N>;
-    if (bias) sums += load<V>(bias + c);
-    if (residual) sums += load<V>(residual + offset);
-    store(result + offset, activate<T, N>(activation, sums));
+    if (bias) {
+#pragma GCC unroll 8
+      for (int i = 0; i < Count; ++i) sums[i] += load<V>(bias + c + i * step);
+    }
+    if (residual) {
+#pragma GCC unroll 8
+      for (int i = 0; i < Count; ++i) sums[i] += load<V>(residual + offset + i * apart);
+    }
+    activate<T, N>(activation, sums);
+#pragma GCC unroll 8
+    for (int i = 0; i < Count; ++i) store(result + offset + i * apart, sums[i]);
   }
 };
 

@@ -102,14 +102,11 @@ inline void add_sums(V (&totals)[Width][Vectors], const V (&sums)[Width][Vectors
 //
 // A function of its own: what it needs in registers, the sums would have to leave.
 template <int Vectors, int Width, typename V, typename T>
-[[gnu::noinline]] void store_cell(const V (&sums)[Width][Vectors], const Epilogue<T>& after,
-                                  T* result, int64_t first, int64_t apart, int64_t channel) {
+[[gnu::noinline]] void store_cell(V (&sums)[Width][Vectors], const Epilogue<T>& after, T* result,
+                                  int64_t first, int64_t apart, int64_t channel) {
   constexpr int kLanes = kRegister / sizeof(T);
   for (int w = 0; w < Width; ++w) {
-    for (int v = 0; v < Vectors; ++v) {
-      after.template store_at<kLanes>(result, first + w * apart + v * kLanes, channel + v * kLanes,
-                                      sums[w][v]);
-    }
+    after.template store_all<kLanes>(result, first + w * apart, kLanes, channel, kLanes, sums[w]);
   }
 }
 

@@ -131,7 +131,11 @@ std::vector<T> product(const Layer<T>& layer, const std::vector<T>& x) {
     const T* weights = layer.weights + i * layer.outputs;
     for (int64_t o = 0; o < layer.outputs; ++o) y[o] += x[i] * weights[o];
   }
-  for (T& value : y) value = activate<T, 1>(layer.after.activation, Vector<T, 1>{value})[0];
+  for (T& value : y) {
+    Vector<T, 1> one[1] = {{value}};
+    activate<T, 1>(layer.after.activation, one);
+    value = one[0][0];
+  }
   return y;
 }
 

@@ -65,7 +65,7 @@ template <int Width, typename T>
 // A column of the operand is read once for all taps of a run of neighbours: 8x28x28x192, k5, 1.2 ms
 // with runs of 1, 0.9 ms with runs of 5.
 template <int Group, int N, int Width, int Run, bool Inside, typename T>
-void narrow_cell(const NarrowRow<T>& row, int64_t m, int64_t c) {
+[[gnu::always_inline]] inline void narrow_cell(const NarrowRow<T>& row, int64_t m, int64_t c) {
   using V = Vector<T, N>;
   V totals[Width] = {}, sums[Width] = {};
   const int64_t channels = row.channels, step = Run > 1 ? 1 : row.columns.step;
@@ -106,9 +106,21 @@ void narrow_cell(const NarrowRow<T>& row, int64_t m, int64_t c) {
   }
   const int64_t apart = row.columns.count() * channels;
   const int64_t y = (m * row.columns.count() + row.phase) * channels + c;
-#pragma GCC unroll 8
-  for (int w = 0; w < Width; ++w) {
-    row.after.template store_at<N>(row.result, y + w * apart, c, Group > 1 ? totals[w] : sums[w]);
+  if constexpr (Group > 1) {
+    row.after.template store_all<N>(row.result, y, apart, c, 0, totals);
+  } else {
+    row.after.template store_all<N>(row.result, y, apart, c, 0, sums);
+  }
+}
+
+// `Width` pixels from position m on, all channels. The cell is inlined, so that what they have in
+// common is computed once: 3x3 over 56x56x144, 0.12 ms -> 0.10 on one thread.
+template <int Group, int N, int Width, int Run, bool Inside, typename T>
+[[gnu::noinline]] void narrow_cells(const NarrowRow<T>& row, int64_t m) {
+  for (int64_t first = 0; first < row.channels; first += N) {
+    const int64_t c = std::min(first, row.channels - N);
+    if (row.row_step && !row.rows.empty()) fetch_ahead<Width>(row, m, c);
+    narrow_cell<Group, N, Width, Run, Inside>(row, m, c);
   }
 }
 
@@ -121,14 +133,10 @@ void narrow_row(const NarrowRow<T>& row) {
     for (int64_t start = 0; start < count; start += width) {
       const int64_t m = std::min<int64_t>(start, count - width);
       const bool inside = all_inside || row.columns.inside(row.phase, m, width);
-      for (int64_t first = 0; first < row.channels; first += N) {
-        const int64_t c = std::min(first, row.channels - N);
-        if (row.row_step && !row.rows.empty()) fetch_ahead<width>(row, m, c);
-        if (inside) {
-          narrow_cell<Group, N, width, Run, true>(row, m, c);
-        } else {
-          narrow_cell<Group, N, width, Run, false>(row, m, c);
-        }
+      if (inside) {
+        narrow_cells<Group, N, width, Run, true>(row, m);
+      } else {
+        narrow_cells<Group, N, width, Run, false>(row, m);
       }
     }
   });
