@@ -1,5 +1,6 @@
 """Modules of random weights, as they are folded and run at inference."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -10,6 +11,8 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks import activations
+
+CALL = re.compile(r"@flaxblocks_inverted_residual_[0-9a-f]{8}\b")
 
 
 def gate(squeezed: int, act=activations.relu, function=activations.sigmoid) -> Callable:
@@ -32,3 +35,19 @@ def randomised(module: nnx.Module, seed: int = 0) -> nnx.Module:
 
 def run(block: nnx.Module, x: jax.Array) -> np.ndarray:
     return np.asarray(nnx.jit(lambda block, x: block(x))(block, x))
+
+
+def folded(*args, dtype=jnp.float64, seed: int = 0, **kwargs) -> fb.MBConv:
+    """Return a block for inference, of random weights."""
+    block = fb.MBConv(*args, **kwargs, param_dtype=dtype, rngs=nnx.Rngs(seed))
+    return fb.fold_batchnorm(randomised(block, seed))
+
+
+def image(block: fb.MBConv, n: int, *size: int, seed: int = 1, dtype=jnp.float64) -> jax.Array:
+    units = [unit for unit in (block.expand, block.depthwise) if unit is not None]
+    shape = (n, *size, units[0].conv.in_features)
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+
+def is_called(function: Callable, *args) -> bool:
+    return bool(CALL.search(jax.jit(function).lower(*args).as_text()))

@@ -9,18 +9,12 @@
 
 namespace flaxblocks {
 
-// The largest cell: 28 sums and 4 weights fill 32 registers, 12 sums, 2 weights and a number 16.
-// 7 x 4 reaches 114 GFLOP/s on one thread with AVX-512, 6 x 4 as much where 6 divides the pixels,
-// 14 x 2 as much where there are 14.
+// The largest cell: 28 sums, 3 of its weights and a number fill 32 registers, 12 sums, 2 weights and
+// a number 16.
 #if defined(__AVX__) && !defined(__AVX512F__)
-constexpr int kPixels = 6, kVectors = 2;
+constexpr int kPixels = 6, kVectors = 2, kRegisters = 16;
 #else
-constexpr int kPixels = 7, kVectors = 4;
-#endif
-#if defined(__AVX__) && !defined(__AVX512F__)
-constexpr int kRegisters = 16;
-#else
-constexpr int kRegisters = 32;
+constexpr int kPixels = 7, kVectors = 4, kRegisters = 32;
 #endif
 
 // Outputs in blocks of up to `kVectors` vectors, as even as can be.
