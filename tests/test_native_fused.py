@@ -36,10 +36,11 @@ def basic(*args, **kwargs) -> fb.BasicBlock:
 
 
 SUMS = {
-    # A row of cells and a rest; weights that stay in the cache and such that do not.
+    # A row of cells and a rest; weights that stay in the cache and such that do not, and such that
+    # are laid side by side, for which each thread must have a hundred pixels.
     "pointwise": (partial(unit, 24, 40, 1), (2, 9, 5, 24), ["pointwise"]),
     "wide pointwise": (partial(unit, 300, 129, 1), (1, 23, 21, 300), ["pointwise"]),
-    "widest pointwise": (partial(unit, 1030, 129, 1), (1, 9, 23, 1030), ["pointwise"]),
+    "widest pointwise": (partial(unit, 1030, 129, 1), (1, 80, 40, 1030), ["pointwise"]),
     "strided pointwise": (partial(unit, 24, 40, 1, stride=2), (2, 9, 5, 24), ["dense"]),
     "one pixel": (partial(unit, 8, 16, 1, act=activations.silu), (1, 1, 1, 8), ["pointwise"]),
     "depthwise": (partial(unit, 20, 20, 5, groups=20, stride=2), (2, 9, 8, 20), ["narrow"]),
