@@ -1,7 +1,7 @@
 """Convolutional blocks and backbones in Flax NNX, proven equal to their PyTorch counterparts."""
 
 from flaxblocks import ops as ops
-from flaxblocks.allocator import keep_freed_memory as keep_freed_memory
+from flaxblocks._base.allocator import keep_freed_memory as keep_freed_memory
 from flaxblocks.blocks import BasicBlock as BasicBlock
 from flaxblocks.blocks import BottleNeck as BottleNeck
 from flaxblocks.blocks import ConvNeXtBlock as ConvNeXtBlock

@@ -13,7 +13,7 @@ from torchvision.models import get_model
 
 import flaxblocks as fb
 from flaxblocks.train.log import read_log
-from tests.tiny_training import Tiny, make_images
+from tests.helpers.tiny_training import Tiny, make_images
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 COMMON = ["--epochs", "2", "--batch-size", "4", "--image-size", "32"]

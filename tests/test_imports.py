@@ -13,7 +13,7 @@ ABOVE = {
     "weights": ("layers", "blocks", "models"),
     "train": ("ops", "layers", "blocks", "models", "weights", "preprocess"),
 }
-SHARED = ("cache",)  # imports nothing of ours, so that every part may import it
+SHARED = ("_base",)  # imports nothing of ours, so that every part may import it
 PACKAGES = ("flaxblocks", "torch_ref", "parity")
 COMMAND_LINE = ("cli", "__main__", "bench")  # the benchmark runs PyTorch's side of a comparison
 TORCH = ("torch", "torchvision", "timm")
@@ -117,7 +117,7 @@ PLANTED = [
     ("flaxblocks.models.resnet", "from flaxblocks.weights import load_state_dict"),
     ("flaxblocks.weights.entries", "from flaxblocks.train import step"),
     ("flaxblocks.train.step", "from flaxblocks.cli import main"),
-    ("flaxblocks.cache", "from flaxblocks.ops import conv"),
+    ("flaxblocks._base.cache", "from flaxblocks.ops import conv"),
     ("flaxblocks.bench.torch_side", "import torch"),
     ("flaxblocks.fold", "import torch"),
     ("flaxblocks.fold", "try:\n    import torch\nexcept ImportError:\n    torch = None"),
@@ -125,14 +125,14 @@ PLANTED = [
     ("flaxblocks.fold", "import torchvision.models"),
     ("flaxblocks.fold", "from parity import compare"),
     ("flaxblocks.fold", "def f():\n    import torch_ref"),
-    ("torch_ref.blocks", "from flaxblocks.layers import checks"),
+    ("torch_ref.blocks", "from flaxblocks._base import checks"),
     ("torch_ref.blocks", "from parity.cases import CASES"),
     ("torch_ref.blocks", "import jax"),
 ]
 ALLOWED = [
     ("flaxblocks.layers.conv", "from flaxblocks.ops import conv_general_dilated"),
     ("flaxblocks.layers.conv", "from flaxblocks import ops"),
-    ("flaxblocks.layers.conv", "from . import checks"),
+    ("flaxblocks.layers.conv", "from . import linear"),
     ("flaxblocks.blocks.__init__", "from .mbconv import MBConv"),
     ("flaxblocks.blocks.mbconv", "from flaxblocks.layers import conv"),
     ("flaxblocks.models.resnet", "from flaxblocks.blocks import BottleNeck"),
@@ -142,7 +142,7 @@ ALLOWED = [
     ("flaxblocks.cli", "from parity import compare"),
     ("flaxblocks.bench.torch_side", "def f():\n    import torch, torch_ref"),
     ("flaxblocks.train.step", "from flaxblocks.layers import Conv"),
-    ("flaxblocks.ops.native.build", "from flaxblocks.cache import cache_folder"),
+    ("flaxblocks.ops.native.build", "from flaxblocks._base.cache import cache_folder"),
     ("flaxblocks.__init__", "from flaxblocks.blocks import MBConv"),
     ("parity.compare", "import torch, torch_ref, flaxblocks"),
     ("torch_ref.blocks", "from torch_ref.layers import Conv"),

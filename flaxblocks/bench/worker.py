@@ -10,7 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
-from flaxblocks.allocator import keep_freed_memory
+from flaxblocks._base.allocator import keep_freed_memory
 from flaxblocks.bench import memory
 from flaxblocks.bench.contestants import Contestant
 from flaxblocks.bench.task import Data, Prepared, Task

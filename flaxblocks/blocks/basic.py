@@ -6,13 +6,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks._base import checks
 from flaxblocks.blocks.residual import (
     joined,
     other_branch,
     pool_for_stride,
     projection,
 )
-from flaxblocks.layers import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build

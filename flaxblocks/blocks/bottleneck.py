@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks._base import checks
 from flaxblocks.blocks.residual import (
     check_keeps_size,
     joined,
@@ -13,7 +14,6 @@ from flaxblocks.blocks.residual import (
     pool_for_stride,
     projection,
 )
-from flaxblocks.layers import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.layer_norm import LayerNorm
 from flaxblocks.layers.linear import Linear

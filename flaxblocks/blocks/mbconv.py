@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks._base import checks
 from flaxblocks.blocks.inference import in_one
 from flaxblocks.blocks.residual import check_keeps_size
-from flaxblocks.layers import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import flaxblocks
-from flaxblocks.allocator import keep_freed_memory
+from flaxblocks._base.allocator import keep_freed_memory
 from flaxblocks.cli import bench, classify, convert, evaluate, models, summary, train
 
 SUBCOMMANDS = (models, summary, classify, convert, train, evaluate, bench)

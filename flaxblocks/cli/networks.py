@@ -9,8 +9,8 @@ from flax import nnx
 from rich.console import Console
 
 import flaxblocks as fb
+from flaxblocks._base import checks
 from flaxblocks.flops import multiply_adds
-from flaxblocks.layers import checks
 from flaxblocks.models import Backbone
 from flaxblocks.weights.state_dict import NAMES as NAMES
 

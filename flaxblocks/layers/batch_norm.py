@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.ops.batch_normalise import batch_normalise
 
 

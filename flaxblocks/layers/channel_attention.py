@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.layers.conv import check_nhwc
 from flaxblocks.layers.draw import symmetric_uniform
 from flaxblocks.ops.activations import sigmoid

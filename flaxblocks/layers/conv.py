@@ -9,7 +9,7 @@ from flax import nnx
 from flax.typing import PrecisionLike
 from jaxtyping import Array, Float
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.layers.draw import Initializer, symmetric_uniform
 from flaxblocks.ops import conv_general_dilated
 

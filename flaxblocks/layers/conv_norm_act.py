@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
 from flaxblocks.layers.inference import in_one

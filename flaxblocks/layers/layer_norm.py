@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import nnx
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 
 
 class LayerNorm(nnx.LayerNorm):

@@ -5,7 +5,7 @@ from math import sqrt
 import jax.numpy as jnp
 from flax import nnx
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.layers.draw import symmetric_uniform
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 
 ModuleFactory = Callable[..., Callable[[jax.Array], jax.Array]]
 

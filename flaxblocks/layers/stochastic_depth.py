@@ -2,7 +2,7 @@
 
 from flax import nnx
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 
 
 class StochasticDepth(nnx.Dropout):

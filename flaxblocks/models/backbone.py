@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.layers.optional import apply
 from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.initialise import initialise

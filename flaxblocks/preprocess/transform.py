@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 
 Colour = tuple[float, float, float]
 

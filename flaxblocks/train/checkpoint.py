@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.train.state import ARRAYS, TrainState
 
 DIGESTS = "digests.json"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flaxblocks.weights.replacing import replacing
+from flaxblocks._base.replacing import replacing
 
 Record = Mapping[str, Any]
 """What happened at a ``step``: numbers and texts by name."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.train.checkpoint import Checkpoints
 from flaxblocks.train.data.damage import Damage
 from flaxblocks.train.data.pipeline import Feed

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import optax
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.train.mixing import Mixing
 from flaxblocks.train.optimisers import (
     AdamW,

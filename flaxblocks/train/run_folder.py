@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from flaxblocks.weights.replacing import replacing
+from flaxblocks._base.replacing import replacing
 
 
 @dataclass(frozen=True)

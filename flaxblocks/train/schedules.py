@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 
 Schedule = Callable[[float, int, float], optax.Schedule]
 """Gives the learning rate by the number of updates so far, from its peak, the run's number of

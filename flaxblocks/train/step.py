@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.train import ema
 from flaxblocks.train.images import Prepare, as_float
 from flaxblocks.train.losses import cross_entropy

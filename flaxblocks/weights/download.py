@@ -9,8 +9,8 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
-from flaxblocks.cache import cache_folder
-from flaxblocks.weights.replacing import replacing
+from flaxblocks._base.cache import cache_folder
+from flaxblocks._base.replacing import replacing
 
 SCHEMES = ("https://", "http://")
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.weights import download, hub, published, safetensors_files, torch_files
 from flaxblocks.weights.hub_config import check_config
 from flaxblocks.weights.state_dict import load_state_dict, named_entries, state_dict

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from flaxblocks.weights.replacing import replacing
+from flaxblocks._base.replacing import replacing
 
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"

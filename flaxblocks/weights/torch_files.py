@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flaxblocks.weights.replacing import replacing
+from flaxblocks._base.replacing import replacing
 
 SUFFIXES = (".pth", ".pt", ".bin")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax
 
-from flaxblocks.cache import cache_folder
+from flaxblocks._base.cache import cache_folder
 
 SOURCES = Path(__file__).parent
 # At -O2 GCC 12 leaves loops rolled up: 12 ms in place of 5 for 8x56x56x128 in 32 groups.

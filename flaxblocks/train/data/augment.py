@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 
 Operation = Callable[[Any, np.random.Generator], Any]
 """Gives a changed Pillow image, by the numbers that it draws."""

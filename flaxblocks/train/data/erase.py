@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.preprocess.transform import MEAN, STD
 from flaxblocks.train.data.augment import draw_part
 

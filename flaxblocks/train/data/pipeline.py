@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.preprocess.transform import Preprocess
 from flaxblocks.train.data.augment import Augment
 from flaxblocks.train.data.damage import Damage

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.train.data.changes import SIGNED, UNSIGNED, change
 
 STRONGEST = 30  # RandAugment's greatest magnitude

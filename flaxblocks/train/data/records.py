@@ -4,7 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from flaxblocks.layers import checks
+from flaxblocks._base import checks
 from flaxblocks.train.data.source import Example
 
 

@@ -1,0 +1,242 @@
+"""The benchmark makes sense: who is slow is last, who is wrong is not timed. Nothing is timed."""
+
+import argparse
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from flaxblocks.bench import bench, ceilings, contestants, measure, worker
+from flaxblocks.bench.answers import difference, limit
+from flaxblocks.bench.contestants import OURS, RIVALS, Contestant, rivals
+from flaxblocks.bench.draw import draw
+from flaxblocks.bench.measure import NotTimedError
+from flaxblocks.bench.race import ROUNDS, race
+from flaxblocks.bench.results import Ceilings, read
+from flaxblocks.bench.subjects import BLOCKS, matching
+from flaxblocks.bench.task import Data, Task
+from flaxblocks.bench.work import moved_by, multiply_adds_of
+from flaxblocks.cli import bench as command
+from tests.helpers.bench_rivals import contestant
+
+LAX, TORCH, *_, NATIVE = RIVALS
+
+
+def task(subject: str, mode: str = "infer", batch: int = 2, size: int = 4) -> Task:
+    return Task(subject, mode, batch, size, "float32", "cpu", 1)
+
+
+class Here(worker.Worker):
+    """A worker in this very process."""
+
+    def __init__(self, contestant: Contestant, task: Task):
+        self.name, self.contestant = contestant.name, contestant
+
+    def prepare(self, task: Task, data: Data) -> worker.Ready:
+        prepared = self.contestant.load()(task, data)
+        self.run = prepared.run
+        return worker.Ready(prepared.answer, prepared.compile_seconds)
+
+    def time(self, calls: int) -> list[float]:
+        self.run()
+        return [1.0] * calls
+
+    def memory(self) -> None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def measured(task: Task, who: Sequence[Contestant]):
+    return measure.measure(task, who, 1e-3, lambda step: None)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(measure, "Worker", Here)
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+@pytest.mark.parametrize("subject", ["MBConv/efficientnet-56", "Conv/depthwise5x5-28"])
+def test_all_contestants_give_the_same_answer(here, subject: str, mode: str):
+    rows, notes = measured(task(subject, mode), [OURS, LAX, TORCH, NATIVE])
+    assert [row.contestant for row in rows] == ["flaxblocks", "lax", "torch", "native"]
+    assert notes == []
+    assert max(row.difference for row in rows) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18"])
+def test_networks_give_torchvisions_answer(here, name: str):
+    rows, _ = measured(task(name, "train", size=64), [OURS, TORCH])
+    assert rows[1].difference < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of its compiler
+def test_compiled_and_exported_modules_give_the_same_answer(here):
+    compiled, exported = RIVALS[2:4]
+    able = [rival for rival in (compiled, exported) if not rival.missing()]
+    rows, notes = measured(task("BottleNeck/resnext50-56"), [OURS, *able])
+    assert len(rows) == 1 + len(able) and notes == []
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_a_wrong_answer_is_not_timed(here, monkeypatch: pytest.MonkeyPatch, mode: str):
+    monkeypatch.setattr(Here, "time", lambda *_: pytest.fail("it was timed"))
+    with pytest.raises(NotTimedError, match=r"the answers differ from .* wrong by 0\.01"):
+        measured(task("Conv/pointwise-56", mode), [OURS, contestant("wrong")])
+
+
+def test_a_task_that_we_cannot_do_is_not_timed(here):
+    with pytest.raises(NotTimedError, match="failing cannot: no such instruction"):
+        measured(task("Conv/pointwise-56"), [contestant("failing"), OURS])
+
+
+def test_who_is_slow_is_last_and_who_cannot_is_said():
+    """In processes of their own, as on the command line."""
+    who = [OURS, contestant("slow"), contestant("failing")]
+    rows, notes = measured(task("Conv/depthwise5x5-14"), who)
+    assert [row.contestant for row in rows] == ["flaxblocks", "slow"]
+    ours, slow = rows
+    assert ours.high < slow.low
+    assert ours.compile_seconds > 0 and ours.calls >= ROUNDS
+    assert ours.memory is None or 0 < ours.memory < 2**32
+    assert len(notes) == 1 and notes[0].endswith("failing cannot: no such instruction")
+
+
+class Counted:
+    def __init__(self, name: str, seconds: float, order: list[str]):
+        self.name, self.seconds, self.order = name, seconds, order
+
+    def time(self, calls: int) -> list[float]:
+        self.order.append(self.name)
+        return [self.seconds] * calls
+
+
+def test_a_race_takes_turns():
+    order: list[str] = []
+    racers = [Counted(name, 0.01 * place, order) for place, name in enumerate("abc", 1)]
+    spreads = race(racers, seconds=1e-9)
+    assert [spread.seconds for spread in spreads.values()] == [0.01, 0.02, 0.03]
+    rounds = ["".join(order[i : i + 3]) for i in range(3, len(order), 3)]
+    assert len(rounds) == ROUNDS and rounds[:4] == ["abc", "bca", "cab", "abc"]
+
+
+def test_differences():
+    ours = {"output": np.array([3.0, 4.0])}
+    assert difference({"output": np.array([3.0, 4.5])}, ours) == pytest.approx(0.1)
+    for theirs in ({}, {"output": np.zeros(3)}, {"output": np.array([3.0, np.nan])}):
+        assert difference(theirs, ours) == np.inf
+
+
+def test_what_may_differ_depends_on_the_rounding():
+    assert limit(task("resnet18")) < limit(task("resnet18", "train")) < 0.01
+    in_float64 = Task("resnet18", "train", 1, 64, "float64", "cpu", 1)
+    assert limit(in_float64) < 1e-9 < limit(task("resnet18"))
+
+
+def test_every_contestant_gets_the_same_and_nothing_is_trivial():
+    first, second = draw(task("MBConv/mobilenet_v2-56")), draw(task("MBConv/mobilenet_v2-56"))
+    assert first.weights.keys() == second.weights.keys()
+    for name, value in first.weights.items():
+        np.testing.assert_array_equal(value, second.weights[name])
+        assert value.ndim == 0 or len(np.unique(value)) > 1
+    np.testing.assert_array_equal(first.x, second.x)
+    assert first.target.shape == (2, 4, 4, 24)
+
+
+def test_work_is_counted():
+    pointwise = task("Conv/pointwise-56", batch=3, size=5)
+    pixels, reads = 3 * 5 * 5, 64
+    assert multiply_adds_of(pointwise) == pixels * reads * 256
+    assert moved_by(pointwise) == 4 * (pixels * (64 + 256) + 64 * 256)
+    step = task("Conv/pointwise-56", "train", batch=3, size=5)
+    assert multiply_adds_of(step) == 3 * multiply_adds_of(pointwise)
+
+
+def test_names():
+    assert [one.name for one in matching(["Conv/dense*", "resnet18", "Conv/dense3x3-7*"][:2])] == [
+        "Conv/dense3x3-56",
+        "Conv/dense3x3-28",
+        "Conv/dense3x3-14",
+        "resnet18",
+    ]
+    with pytest.raises(ValueError, match=r"nothing is called 'resnet51'.*resnet50"):
+        matching(["resnet51"])
+    assert len({block.name for block in BLOCKS}) == len(BLOCKS)
+
+
+def test_rivals_that_are_not_installed_are_said(monkeypatch: pytest.MonkeyPatch):
+    there, not_there = LAX, Contestant("tvm", "none:none", ("no_such_package",))
+    monkeypatch.setattr(contestants, "RIVALS", (there, not_there))
+    chosen, notes = rivals(["tvm", "lax"])
+    assert chosen == [there]
+    assert notes == ["tvm does not take part: no_such_package is not installed"]
+    one_mode = Contestant("xnn", "none:none", modes=("infer",))
+    monkeypatch.setattr(contestants, "RIVALS", (there, one_mode))
+    assert rivals(["xnn", "lax", "xnn"]) == ([one_mode, there], ["xnn only does infer"])
+    monkeypatch.setattr(contestants, "RIVALS", (there, not_there))
+    with pytest.raises(ValueError, match="`--against` must be among lax, tvm, got 'theano'"):
+        rivals(["theano"])
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    return parser.parse_args(["bench", *arguments])
+
+
+def test_ceilings_are_measured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ceilings, "SIDE", {"cpu": 64})
+    monkeypatch.setattr(ceilings, "COPIED", {"cpu": 2**12})
+    found = ceilings._measure(task("Conv/pointwise-56"))
+    assert found.flops > 0 and found.bandwidth > 0 and found.device == "cpu"
+
+
+def test_the_command_line(here, monkeypatch: pytest.MonkeyPatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "ceilings", lambda _: Ceilings(2e11, 1e10, "cpu"))
+    file, page = tmp_path / "results.json", tmp_path / "page"
+    command.run(
+        options(
+            *("Conv/pointwise-56", "--image-size", "4", "--against", "lax"),
+            *("--threads", "1", "--seconds", "1", "--json", str(file), "--plot", str(page)),
+        )
+    )
+    printed = capsys.readouterr().out
+    assert "Conv/pointwise-56, infer, batch 1, 4 pixels" in printed
+    results = read(file)
+    assert [row.contestant for row in results.rows] == ["flaxblocks", "lax"]
+    assert {"date", "command", "versions", "processor", "threads"} <= results.facts.keys()
+    assert json.loads(file.read_text())["refused"] == []
+    assert {path.name for path in page.iterdir()} == {"index.html", "roofline.png", "times.png"}
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_keeps_what_it_has(here, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bench, "ceilings", lambda _: Ceilings(2e11, 1e10, "cpu"))
+    done = iter([([], ["first"])])
+    monkeypatch.setattr(bench, "measure", lambda *_: next(done, None) or interrupt())
+    tasks = [task("Conv/pointwise-56", batch=batch) for batch in (1, 2, 3)]
+    results = bench.bench(tasks, [OURS], 1, {})
+    assert results.notes[0] == "first"
+    assert results.notes[1].startswith("interrupted at Conv/pointwise-56, infer, batch 2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--suite", "standard", "resnet18"], "`--suite` standard takes no names, got resnet18"),
+        (["--threads", "100000"], "`--threads` must be at most"),
+        (["--json", "no/such/folder/file"], "there is no folder"),
+        (["no_such_network"], "nothing is called 'no_such_network'"),
+    ],
+)
+def test_bad_input_is_said(arguments: list[str], said: str):
+    with pytest.raises(ValueError, match=said):
+        command.run(options(*arguments))

@@ -1,0 +1,113 @@
+"""Training of a network that compiles in a moment, on images of noise; also as a program.
+
+``python -m tests.helpers.tiny_training IMAGES OUT STEPS [ADDRESS COUNT PROCESS]`` trains, resumes
+the run that is in OUT, and leaves every number of the final state in ``OUT/state.npz``; or, on a
+signal, it saves and prints the step. The last arguments are for one of several processes.
+"""
+
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from PIL import Image
+
+import flaxblocks as fb
+from flaxblocks.train.data import ImageFolder
+from flaxblocks.train.fit import Training
+from flaxblocks.train.mixing import Mixing
+from flaxblocks.train.recipes import RECIPES
+from flaxblocks.train.state import TrainState
+from flaxblocks.train.stop import Stop
+
+SIZE = 16
+BATCH = 4
+PREPROCESS = fb.Preprocess(SIZE, SIZE)
+RECIPE = replace(
+    RECIPES["quick"],
+    epochs=2,
+    average_decay=0.9,
+    mixing=Mixing(mixup_alpha=0.8, cutmix_alpha=1.0),
+    augmentations=("crop", "flip", "jitter", "randaugment", "erase"),
+)
+
+
+class Tiny(nnx.Module):
+    """One convolution with its statistics, dropout and a classifier."""
+
+    def __init__(self, classes: int = 3, *, rngs: nnx.Rngs):
+        self.conv = fb.ConvNormAct(3, 8, stride=4, rngs=rngs)
+        self.dropout = nnx.Dropout(0.1, rngs=rngs)
+        self.classifier = fb.Linear(8, classes, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.classifier(self.dropout(self.conv(x).mean((1, 2))))
+
+
+def make_images(folder: Path, per_class: int = 7, classes: str = "abc") -> Path:
+    """Write images of noise, brighter for later classes."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for index in range(per_class):
+            pixels = rng.integers(0, 128, (20, 18, 3)) + 60 * number
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def damage(path: Path) -> None:
+    """Cut a file in two and keep the first half."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def numbers(state: TrainState) -> dict[str, np.ndarray]:
+    """Return all that a state holds, random keys as their numbers."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {jax.tree_util.keystr(path): _number(leaf) for path, leaf in flat}
+
+
+def _number(leaf: jax.Array) -> np.ndarray:
+    key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if key else leaf)
+
+
+def same(one: TrainState, other: TrainState) -> bool:
+    """Return whether two states have the same bits."""
+    a, b = numbers(one), numbers(other)
+    return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def main(images: str, out: str, steps: str) -> None:
+    source = ImageFolder(images)
+    epochs = int(steps) // (len(source) // BATCH)
+    training = Training(
+        replace(RECIPE, epochs=epochs), PREPROCESS, batch_size=BATCH, log_every=1, save_every=4
+    )
+    with Stop() as stop:
+        state = training.run(Tiny(rngs=nnx.Rngs(0)), source, out, resume=True, stop=stop)
+    if stop.asked is not None:
+        print(stop.asked.name, int(state.step), flush=True)
+    elif jax.process_index() == 0:
+        np.savez(Path(out) / "state.npz", **numbers(state))
+
+
+if __name__ == "__main__":
+    sys.modules["torch"] = None  # pyright: ignore; tensorboardX would spend seconds on importing it
+    images, out, steps, *cluster = sys.argv[1:]
+    if cluster:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        address, count, process = cluster
+        jax.distributed.initialize(address, int(count), int(process))
+    main(images, out, steps)

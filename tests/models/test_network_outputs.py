@@ -1,0 +1,59 @@
+"""Every network computes what torchvision's does with the same weights and statistics."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from parity import measure
+from parity.tolerance import bound
+from tests.helpers.networks import (
+    PUBLISHED,
+    SMALLEST,
+    flax_network,
+    run_by_blocks,
+    run_torch,
+    torch_network,
+)
+
+QUICK = 8_000_000  # parameters
+IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
+
+SIZED = [
+    pytest.param(
+        name,
+        marks=[] if count <= QUICK or name in SMALLEST.values() else [pytest.mark.slow],
+    )
+    for name, count in PUBLISHED.items()
+]
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_logits_equal_torchvisions_in_float64(name: str, x64):
+    image = np.random.default_rng(1).normal(size=IMAGE)
+    twin = torch_network(name, image)
+    network = flax_network(name, twin.state_dict())
+
+    truth = run_torch(twin.eval(), image)
+    network.eval()
+    logits = np.asarray(run_by_blocks(network, image))
+
+    assert logits.dtype == truth.dtype == np.float64
+    assert np.std(truth[0] - truth[1]) > 1e-3 * np.std(truth)  # the image is not lost on the way
+    assert measure.scaled_error(logits, truth) <= bound("float64", "output")
+
+
+@pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
+def test_float32_is_as_accurate_as_torchvisions_at_native_resolution(name: str):
+    image = np.random.default_rng(1).normal(size=(2, 224, 224, 3)).astype(np.float32)
+    twin = torch_network(name, image.astype(np.float64)).eval()
+    truth = run_torch(twin, image.astype(np.float64))
+    theirs = run_torch(twin.float(), image)
+    network = flax_network(name, twin.state_dict(), param_dtype=jnp.float32)
+    network.eval()
+    ours = np.asarray(run_by_blocks(network, image))
+
+    assert ours.dtype == theirs.dtype == np.float32
+    limit = max(
+        bound("float32", "output") * measure.rms_error(theirs, truth), bound("float32", "floor")
+    )
+    assert measure.rms_error(ours, truth) <= limit

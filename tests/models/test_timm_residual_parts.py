@@ -1,0 +1,201 @@
+"""The parts of timm's residual networks compute what timm's own do, gradients included."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+from timm import layers as timm_layers
+from timm.models import convnext as timm_convnext
+from timm.models import resnet as timm_resnet
+
+import flaxblocks as fb
+from flaxblocks.blocks.residual import PooledProjection
+from flaxblocks.layers.channel_attention import EfficientChannelAttention
+from flaxblocks.layers.group_norm import GroupNorm
+from flaxblocks.layers.response_norm import GlobalResponseNorm
+from flaxblocks.layers.scale_norm import rms_norm, simple_norm
+from flaxblocks.models.timm import convnext
+from flaxblocks.models.timm.resnet import squeeze_excite
+from flaxblocks.ops import average_pool, blur_pool, max_pool
+from parity import measure
+from parity.tolerance import bound
+from parity.weights import randomize
+from tests.helpers.networks import nchw
+
+bare = partial(fb.BottleNeck, use_bias=False)
+
+PARTS = {  # ours, timm's and the shape of the input
+    "eca": (
+        partial(EfficientChannelAttention, 48),
+        partial(timm_layers.EcaModule, 48),
+        (2, 5, 4, 48),
+    ),
+    "eca wide": (
+        partial(EfficientChannelAttention, 256),
+        partial(timm_layers.EcaModule, 256),
+        (2, 3, 2, 256),
+    ),
+    "se": (partial(squeeze_excite, 48), partial(timm_layers.SEModule, 48), (2, 5, 4, 48)),
+    "basic blurred": (
+        partial(
+            fb.BasicBlock,
+            8,
+            12,
+            stride=2,
+            use_bias=False,
+            shortcut=PooledProjection,
+            pool=blur_pool,
+        ),
+        lambda: timm_resnet.BasicBlock(
+            8,
+            12,
+            2,
+            timm_resnet.downsample_avg(8, 12, 1, 2),
+            aa_layer=timm_layers.BlurPool2d,
+        ),
+        (3, 7, 5, 8),
+    ),
+    "bottleneck averaged": (
+        partial(
+            bare,
+            8,
+            32,
+            stride=2,
+            shortcut=PooledProjection,
+            pool=average_pool,
+            se=EfficientChannelAttention,
+        ),
+        lambda: timm_resnet.Bottleneck(
+            8,
+            8,
+            2,
+            timm_resnet.downsample_avg(8, 32, 1, 2),
+            aa_layer=torch.nn.AvgPool2d,
+            attn_layer="eca",
+        ),
+        (3, 6, 4, 8),
+    ),
+    "bottleneck group norm": (
+        partial(bare, 8, 32, norm=partial(GroupNorm, num_groups=4)),
+        lambda: timm_resnet.Bottleneck(
+            8,
+            8,
+            1,
+            timm_resnet.downsample_conv(
+                8, 32, 1, 1, norm_layer=partial(timm_layers.GroupNorm, num_groups=4)
+            ),
+            norm_layer=partial(timm_layers.GroupNorm, num_groups=4),
+        ),
+        (3, 6, 4, 8),
+    ),
+    "convnext v2": (
+        partial(
+            fb.ConvNeXtBlock,
+            8,
+            pointwise=convnext.by_conv,
+            layer_scale=None,
+            response_norm=GlobalResponseNorm,
+        ),
+        lambda: timm_convnext.ConvNeXtBlock(8, conv_mlp=True, use_grn=True, ls_init_value=None),
+        (3, 7, 5, 8),
+    ),
+    "rms norm": (partial(rms_norm, 8), partial(timm_layers.RmsNorm2d, 8), (3, 5, 4, 8)),
+    "simple norm": (partial(simple_norm, 8), partial(timm_layers.SimpleNorm2d, 8), (3, 5, 4, 8)),
+}
+
+
+@nnx.jit
+def _gradients(
+    module: nnx.Module, x: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, nnx.State, jax.Array]:
+    """Return the output in train mode, and its weighted sum's gradients by parameter and input."""
+
+    def loss(net: nnx.Module, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        y = net(x)
+        return (y * weights).sum(), y
+
+    grads, y = nnx.grad(loss, argnums=(0, 1), has_aux=True)(module, x)
+    return y, *grads
+
+
+def _assert_equal(ours: object, truth: torch.Tensor, quantity: str, name: str = "") -> None:
+    ours, truth = np.asarray(ours), truth.detach().numpy()
+    assert ours.dtype == truth.dtype == np.float64
+    assert measure.scaled_error(ours, truth) <= bound("float64", quantity), name
+
+
+@pytest.mark.parametrize("make,make_torch,shape", PARTS.values(), ids=PARTS)
+def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, shape, x64):
+    rng = np.random.default_rng(0)
+    twin = make_torch().double()
+    blurs = {m: m.filt.clone() for m in twin.modules() if isinstance(m, timm_layers.BlurPool2d)}
+    randomize(twin, rng)
+    for blur, fixed in blurs.items():
+        blur.filt.copy_(fixed)  # no weight, though PyTorch keeps it among the buffers
+    module = make(param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    fb.load_state_dict(module, twin.state_dict(), names="timm")
+    image = rng.normal(size=shape)
+    x = nchw(image).requires_grad_()
+    y = twin.train()(x).permute(0, 2, 3, 1)
+    weights = rng.normal(size=y.shape)
+    (y * torch.from_numpy(weights)).sum().backward()
+
+    output, of_params, of_input = _gradients(module, jnp.asarray(image), jnp.asarray(weights))
+
+    _assert_equal(output, y, "output")
+    _assert_equal(of_input, x.grad.permute(0, 2, 3, 1), "gradient")
+    moved = fb.state_dict(module, names="timm")
+    for name, value in twin.state_dict().items():
+        if name.rpartition(".")[2] in ("running_mean", "running_var"):
+            _assert_equal(moved[name], value, "statistic", name)
+    nnx.update(module, of_params)  # so that the gradients get timm's names
+    named = fb.state_dict(module, names="timm")
+    for name, value in twin.named_parameters():
+        _assert_equal(named[name], value.grad, "gradient", name)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 4), (6, 6)])
+def test_average_pool_is_torchs_with_and_without_the_odd_edge(size, x64):
+    image = np.random.default_rng(0).normal(size=(2, *size, 3))
+    for ceil_mode in (False, True) if min(size) > 1 else (True,):
+        pool = torch.nn.AvgPool2d(2, ceil_mode=ceil_mode, count_include_pad=False)
+        truth = pool(nchw(image)).permute(0, 2, 3, 1)
+        _assert_equal(average_pool(jnp.asarray(image), ceil_mode=ceil_mode), truth, "output")
+
+
+def test_blur_pool_is_timms(x64):
+    image = np.random.default_rng(0).normal(size=(2, 7, 4, 3))
+    truth = timm_layers.BlurPool2d(3).double()(nchw(image)).permute(0, 2, 3, 1)
+    _assert_equal(blur_pool(jnp.asarray(image)), truth, "output")
+
+
+def test_a_silent_channel_has_no_gradient_of_its_strength():
+    norm = GlobalResponseNorm(4, rngs=nnx.Rngs(0))
+    gradient = jax.grad(lambda x: norm(x).sum())(jnp.zeros((1, 3, 3, 4)))
+    np.testing.assert_array_equal(gradient, np.ones((1, 3, 3, 4)))
+
+
+def test_branches_of_different_sizes_are_never_broadcast():
+    block = bare(8, 8, stride=2, pool=average_pool, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"`block` returned shape \(2, 1, 1, 8\)"):
+        block(jnp.ones((2, 3, 3, 8)))
+
+
+@pytest.mark.parametrize("make", [bare, fb.BasicBlock])
+def test_a_pool_takes_a_stride_of_2_only(make):
+    with pytest.raises(ValueError, match="`stride` must be 1 or 2"):
+        make(8, 8, stride=3, pool=blur_pool, rngs=nnx.Rngs(0))
+
+
+def test_a_stem_needs_a_stride_for_each_convolution():
+    with pytest.raises(ValueError, match="`stride` must have a number for each of the 3"):
+        fb.Stem(3, (8, 8, 8), stride=(2, 1), pool=max_pool, rngs=nnx.Rngs(0))
+
+
+def test_groups_of_channels_divide_them():
+    with pytest.raises(ValueError, match="`group_size` must divide the 8 channels, got 3"):
+        GroupNorm(8, group_size=3, rngs=nnx.Rngs(0))

@@ -1,0 +1,99 @@
+"""Activations: PyTorch's values and gradients, where they bend too, and on what is not a number."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import torch_ref
+from flaxblocks.ops import activations
+from parity import measure
+from parity.exact import ExactGradients
+from parity.tolerance import bound
+from tests.helpers.twins import assert_same
+
+KINKS = (-6.0, -3.0, 0.0, -0.0, 3.0, 6.0)
+POINTS = np.concatenate(
+    [
+        KINKS,
+        *(np.nextafter([kink for kink in KINKS if kink], side) for side in (-np.inf, np.inf)),
+        (np.finfo(float).tiny, -np.finfo(float).tiny),  # XLA takes smaller ones for zero
+        np.linspace(-9, 9, 181),
+        np.random.default_rng(0).normal(0, 4, 200),
+        (-700.0, 700.0),
+    ]
+)
+every_activation = pytest.mark.parametrize("name", activations.__all__)
+
+
+def torch_function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return PyTorch's own function."""
+    if name == "gelu_tanh":
+        return partial(torch.nn.functional.gelu, approximate="tanh")
+    return getattr(torch.nn.functional, name.replace("_", ""))
+
+
+def values_and_gradients(name: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return PyTorch's values and derivatives, from its own functions."""
+    x = torch.from_numpy(points).requires_grad_()
+    with ExactGradients():
+        y = torch_function(name)(x)
+    y.sum().backward()
+    return y.detach().numpy(), x.grad.numpy()
+
+
+@pytest.mark.parametrize("call", [torch.nn.functional.hardsigmoid, torch.nn.Hardsigmoid()])
+def test_the_exact_hard_sigmoid_is_pytorchs_but_for_the_sixth(call):
+    x = torch.from_numpy(POINTS).requires_grad_()
+    y = call(x)
+    (own,) = torch.autograd.grad(y.sum(), x)
+    assert set(own.numpy()) == {0.0, float(np.float32(1 / 6))}
+    with ExactGradients():
+        exact = call(x)
+        narrow = call(x.float())
+    (gradient,) = torch.autograd.grad(exact.sum(), x)
+    assert set(gradient.numpy()) == {0.0, 1 / 6}
+    assert torch.equal(gradient > 0, own > 0)
+    np.testing.assert_allclose(exact.detach(), y.detach(), rtol=0, atol=1e-15)
+    assert torch.equal(narrow, call(x.float()))
+
+
+def test_both_libraries_have_the_same_activations():
+    assert activations.__all__ == torch_ref.activations.__all__
+
+
+@every_activation
+def test_equals_pytorch_in_value_and_gradient(name: str, x64):
+    function = getattr(activations, name)
+    y, pullback = jax.vjp(jax.jit(function), jnp.asarray(POINTS))
+    (gradient,) = pullback(jnp.ones_like(y))
+    values, gradients = values_and_gradients(name, POINTS)
+    assert_same(y, values)
+    assert_same(gradient, gradients, "gradient")
+
+
+@every_activation
+@pytest.mark.parametrize("kink", KINKS)
+def test_has_pytorchs_gradient_exactly_where_it_bends(name: str, kink: float, x64):
+    gradient = jax.grad(getattr(activations, name))(jnp.asarray(kink))
+    _, expected = values_and_gradients(name, np.array([kink]))
+    # As a fraction of 1, which is what these gradients go up to: beside it a tail is rounding.
+    error = measure.scaled_error(np.asarray(gradient), expected[0], 1.0)
+    assert error <= bound("float64", "gradient")
+
+
+@every_activation
+@pytest.mark.parametrize("point", [np.nan, np.inf, -np.inf])
+def test_keeps_what_is_not_finite_as_pytorch_does(name: str, point: float, x64):
+    values, _ = values_and_gradients(name, np.array([point]))
+    np.testing.assert_array_equal(getattr(activations, name)(jnp.asarray([point])), values)
+
+
+@every_activation
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32], ids=str)
+def test_keeps_the_dtype(name: str, dtype: type):
+    assert getattr(activations, name)(jnp.asarray([-1.0, 4.0, 7.0], dtype)).dtype == dtype

@@ -1,0 +1,120 @@
+"""`parity.compare` on a user's own modules: names, inputs, what it keeps, what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+
+import flaxblocks as fb
+import torch_ref
+from parity import Report, Row, compare
+from tests.helpers import parity_pairs
+
+X = np.random.default_rng(0).normal(size=(2, 9, 11, 3)).astype(np.float32)
+QUICK = ("names", "bitwise", "float64")
+
+
+def weights_of(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in module.state_dict().items()}
+
+
+def test_a_users_own_pair_is_compared_and_left_as_it_was():
+    torch_module, flax_module = parity_pairs.make_torch(), parity_pairs.make_flax()
+    before = weights_of(torch_module), fb.state_dict(flax_module)
+    report = compare(torch_module, flax_module, X)
+    assert report.ok, str(report)
+    for old, new in zip(
+        before, (weights_of(torch_module), fb.state_dict(flax_module)), strict=True
+    ):
+        assert all(np.array_equal(old[name], new[name]) for name in old)
+    assert any("features.1" in row.quantity for row in report.of("float64"))
+
+
+def test_other_names_can_be_mapped():
+    names = {"features.0": "stem.conv", "features.1": "stem.norm", "classifier": "head"}
+    torch_module, flax_module = parity_pairs.make_torch(), parity_pairs.make_renamed_flax()
+    report = compare(torch_module, flax_module, X, names=names)
+    assert report.ok, str(report)
+    assert any("stem.norm" in row.quantity for row in report.of("float64"))
+    assert not compare(torch_module, flax_module, X).ok
+
+
+def test_weights_can_be_kept():
+    torch_module = parity_pairs.make_torch()
+    with torch.no_grad():
+        for parameter in torch_module.parameters():
+            parameter.zero_()
+    report = compare(torch_module, parity_pairs.make_flax(), X, checks=["float64"], randomize=False)
+    assert report.ok
+    assert all(row.value == 0 for row in report.rows if "classifier" in row.quantity)
+
+
+def test_a_degenerate_bitwise_case_fails():
+    torch_module, flax_module = torch_ref.ConvNormAct(3, 8), fb.ConvNormAct(3, 8, rngs=nnx.Rngs(0))
+    report = compare(torch_module, flax_module, np.zeros_like(X), checks=["bitwise"])
+    assert not report.ok
+    assert "variety" in report.worst("bitwise").quantity
+
+
+def test_the_report_reads_well_and_is_json():
+    report = compare(
+        parity_pairs.make_torch(),
+        parity_pairs.make_flax_with_another_eps(),
+        X,
+        checks=QUICK,
+        name="mine",
+    )
+    text = str(report)
+    assert text.startswith("mine: DIFFERENT (285 parameters in PyTorch, 285 in Flax)")
+    assert "eps: Flax adds 0.001" in text
+    data = json.loads(report.to_json())
+    assert data["ok"] is False
+    assert {row["check"] for row in data["rows"]} == set(QUICK)
+
+
+def test_a_different_output_shape_is_all_that_is_said():
+    class Cropped(parity_pairs.FlaxNet):
+        def __call__(self, x):
+            return super().__call__(x)[:, :4]
+
+    report = compare(parity_pairs.make_torch(), Cropped(nnx.Rngs(0)), X)
+    assert report.checks == ("names",)
+    assert "(2, 5) in PyTorch, (2, 4) in Flax" in report.worst("names").detail
+    assert "first divergence at the whole module" in report.causes[0]
+
+
+def test_an_infinite_difference_is_null_in_json():
+    report = Report("x", (Row.judged("float64", "conv", float("inf"), 1e-10),))
+    assert not report.ok
+    assert json.loads(report.to_json())["rows"][0]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (X.transpose(0, 3, 1, 2), ["`x`", "(n, h, w, 3)", "axis 1", "NCHW"]),
+        (X[0], ["`x`", "(n, h, w, 3)", "(9, 11, 3)"]),
+        (X[:0], ["`x`", "finite"]),
+        (np.full_like(X, np.nan), ["`x`", "finite"]),
+        ([], ["`x`", "at least one"]),
+    ],
+    ids=["NCHW", "no batch", "empty", "NaN", "none"],
+)
+def test_bad_inputs_are_refused(x, words):
+    with pytest.raises(ValueError) as error:
+        compare(parity_pairs.make_torch(), parity_pairs.make_flax(), x)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_bad_arguments_are_refused():
+    pair = parity_pairs.make_torch(), parity_pairs.make_flax()
+    with pytest.raises(ValueError, match=r"`checks` must be among names, bitwise.*'colour'"):
+        compare(*pair, X, checks=["colour"])
+    with pytest.raises(ValueError, match=r"`names` must be one of"):
+        compare(*pair, X, names="caffe")
+    with pytest.raises(TypeError, match=r"`torch_module` must be a torch\.nn\.Module"):
+        compare(pair[1], pair[0], X)
+    with pytest.raises(TypeError, match=r"`flax_module` must be a flax\.nnx\.Module"):
+        compare(pair[0], pair[0], X)
