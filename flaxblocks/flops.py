@@ -8,7 +8,7 @@ import jax
 from jax.extend.core import JaxprEqn
 
 from flaxblocks.ops import plain_convolution
-from flaxblocks.ops.equations import equations
+from flaxblocks.ops.jaxprs import equations
 
 CONTRACTIONS = ("conv_general_dilated", "dot_general")
 """JAX's names of the operations that multiply and add."""

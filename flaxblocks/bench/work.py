@@ -10,7 +10,7 @@ from flaxblocks.bench.subjects import subject
 from flaxblocks.bench.task import Task
 from flaxblocks.flops import CONTRACTIONS, multiply_adds
 from flaxblocks.ops import plain_convolution
-from flaxblocks.ops.equations import equations
+from flaxblocks.ops.jaxprs import equations
 
 FORWARD_PASSES = {"infer": 1, "train": 3}
 """A backward pass is two convolutions, each as large as the forward one."""

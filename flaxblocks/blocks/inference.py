@@ -8,8 +8,8 @@ from flaxblocks.layers.inference import geometry_in, is_as_built, may_fuse, weig
 from flaxblocks.layers.squeeze_excite import SqueezeExcite
 from flaxblocks.layers.stochastic_depth import StochasticDepth
 from flaxblocks.ops.activations import Activation
-from flaxblocks.ops.fused import fused
-from flaxblocks.ops.inverted_residual import InvertedResidual, Weights
+from flaxblocks.ops.fused.inverted_residual import InvertedResidual, Weights
+from flaxblocks.ops.fused.primitive import fused
 
 
 def in_one(

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.ops.batch_normalise import batch_normalise
+from flaxblocks.ops.batch_normalize import batch_normalize
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -100,7 +100,7 @@ class BatchNorm(nnx.BatchNorm):
             mean, var = self.mean[...].astype(wide), self.var[...].astype(wide)
             return ((values - mean) * (scale / jnp.sqrt(var + self.epsilon)) + bias).astype(dtype)
         count = self._count(x)
-        y, mean, var = batch_normalise(values, scale, bias, self.epsilon, self.axis_name)
+        y, mean, var = batch_normalize(values, scale, bias, self.epsilon, self.axis_name)
         self._store(mean, var * (count / (count - 1)))
         return y.astype(dtype)
 

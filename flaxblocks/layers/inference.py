@@ -8,9 +8,9 @@ from flax import nnx
 
 from flaxblocks.layers.conv import Conv
 from flaxblocks.ops.activations import Activation
-from flaxblocks.ops.conv_act import conv_act
-from flaxblocks.ops.geometry import Geometry
-from flaxblocks.ops.recognise import NHWC, geometry_of
+from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.conv.recognize import NHWC, geometry_of
+from flaxblocks.ops.fused.unit import conv_act
 from flaxblocks.ops.switch import is_native, is_plain
 
 

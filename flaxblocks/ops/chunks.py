@@ -7,7 +7,7 @@ import jax
 from jax import lax
 from jax.extend.core import Jaxpr
 
-from flaxblocks.ops.equations import jaxprs_in
+from flaxblocks.ops.jaxprs import jaxprs_in
 from flaxblocks.ops.switch import is_plain
 
 # Bytes that the widest array within may take. With 2 cores and 1 MB of private cache each, an

@@ -10,7 +10,7 @@ from flax import nnx
 from jax import export
 
 import flaxblocks as fb
-from flaxblocks.ops.equations import equations
+from flaxblocks.ops.jaxprs import equations
 from tests.helpers.twins import image
 
 X = jnp.asarray(image((6, 5, 5, 4)), jnp.float32)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flaxblocks.ops.activations import Activation
-from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
 
 Layer = tuple[jax.Array, jax.Array] | None

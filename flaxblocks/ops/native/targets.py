@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flaxblocks.ops import activations
-from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.native.build import library, sources_digest
 
 KERNELS = ("narrow", "dense", "pointwise", "narrow_kernel", "dense_kernel", "inverted_residual")

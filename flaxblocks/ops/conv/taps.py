@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from flaxblocks.ops.geometry import Geometry, Pair
+from flaxblocks.ops.conv.geometry import Geometry, Pair
 
 
 def padded(x: jax.Array, geometry: Geometry) -> jax.Array:

@@ -3,7 +3,7 @@
 import jax
 from jax import lax
 
-from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.conv.geometry import Geometry
 
 
 def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> jax.Array:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import jax
 
 from flaxblocks.ops.activations import Activation
-from flaxblocks.ops.fused import fused
-from flaxblocks.ops.geometry import Geometry
-from flaxblocks.ops.native import call
-from flaxblocks.ops.primitive import convolve
+from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.conv.primitive import convolve
+from flaxblocks.ops.fused.primitive import fused
+from flaxblocks.ops.native import convolution as native
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ConvAct:
         self, x: jax.Array, kernel: jax.Array, bias: jax.Array, residual: jax.Array | None
     ) -> jax.Array:
         """Return the same from the native kernel."""
-        return call.convolve(self.name, self.geometry, x, kernel, bias, residual, self.act)
+        return native.convolve(self.name, self.geometry, x, kernel, bias, residual, self.act)
 
 
 def conv_act(
@@ -58,7 +58,7 @@ def conv_act(
         geometry: of the convolution.
         act: activation; None for none.
     """
-    name = call.fused_name(x, kernel, geometry, act)
+    name = native.fused_name(x, kernel, geometry, act)
     shape = (x.shape[0], *geometry.output, kernel.shape[3])
     if name is None or (residual is not None and residual.shape != shape):
         return None

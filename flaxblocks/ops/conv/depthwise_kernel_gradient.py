@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from flaxblocks.ops.geometry import Geometry, Pair
-from flaxblocks.ops.phases import padded_gradient, phases
-from flaxblocks.ops.taps import padded, seen
+from flaxblocks.ops.conv.geometry import Geometry, Pair
+from flaxblocks.ops.conv.stride_phases import padded_gradient, phases
+from flaxblocks.ops.conv.taps import padded, seen
 
 # More blocks make longer programs to compile, fewer make larger partial sums.
 MOST_BLOCKS = 14

@@ -18,8 +18,8 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from flaxblocks.ops import cpu, library
-from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.conv import cpu_choice, xla
+from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.native.targets import may_call
 
 ROLES = ("input", "kernel", "output")
@@ -121,15 +121,15 @@ def _batch(operands, axes, *, role: str, geometry: Geometry, **parameters):
 batching.primitive_batchers[convolution_p] = _batch
 
 
-def _library(first, second, *, role: str, geometry: Geometry, precision, native: bool) -> jax.Array:
-    return library.BY_ROLE[role](first, second, geometry, precision)
+def _xla(first, second, *, role: str, geometry: Geometry, precision, native: bool) -> jax.Array:
+    return xla.BY_ROLE[role](first, second, geometry, precision)
 
 
 def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, native: bool, **parameters):
     native = native and may_call(ctx.module_context)
-    rule = mlir.lower_fun(partial(cpu.lower, native=native), multiple_results=False)
+    rule = mlir.lower_fun(partial(cpu_choice.lower, native=native), multiple_results=False)
     return rule(ctx, first, second, **parameters)
 
 
-mlir.register_lowering(convolution_p, mlir.lower_fun(_library, multiple_results=False))
+mlir.register_lowering(convolution_p, mlir.lower_fun(_xla, multiple_results=False))
 mlir.register_lowering(convolution_p, _lower_on_cpu, platform="cpu")

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flaxblocks.ops.activations import Activation
-from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.conv.shifts import transposed
 from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
-from flaxblocks.ops.shifts import transposed
 
 GROUPS = (1, 4, 8)  # channels of a group that the narrow kernel is compiled for
 # Inputs that make a block for the gradient; with an image's 3 XLA is faster: 36 ms to 54 for the

@@ -11,8 +11,8 @@ from functools import reduce
 import jax
 from jax import lax
 
-from flaxblocks.ops.geometry import Geometry
-from flaxblocks.ops.taps import padded
+from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.conv.taps import padded
 
 # With more inputs XLA's convolution is as fast, and with fewer outputs.
 MOST_INPUTS, LEAST_OUTPUTS = 64, 64

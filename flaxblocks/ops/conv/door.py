@@ -7,8 +7,8 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from flaxblocks.ops.primitive import convolve
-from flaxblocks.ops.recognise import geometry_of
+from flaxblocks.ops.conv.primitive import convolve
+from flaxblocks.ops.conv.recognize import geometry_of
 from flaxblocks.ops.switch import is_native, is_plain
 
 

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
 
-from flaxblocks.ops.batch_normalise import batch_normalise
+from flaxblocks.ops.batch_normalize import batch_normalize
 from tests.helpers.twins import assert_same, image
 
 EPSILON = 1e-3
@@ -28,7 +28,7 @@ def as_defined(x: jax.Array, scale: jax.Array, bias: jax.Array) -> tuple:
 
 
 def ours(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None = None) -> tuple:
-    return batch_normalise(x, scale, bias, EPSILON, axis_name)
+    return batch_normalize(x, scale, bias, EPSILON, axis_name)
 
 
 def bent(function, *arguments) -> jax.Array:

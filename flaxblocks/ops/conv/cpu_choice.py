@@ -5,10 +5,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from flaxblocks.ops import depthwise_kernel, library, matmul, shifts, wide_product
-from flaxblocks.ops.geometry import Geometry
-from flaxblocks.ops.grouped import by_group, kernel_by_blocks
-from flaxblocks.ops.native import call
+from flaxblocks.ops.conv import depthwise_kernel_gradient, matmul, shifts, wide_product, xla
+from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.conv.grouped import by_group, kernel_by_blocks
+from flaxblocks.ops.native import convolution as native_convolution
 
 # Wider groups are worth a library call each; narrower ones fit XLA's vector loops. At 8x28x28x256,
 # 32 groups of 8, both take 6 ms; at 16 channels the loops take 50 times as long.
@@ -23,7 +23,7 @@ def lower(
     if dtype.itemsize < 4:
         # XLA's loops over half precision are slow; float32 is fast, and rounds once at the end.
         first, second = first.astype(jnp.float32), second.astype(jnp.float32)
-    form = native and call.form(first, second, role, geometry)
+    form = native and native_convolution.form(first, second, role, geometry)
     result = form(first, second) if form else _choose(first, second, role, geometry, precision)
     return result.astype(dtype)
 
@@ -34,7 +34,7 @@ def _choose(first, second, role: str, geometry: Geometry, precision) -> jax.Arra
     one = partial(_dense, role=role, geometry=geometry.with_groups(1), precision=precision)
     if role == "kernel":
         if first.shape[3] == geometry.groups:
-            return depthwise_kernel.kernel_gradient(first, second, geometry)
+            return depthwise_kernel_gradient.kernel_gradient(first, second, geometry)
         return kernel_by_blocks(one, first, second, geometry.groups)
     kernel = second if role == "output" else first
     if max(kernel.shape[2], kernel.shape[3] // geometry.groups) > WIDEST_SHIFTED:
@@ -58,4 +58,4 @@ def _dense(first, second, role: str, geometry: Geometry, precision) -> jax.Array
         return matmul.BY_ROLE[role](first, second, geometry, precision)
     if role == "output" and wide_product.fits(first, second, geometry):
         return wide_product.convolve(first, second, geometry, precision)
-    return library.BY_ROLE[role](first, second, geometry, precision)
+    return xla.BY_ROLE[role](first, second, geometry, precision)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
-def batch_normalise(
+def batch_normalize(
     x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return ``(x - mean) / sqrt(var + epsilon) * scale + bias``, the mean and the biased variance.
@@ -30,11 +30,11 @@ def batch_normalise(
     return (x - mean) * (scale / jnp.sqrt(var + epsilon)) + bias, mean, var
 
 
-@batch_normalise.defjvp
+@batch_normalize.defjvp
 def _derivative(epsilon: float, axis_name: str | None, primals, tangents):
     x, scale, bias = primals
     dx, dscale, dbias = tangents
-    y, mean, var = batch_normalise(x, scale, bias, epsilon, axis_name)
+    y, mean, var = batch_normalize(x, scale, bias, epsilon, axis_name)
     inverse = 1 / jnp.sqrt(var + epsilon)
     standard = (x - mean) * inverse
     moved = dx * (scale * inverse)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 
 from flaxblocks.ops.activations import Activation
-from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.conv.primitive import convolve
 from flaxblocks.ops.native import inverted_residual as kernel
-from flaxblocks.ops.primitive import convolve
 
 
 class Weights(NamedTuple):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from flaxblocks.ops.geometry import Geometry
+from flaxblocks.ops.conv.geometry import Geometry
 
 
 class Phases(NamedTuple):

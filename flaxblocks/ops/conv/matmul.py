@@ -11,8 +11,8 @@ from functools import reduce
 import jax
 from jax import lax
 
-from flaxblocks.ops.geometry import Geometry, Pair
-from flaxblocks.ops.taps import padded, seen, unseen
+from flaxblocks.ops.conv.geometry import Geometry, Pair
+from flaxblocks.ops.conv.taps import padded, seen, unseen
 
 
 def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> jax.Array:

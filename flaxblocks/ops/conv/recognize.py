@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType
 
-from flaxblocks.ops.geometry import Geometry, Pair
+from flaxblocks.ops.conv.geometry import Geometry, Pair
 
 NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 FLOATS = ("float16", "bfloat16", "float32", "float64")

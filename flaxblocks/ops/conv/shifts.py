@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from flaxblocks.ops.geometry import Geometry
-from flaxblocks.ops.phases import padded_gradient, phases
-from flaxblocks.ops.taps import padded, seen
+from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.conv.stride_phases import padded_gradient, phases
+from flaxblocks.ops.conv.taps import padded, seen
 
 
 def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:

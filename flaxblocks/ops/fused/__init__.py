@@ -1,0 +1,1 @@
+"""Several operations as one, which a kernel may compute in one go."""
