@@ -29,7 +29,7 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
-from parity.witness import declare_operators
+from torch_ref.harness.vendors import declare_operators
 
 # Before any test imports torchvision or timm.
 declare_operators()

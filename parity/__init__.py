@@ -2,5 +2,5 @@
 
 from parity.compare import CHECKS as CHECKS
 from parity.compare import compare as compare
-from parity.report import Report as Report
-from parity.report import Row as Row
+from parity.report.rows import Report as Report
+from parity.report.rows import Row as Row

@@ -19,8 +19,8 @@ import flaxblocks
 from parity.compare import CHECKS, compare
 from parity.jobs import Job, block_jobs, model_jobs, nearest, pair_job
 from parity.photo import load_photo, photo_input
-from parity.report import Report
-from parity.table import print_reports
+from parity.report.rows import Report
+from parity.report.table import print_reports
 
 FLOAT64_CHECKS = ("names", "float64", "gradients", "statistics", "trajectory")
 FLOAT32_CHECKS = ("names", "bitwise", "float32")
@@ -203,6 +203,6 @@ def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
         data = facts | {"reports": [report.to_dict() for report in reports]}
         options.json.write_text(json.dumps(data, indent=1, allow_nan=False), encoding="utf-8")
     if options.report is not None:
-        from parity.page import write_page  # matplotlib takes a second to import
+        from parity.report.page import write_page  # matplotlib takes a second to import
 
         print(f"wrote {write_page(reports, options.report, facts)}")

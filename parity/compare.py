@@ -8,14 +8,15 @@ import numpy as np
 from flax import nnx
 from torch import nn
 
-from parity import checks, diagnose
-from parity.bitwise import check_bitwise
-from parity.float32 import check_float32
-from parity.layers import layer_errors
-from parity.pairing import Pair, check_input, pair_up
-from parity.report import Report, Row
-from parity.runs import Runs
-from parity.trajectory import check_trajectory
+from parity.checks import meaning as checks
+from parity.checks.bitwise import check_bitwise
+from parity.checks.float32 import check_float32
+from parity.checks.layer_errors import layer_errors
+from parity.checks.trajectory import check_trajectory
+from parity.diagnosis import diagnose
+from parity.report.rows import Report, Row
+from parity.sides.pairing import Pair, check_input, pair_up
+from parity.sides.runs import Runs
 
 CHECKS: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "names": checks.check_names,

@@ -16,8 +16,8 @@ from flaxblocks import BottleNeck, create_model, list_models
 from flaxblocks.blocks import BasicBlock
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
-from parity.pairing import pair_up
-from parity.witness import allocate, make_witness, vendor_of
+from parity.sides.pairing import pair_up
+from torch_ref.harness.vendors import allocate, make_witness, vendor_of
 
 LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
 IMAGE = (2, 65, 67, 3)  # of the networks: odd, so that every stride has a remainder

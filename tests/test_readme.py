@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 import flaxblocks as fb
-from flaxblocks.bench.readme import grown, rendered
-from flaxblocks.bench.results import read
+from flaxblocks.bench.report.readme import grown, rendered
+from flaxblocks.bench.report.results import read
 from flaxblocks.cli.commands import make_parser
 from parity.cases import SEED_CASES
-from parity.report import Report
-from parity.table import print_reports
+from parity.report.rows import Report
+from parity.report.table import print_reports
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flaxblocks.bench.bench import bench
-from flaxblocks.bench.contestants import OURS, RIVALS, rivals
-from flaxblocks.bench.facts import facts, slug
-from flaxblocks.bench.results import Results
-from flaxblocks.bench.suites import SUITES, Plan
-from flaxblocks.bench.table import print_results
-from flaxblocks.bench.task import Task
-from flaxblocks.bench.work import BYTES
+from flaxblocks.bench.report.environment import facts, slug
+from flaxblocks.bench.report.results import Results
+from flaxblocks.bench.report.table import print_results
+from flaxblocks.bench.sides.contestants import OURS, RIVALS, rivals
+from flaxblocks.bench.tasks.cost import BYTES
+from flaxblocks.bench.tasks.suites import SUITES, Plan
+from flaxblocks.bench.tasks.task import Task
+from flaxblocks.bench.timing.run import bench
 from flaxblocks.cli.networks import positive, stdout
 
 MODES = ("infer", "train")
@@ -132,6 +132,6 @@ def _write(results: Results, options: argparse.Namespace) -> None:
         results.write(path)
         print(f"wrote {path}")
     if options.plot is not None:
-        from flaxblocks.bench.page import write_page  # matplotlib takes a second to import
+        from flaxblocks.bench.report.page import write_page  # matplotlib takes a second to import
 
         print(f"wrote {write_page(results, options.plot)}")

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from flaxblocks.bench import bench, ceilings, contestants, measure, worker
-from flaxblocks.bench.answers import difference, limit
-from flaxblocks.bench.contestants import OURS, RIVALS, Contestant, rivals
-from flaxblocks.bench.draw import draw
-from flaxblocks.bench.measure import NotTimedError
-from flaxblocks.bench.race import ROUNDS, race
-from flaxblocks.bench.results import Ceilings, read
-from flaxblocks.bench.subjects import BLOCKS, matching
-from flaxblocks.bench.task import Data, Task
-from flaxblocks.bench.work import moved_by, multiply_adds_of
+from flaxblocks.bench.report.results import Ceilings, read
+from flaxblocks.bench.sides import contestants
+from flaxblocks.bench.sides.answers import difference, limit
+from flaxblocks.bench.sides.contestants import OURS, RIVALS, Contestant, rivals
+from flaxblocks.bench.tasks.cost import moved_by, multiply_adds_of
+from flaxblocks.bench.tasks.random_data import draw
+from flaxblocks.bench.tasks.subjects import BLOCKS, matching
+from flaxblocks.bench.tasks.task import Data, Task
+from flaxblocks.bench.timing import ceilings, measure, worker
+from flaxblocks.bench.timing import run as bench
+from flaxblocks.bench.timing.interleaved import ROUNDS, race
+from flaxblocks.bench.timing.measure import NotTimedError
 from flaxblocks.cli import bench as command
 from tests.helpers.bench_rivals import contestant
 

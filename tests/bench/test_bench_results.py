@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from flaxblocks.bench.growth import growths
-from flaxblocks.bench.page import write_page
-from flaxblocks.bench.readme import rendered
-from flaxblocks.bench.results import Ceilings, Results, Row, read
-from flaxblocks.bench.suites import SUITES, TARGETS, Plan, verdicts
-from flaxblocks.bench.task import Task
+from flaxblocks.bench.report.page import write_page
+from flaxblocks.bench.report.readme import rendered
+from flaxblocks.bench.report.results import Ceilings, Results, Row, read
+from flaxblocks.bench.report.scaling import growths
+from flaxblocks.bench.tasks.suites import SUITES, TARGETS, Plan, verdicts
+from flaxblocks.bench.tasks.task import Task
 
 FACTS = {
     "date": "2026-01-02 03:04 UTC",

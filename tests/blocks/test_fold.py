@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 import flaxblocks as fb
-from parity import measure
 from parity.cases import CASES, Case
+from parity.checks import measure
 from tests.helpers import tolerance
 from tests.helpers.networks import (
     PUBLISHED,

@@ -8,7 +8,7 @@ from flax import nnx
 from jax.test_util import check_grads
 
 import flaxblocks as fb
-from parity import measure
+from parity.checks import measure
 from tests.helpers.tolerance import bound
 from tests.helpers.twins import BY_NAME, assert_same, image
 

@@ -5,9 +5,9 @@ from time import sleep
 
 import numpy as np
 
-from flaxblocks.bench import jax_side
-from flaxblocks.bench.contestants import Contestant
-from flaxblocks.bench.task import Data, Prepared, Task
+from flaxblocks.bench.sides import jax_side
+from flaxblocks.bench.sides.contestants import Contestant
+from flaxblocks.bench.tasks.task import Data, Prepared, Task
 
 PAUSE = 0.02  # far more than the tests' tasks take
 

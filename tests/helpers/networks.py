@@ -9,9 +9,9 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
-from parity.flax_side import compiled
-from parity.weights import BATCH_NORM, randomize
-from parity.witness import allocate, make_witness
+from parity.sides.flax_side import compiled
+from torch_ref.harness.vendors import allocate, make_witness
+from torch_ref.harness.weights import BATCH_NORM, randomize
 
 PUBLISHED = {  # parameters, from the metadata of torchvision's weights
     "convnext_base": 88591464,

@@ -1,6 +1,6 @@
 """The bounds of what is compared with anything but PyTorch, each with its reason.
 
-The bounds of parity itself are in `parity.tolerance`.
+The bounds of parity itself are in `parity.checks.tolerance`.
 """
 
 BOUNDS = {

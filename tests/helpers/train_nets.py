@@ -9,7 +9,7 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks.train.state import TrainState
-from parity import measure
+from parity.checks import measure
 
 
 class SmallNet(nnx.Module):

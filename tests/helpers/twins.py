@@ -7,10 +7,10 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
-from parity import measure
 from parity.cases import CASES, Case
-from parity.tolerance import bound
-from parity.weights import randomize
+from parity.checks import measure
+from parity.checks.tolerance import bound
+from torch_ref.harness.weights import randomize
 
 BY_NAME = {case.name: case for case in CASES}
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parity import measure
-from parity.tolerance import bound
+from parity.checks import measure
+from parity.checks.tolerance import bound
 from tests.helpers.networks import (
     PUBLISHED,
     SMALLEST,

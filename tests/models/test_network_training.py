@@ -9,10 +9,10 @@ import torchvision
 from flax import nnx
 
 import flaxblocks as fb
-from parity import measure
-from parity.exact import ExactGradients
-from parity.tolerance import bound
+from parity.checks import measure
+from parity.checks.tolerance import bound
 from tests.helpers.networks import SMALLEST, flax_network, gradients_of, nchw, torch_network
+from torch_ref.harness.exact_gradients import ExactGradients
 
 IMAGE = (3, 75, 65, 3)  # the last maps are 3x3: statistics over 27 values
 QUICK = ("ResNet", "MobileNetV2", "EfficientNet")  # a block of each kind that trains

@@ -8,11 +8,11 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
-from parity import measure
-from parity.tolerance import bound
-from parity.witness import TIMM
+from parity.checks import measure
+from parity.checks.tolerance import bound
 from tests.helpers.networks import gradients_of, nchw, run_by_blocks, run_torch, torch_network
 from tests.models.test_network_initialisation import _assert_same_distribution
+from torch_ref.harness.vendors import TIMM
 
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
 

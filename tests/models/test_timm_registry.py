@@ -10,8 +10,8 @@ from timm.models._efficientnet_blocks import EdgeResidual, InvertedResidual
 
 import flaxblocks as fb
 from flaxblocks.weights.state_dict import NAMES
-from parity.witness import TIMM
 from tests.helpers.networks import abstract, abstract_torch
+from torch_ref.harness.vendors import TIMM
 
 MODULES = ("resnet", "efficientnet", "mobilenetv3", "regnet", "convnext")
 THEIRS = [name for module in MODULES for name in timm.list_models(module=module)]

@@ -12,12 +12,12 @@ from timm import layers as timm_layers
 import flaxblocks as fb
 from flaxblocks.models.timm import convnext, regnet, resnet
 from flaxblocks.weights.state_dict import NAMES
-from parity.weights import randomize
-from parity.witness import TIMM, allocate, make_witness
 from tests.helpers.networks import abstract, run_by_blocks, run_torch, torch_network
 from tests.helpers.twins import assert_same
 from tests.models.test_network_initialisation import _assert_same_distribution
 from tests.models.test_timm_inverted import flax_network
+from torch_ref.harness.vendors import TIMM, allocate, make_witness
+from torch_ref.harness.weights import randomize
 
 NAMED = [name for family in (resnet, regnet, convnext) for name in family.MODELS]
 QUICK = ("test_resnet", "regnetz_005", "test_convnext3", "convnext_zepto_rms_ols")

@@ -21,10 +21,10 @@ from flaxblocks.layers.scale_norm import rms_norm, simple_norm
 from flaxblocks.models.timm import convnext
 from flaxblocks.models.timm.resnet import squeeze_excite
 from flaxblocks.ops import average_pool, blur_pool, max_pool
-from parity import measure
-from parity.tolerance import bound
-from parity.weights import randomize
+from parity.checks import measure
+from parity.checks.tolerance import bound
 from tests.helpers.networks import nchw
+from torch_ref.harness.weights import randomize
 
 bare = partial(fb.BottleNeck, use_bias=False)
 

@@ -11,10 +11,10 @@ import torch
 
 import torch_ref
 from flaxblocks.ops import activations
-from parity import measure
-from parity.exact import ExactGradients
-from parity.tolerance import bound
+from parity.checks import measure
+from parity.checks.tolerance import bound
 from tests.helpers.twins import assert_same
+from torch_ref.harness.exact_gradients import ExactGradients
 
 KINKS = (-6.0, -3.0, 0.0, -0.0, 3.0, 6.0)
 POINTS = np.concatenate(

@@ -16,11 +16,12 @@ from timm.models.convnext import ConvNeXtBlock
 
 import flaxblocks as fb
 from flaxblocks.layers.response_norm import GlobalResponseNorm
-from parity import compare, torch_side
+from parity import compare
 from parity.jobs import model_jobs
-from parity.pairing import pair_up
-from parity.witness import make_witness
+from parity.sides import torch_side
+from parity.sides.pairing import pair_up
 from tests.helpers.networks import abstract
+from torch_ref.harness.vendors import make_witness
 
 X = np.random.default_rng(0).normal(size=(2, 10, 12, 8)).astype(np.float32)
 CHECKS = ("names", "float64", "gradients", "statistics")

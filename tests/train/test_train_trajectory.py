@@ -11,8 +11,8 @@ import torchvision
 
 import flaxblocks as fb
 from flaxblocks.train import create_state, make_train_step
-from parity import measure
-from parity.trajectory import Optimizer
+from parity.checks import measure
+from parity.checks.trajectory import Optimizer
 from tests.helpers.networks import flax_network, nchw
 
 STEPS, SHAPE, CLASSES = 30, (8, 65, 65, 3), 10

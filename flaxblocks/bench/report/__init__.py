@@ -1,0 +1,1 @@
+"""What is reported: result files, tables, plots."""

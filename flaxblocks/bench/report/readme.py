@@ -1,0 +1,132 @@
+"""``python -m flaxblocks.bench.report.readme [--growth] FILE...``: README.md's tables."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from flaxblocks.bench.report.results import Results, Row, by_task, read
+from flaxblocks.bench.report.scaling import Growth, growths
+from flaxblocks.bench.report.table import three_digits
+from flaxblocks.bench.sides.contestants import OURS
+from flaxblocks.bench.tasks.subjects import subject
+from flaxblocks.bench.tasks.suites import Verdict, verdicts
+
+NATIVE = "native"
+UNITS = {"infer": "inference", "train": "training step"}
+
+
+def rendered(*files: Results) -> str:
+    """Return the tables of targets, networks and times, in Markdown, and how they were made.
+
+    Args:
+        files: the results; a task that comes again counts as it was measured last.
+    """
+    files = tuple(sorted(files, key=lambda results: results.facts["date"]))
+    rows = [row for task in _newest(files) for row in task.values()]
+    parts = (
+        "\n".join(_targets(rows)),
+        "\n".join(_networks(rows)),
+        *map(_made, files),
+        "<details><summary>Every row</summary>",
+        "\n".join(_table("ms", list(by_task(rows)), _time)),
+        "</details>",
+    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def grown(results: Results) -> str:
+    """Return the table of how time and memory grow, in Markdown, and how it was made."""
+    rows: dict[tuple, dict[str, Growth]] = {}
+    for growth in growths(results.rows):
+        task = growth.subject, growth.mode, growth.fixed, growth.by, growth.values
+        rows.setdefault(task, {})[growth.contestant] = growth
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    lines = [f"| | from | to | {' | '.join(names)} |", f"|---|---|---|{'---|' * len(names)}"]
+    for (subject_name, mode, fixed, by, values), row in rows.items():
+        cells = (_exponents(row[name]) if name in row else "" for name in names)
+        lines.append(
+            f"| {subject_name}, {UNITS[mode]}, {fixed} | {by} {values[0]} | {values[-1]} "
+            f"| {' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + "\n\n" + _made(results)
+
+
+def _exponents(growth: Growth) -> str:
+    memory = "" if growth.memory is None else f", {growth.memory:.2f}"
+    return f"{growth.time:.2f}{memory}"
+
+
+def _newest(files: Sequence[Results]) -> Iterable[dict[str, Row]]:
+    """Return each task as it was measured last, in the order of the first time."""
+    tasks = {}
+    for results in files:
+        tasks |= {task[OURS.name].task: task for task in by_task(results.rows)}
+    return tasks.values()
+
+
+def _targets(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield how each target stands, for each contestant of ours: the mean and the worst task."""
+    names = [name for name in (OURS.name, NATIVE) if any(row.contestant == name for row in rows)]
+    stands = {name: {v.target: v for v in verdicts(rows, name)} for name in names}
+    yield f"| | against | wanted | {' | '.join(names)} |"
+    yield f"|---|---|---|{'---|' * len(names)}"
+    for target in stands[OURS.name]:
+        sign, unit = ("≥", "x faster") if target.is_speedup else ("≤", "x their time")
+        cells = (_stands(stands[name][target]) if target in stands[name] else "" for name in names)
+        yield (
+            f"| {target.name}, {UNITS[target.mode]} | {' or '.join(target.rivals)} "
+            f"| {sign} {target.limit:g} {unit} | {' | '.join(cells)} |"
+        )
+
+
+def _stands(verdict: Verdict) -> str:
+    missed = "" if verdict.met else ", missed"
+    return f"{three_digits(verdict.mean)} ({three_digits(verdict.worst)}{missed})"
+
+
+def _networks(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield images per second and peak memory of whole networks."""
+    tasks = [task for task in by_task(rows) if subject(task[OURS.name].subject).is_network]
+    if tasks:
+        yield from _table("images/s (MiB)", tasks, _rate)
+
+
+def _rate(row: Row, ours: Row) -> str:
+    rate = three_digits(row.images_per_second)
+    return rate if row.memory is None else f"{rate} ({row.memory / 2**20:.0f})"
+
+
+def _table(
+    title: str, tasks: Sequence[dict[str, Row]], cell: Callable[[Row, Row], str]
+) -> Iterator[str]:
+    """Yield a line for each task, with a cell for each contestant."""
+    names = list(dict.fromkeys(name for task in tasks for name in task))
+    yield f"| {title} | batch | {' | '.join(names)} |"
+    yield f"|---|---|{'---|' * len(names)}"
+    for task in tasks:
+        ours = task[OURS.name]
+        cells = (cell(task[name], ours) if name in task else "" for name in names)
+        yield f"| {ours.subject}, {UNITS[ours.mode]} | {ours.batch} | {' | '.join(cells)} |"
+
+
+def _time(row: Row, ours: Row) -> str:
+    time = three_digits(1e3 * row.seconds)
+    return time if row is ours else f"{time} ({three_digits(row.seconds / ours.seconds)}x)"
+
+
+def _made(results: Results) -> str:
+    facts, ceilings = results.facts, results.ceilings
+    command = " ".join([*(f"{k}={v}" for k, v in facts["environment"].items()), facts["command"]])
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return (
+        f"{facts['processor']}, {facts['threads']} threads each, float32, {facts['date']}; "
+        f"{versions}. A large product reaches {ceilings.flops / 1e9:.0f} GFLOP/s, a large copy "
+        f"{ceilings.bandwidth / 1e9:.1f} GB/s. Made by `{command}`."
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--growth"]:
+        print(grown(read(Path(sys.argv[2]))))
+    else:
+        print(rendered(*(read(Path(path)) for path in sys.argv[1:])))

@@ -1,0 +1,80 @@
+"""Who takes part, by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+from flaxblocks.bench.tasks.task import Prepare
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One that can do tasks.
+
+    Args:
+        name: what tables call it.
+        prepare: where its function is, ``package.module:function``, which is imported in the
+            contestant's own process only.
+        needs: packages that it cannot do without.
+        modes: the modes it has.
+    """
+
+    name: str
+    prepare: str
+    needs: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ("infer", "train")
+
+    def missing(self) -> list[str]:
+        """Return the packages that it needs and that are not installed."""
+        return [package for package in self.needs if find_spec(package) is None]
+
+    def load(self) -> Prepare:
+        """Import its packages and its function."""
+        for package in self.needs:
+            import_module(package)
+        module, _, function = self.prepare.partition(":")
+        return getattr(import_module(module), function)
+
+
+OURS = Contestant("flaxblocks", "flaxblocks.bench.sides.jax_side:fast")
+
+RIVALS: tuple[Contestant, ...] = (
+    Contestant("lax", "flaxblocks.bench.sides.jax_side:plain"),
+    Contestant("torch", "flaxblocks.bench.sides.torch_side:eager", ("torch",)),
+    Contestant("torch-compile", "flaxblocks.bench.sides.torch_side:compiled", ("torch",)),
+    Contestant(
+        "onnxruntime",
+        "flaxblocks.bench.sides.onnx_side:session",
+        ("onnxruntime", "onnxscript", "torch"),
+        ("infer",),
+    ),
+    Contestant("native", "flaxblocks.bench.sides.jax_side:native"),
+)
+"""Those that `--against` can name.
+
+`lax` is flaxblocks with JAX's own convolutions, `native` is it inside `ops.native_convolution`.
+"""
+
+
+def rivals(names: Sequence[str]) -> tuple[list[Contestant], list[str]]:
+    """Return those of that name that can run here, and a line about each other one.
+
+    Raises:
+        ValueError: if a name is unknown.
+    """
+    known = {rival.name: rival for rival in RIVALS}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"`--against` must be among {', '.join(known)}, got {name!r}")
+    chosen = [known[name] for name in dict.fromkeys(names)]
+    notes = [
+        f"{rival.name} does not take part: {', '.join(missing)} is not installed"
+        for rival in chosen
+        if (missing := rival.missing())
+    ]
+    there = [rival for rival in chosen if not rival.missing()]
+    notes += [
+        f"{rival.name} only does {rival.modes[0]}" for rival in there if rival.modes[1:] == ()
+    ]
+    return there, notes

@@ -1,0 +1,161 @@
+"""flaxblocks as a contestant, with its own convolutions, with native and with plain ones."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from flaxblocks.bench.tasks.subjects import Subject, subject
+from flaxblocks.bench.tasks.task import Data, Prepared, Task
+from flaxblocks.fold import fold_batchnorm
+from flaxblocks.models import Backbone
+from flaxblocks.ops import in_chunks, native_convolution, plain_convolution
+from flaxblocks.weights import load_state_dict, state_dict
+from flaxblocks.weights.state_dict import named_entries
+
+Step = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function of arrays, and the arrays."""
+
+
+def fast(task: Task, data: Data) -> Prepared:
+    """Get flaxblocks ready."""
+    return _prepare(task, data, nullcontext)
+
+
+def native(task: Task, data: Data) -> Prepared:
+    """Get the same ready with kernels compiled for this machine."""
+    return _prepare(task, data, native_convolution)
+
+
+def plain(task: Task, data: Data) -> Prepared:
+    """Get the same modules ready, each convolution being `jax.lax.conv_general_dilated`."""
+    return _prepare(task, data, plain_convolution)
+
+
+def _prepare(
+    task: Task, data: Data, convolution: Callable[[], AbstractContextManager[None]]
+) -> Prepared:
+    device = use_device(task)
+    plain = convolution is plain_convolution
+    with jax.default_device(device), convolution():
+        what = subject(task.subject)
+        module = what.abstract()
+        load_state_dict(module, data.weights, data.names, dtype=jnp.dtype(task.dtype))
+        x = jnp.asarray(data.x, task.dtype)
+        if task.mode == "infer":
+            function, arguments = inference(module if plain else for_inference(module), x)
+        else:
+            target = jnp.asarray(data.target, task.dtype)
+            function, arguments = training(module, x, target, what)
+        started = perf_counter()
+        compiled = jax.jit(function).lower(*arguments).compile()
+        compile_seconds = perf_counter() - started
+        result = jax.block_until_ready(compiled(*arguments))
+    return Prepared(
+        run=lambda: jax.block_until_ready(compiled(*arguments)),
+        answer=_answer(task, module, data.names, result),
+        compile_seconds=compile_seconds,
+        memory=None if task.device == "cpu" else lambda: _device_peak(device),
+    )
+
+
+def use_device(task: Task) -> Any:
+    """Return the device to run on, JAX being told before it starts.
+
+    Raises:
+        RuntimeError: if there is none of that kind.
+    """
+    if task.device == "cpu":
+        jax.config.update("jax_platforms", "cpu")  # a GPU would be reserved for nothing
+    jax.config.update("jax_enable_x64", task.dtype == "float64")
+    return jax.devices(task.device)[0]
+
+
+def for_inference(module: nnx.Module) -> nnx.Module:
+    """Return what README.md advises to run: a folded copy, a few images at a time."""
+    folds = any(isinstance(part, nnx.BatchNorm) for _, part in nnx.iter_modules(module))
+    module = fold_batchnorm(module) if folds else module
+    if isinstance(module, Backbone):
+        module.in_chunks = True
+        return module
+    return InChunks(module)
+
+
+class InChunks(nnx.Module):
+    """A block that takes a few images at a time."""
+
+    def __init__(self, block: Any):
+        self.block = block
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return the block's output."""
+        return in_chunks(self.block, x)
+
+
+def inference(module: nnx.Module, x: jax.Array) -> Step:
+    """Return the forward pass in eval mode.
+
+    It takes the weights as a list: to take a module apart at each call is Python's time, not the
+    network's.
+    """
+    module.eval()
+    graphdef, state = nnx.split(module)
+    leaves, tree = jax.tree.flatten(state)
+
+    def forward(leaves: list[jax.Array], x: jax.Array) -> jax.Array:
+        return nnx.merge(graphdef, jax.tree.unflatten(tree, leaves))(x)
+
+    return forward, (leaves, x)
+
+
+def training(module: nnx.Module, x: jax.Array, target: jax.Array, what: Subject) -> Step:
+    """Return a training step as `Task` describes it: loss, statistics, gradients."""
+    module.train()
+    graphdef, params, rest = nnx.split(module, nnx.Param, ...)
+    leaves, tree = jax.tree.flatten(params)
+    others, other_tree = jax.tree.flatten(rest)
+
+    def step(leaves: list[jax.Array], others: list[jax.Array], x: jax.Array, target: jax.Array):
+        def loss_of(leaves: list[jax.Array], x: jax.Array):
+            states = jax.tree.unflatten(tree, leaves), jax.tree.unflatten(other_tree, others)
+            module = nnx.merge(graphdef, *states, copy=True)  # its statistics are updated
+            loss = jnp.mean(jnp.square(module(x) - target)) / 2
+            return loss, jax.tree.leaves(nnx.state(module, nnx.BatchStat))
+
+        wrt = 0 if what.is_network else (0, 1)
+        (loss, statistics), gradients = jax.value_and_grad(loss_of, wrt, has_aux=True)(leaves, x)
+        by_input = () if what.is_network else (gradients[1],)
+        return loss, statistics, gradients if what.is_network else gradients[0], by_input
+
+    return step, (leaves, others, x, target)
+
+
+def _answer(task: Task, module: nnx.Module, names: str, result: Any) -> dict[str, np.ndarray]:
+    if task.mode == "infer":
+        return {"output": _wide(result)}
+    loss, _, gradients, by_input = result
+    nnx.update(
+        module, jax.tree.unflatten(jax.tree.structure(nnx.state(module, nnx.Param)), gradients)
+    )
+    entries = named_entries(module, names)
+    named = state_dict(module, names)
+    params = sorted(name for name in named if isinstance(entries[name].variable, nnx.Param))
+    answer = {
+        "loss": _wide(loss),
+        "gradients": np.concatenate([_wide(named[name]).ravel() for name in params]),
+    }
+    return answer | dict(zip(("input gradient",), map(_wide, by_input), strict=False))
+
+
+def _wide(array: Any) -> np.ndarray:
+    array = np.asarray(array)
+    return array if array.dtype == np.float64 else array.astype(np.float32)
+
+
+def _device_peak(device: Any) -> int:
+    return device.memory_stats()["peak_bytes_in_use"]

@@ -1,0 +1,157 @@
+"""PyTorch as a contestant, eager and compiled.
+
+This file alone of the benchmark touches PyTorch, torch_ref, torchvision and timm, and it imports
+them when a contestant asks for it: the benchmark runs without them.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flaxblocks.bench.tasks.subjects import subject
+from flaxblocks.bench.tasks.task import Data, Prepared, Task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def eager(task: Task, data: Data) -> Prepared:
+    """Get PyTorch ready, channels last."""
+    return _prepare(task, data, lambda function: function)
+
+
+def compiled(task: Task, data: Data) -> Prepared:
+    """Get the same ready with `torch.compile`."""
+    import torch
+
+    return _prepare(task, data, torch.compile)
+
+
+def load(task: Task, data: Data) -> "tuple[nn.Module, torch.Tensor]":
+    """Return the module with the weights, in the task's mode, and the input, NCHW.
+
+    Both are in the task's dtype, on its device, channels last.
+    """
+    import torch
+
+    from parity.sides.torch_side import from_nhwc, train_mode
+
+    torch.set_num_threads(task.threads)
+    if task.device == "gpu":
+        torch.set_float32_matmul_precision("high")  # as JAX does there
+    dtype, device = getattr(torch, task.dtype), _device(task)
+    module = _module(task)
+    module.load_state_dict({name: torch.tensor(value) for name, value in data.weights.items()})
+    module.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if task.mode == "train":
+        train_mode(module)
+    else:
+        module.eval()
+    x = from_nhwc(data.x, dtype).to(device=device, memory_format=torch.channels_last)
+    return module, x
+
+
+def _module(task: Task) -> "nn.Module":
+    import torch_ref
+    from torch_ref.harness.vendors import allocate, make_witness
+
+    what = subject(task.subject)
+    if what.make is None:
+        return allocate(make_witness(what.name))
+    return what.make(torch_ref)
+
+
+def _device(task: Task) -> "torch.device":
+    import torch
+
+    if task.device == "gpu" and not torch.cuda.is_available():
+        raise RuntimeError("this PyTorch has no GPU")
+    if task.device == "tpu":
+        raise RuntimeError("PyTorch is not timed on TPU")
+    return torch.device({"cpu": "cpu", "gpu": "cuda"}[task.device])
+
+
+def _prepare(task: Task, data: Data, wrap: Callable[[Any], Any]) -> Prepared:
+    import torch
+
+    module, x = load(task, data)
+    step = _training(task, data, module, x, wrap) if task.mode == "train" else None
+    step = step or _inference(module, x, wrap)
+
+    def run() -> Any:
+        result = step()
+        if task.device == "gpu":
+            torch.cuda.synchronize()
+        return result
+
+    started = perf_counter()
+    result = run()
+    first = perf_counter() - started
+    return Prepared(
+        run=run,
+        answer=_answer(task, module, x, result),
+        compile_seconds=0.0 if wrap is not torch.compile else first,
+        memory=torch.cuda.max_memory_allocated if task.device == "gpu" else None,
+    )
+
+
+def _inference(
+    module: "nn.Module", x: "torch.Tensor", wrap: Callable[[Any], Any]
+) -> "Callable[[], torch.Tensor]":
+    import torch
+
+    forward = wrap(module)
+
+    def step() -> torch.Tensor:
+        with torch.inference_mode():
+            return forward(x)
+
+    return step
+
+
+def _training(
+    task: Task, data: Data, module: "nn.Module", x: "torch.Tensor", wrap: Callable[[Any], Any]
+) -> "Callable[[], torch.Tensor]":
+    import torch
+
+    from parity.sides.torch_side import from_nhwc
+
+    target = from_nhwc(data.target, x.dtype).to(x.device)
+    x.requires_grad_(not subject(task.subject).is_network)
+
+    def loss_of(x: torch.Tensor) -> torch.Tensor:
+        return (module(x) - target).square().mean() / 2
+
+    forward = wrap(loss_of)
+
+    def step() -> torch.Tensor:
+        module.zero_grad()
+        x.grad = None
+        loss = forward(x)
+        loss.backward()
+        return loss
+
+    return step
+
+
+def _answer(
+    task: Task, module: "nn.Module", x: "torch.Tensor", result: "torch.Tensor"
+) -> dict[str, np.ndarray]:
+    if task.mode == "infer":
+        return {"output": _wide(result)}
+    named = dict(module.named_parameters())
+    gradients = [_wide(named[name].grad, as_is=True).ravel() for name in sorted(named)]
+    answer = {"loss": _wide(result), "gradients": np.concatenate(gradients)}
+    return answer if x.grad is None else answer | {"input gradient": _wide(x.grad)}
+
+
+def _wide(tensor: "torch.Tensor | None", as_is: bool = False) -> np.ndarray:
+    import torch
+
+    assert tensor is not None  # every parameter takes part
+    wide = tensor.detach().cpu()
+    array = (wide if wide.dtype == torch.float64 else wide.float()).numpy().copy()
+    return array if as_is or array.ndim != 4 else np.moveaxis(array, 1, -1)

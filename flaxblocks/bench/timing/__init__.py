@@ -1,0 +1,1 @@
+"""How it is timed: each contestant in a process of its own, taking turns."""

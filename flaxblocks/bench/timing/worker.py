@@ -1,0 +1,124 @@
+"""A contestant in a process of its own: its threads and its memory are its own too."""
+
+import gc
+import multiprocessing
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from flaxblocks._base.allocator import keep_freed_memory
+from flaxblocks.bench.sides.contestants import Contestant
+from flaxblocks.bench.tasks.task import Data, Prepared, Task
+from flaxblocks.bench.timing import process_memory
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a contestant tells when it is ready; see `Prepared`."""
+
+    answer: Mapping[str, np.ndarray]
+    compile_seconds: float
+
+
+class Worker:
+    """A contestant's process, started at once.
+
+    Args:
+        contestant: who runs in it.
+        task: whose threads and memory its process is given.
+    """
+
+    def __init__(self, contestant: Contestant, task: Task):
+        self.name = contestant.name
+        self._contestant = contestant
+        self._process = process(task)
+        self._process.submit(_import, contestant)
+
+    def prepare(self, task: Task, data: Data) -> Ready:
+        """Get ready for a task.
+
+        Raises:
+            RuntimeError: if it cannot, or its process ended.
+            ImportError: if it needs a package for this task that is not installed.
+        """
+        return self._process.submit(_prepare, self._contestant, task, data).result()
+
+    def time(self, calls: int) -> list[float]:
+        """Return the seconds that each of so many calls takes, after one that is not counted."""
+        return self._process.submit(_time, calls).result()
+
+    def memory(self) -> int | None:
+        """Return the peak of the memory in bytes.
+
+        On CPU it is that of the process while calls were timed, less what it held when its
+        libraries were imported and the task arrived; what a compiler left behind counts. On other
+        devices it is the device's own. None where the system does not tell.
+        """
+        return self._process.submit(_memory).result()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.shutdown()
+
+
+def process(task: Task) -> ProcessPoolExecutor:
+    """Return one fresh process with as many CPUs as the task has threads."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, context, initializer=_start, initargs=(task,))
+
+
+def _start(task: Task) -> None:
+    """XLA makes as many threads as there are CPUs that the process may use."""
+    if task.keep_freed_memory and not keep_freed_memory():
+        raise RuntimeError("`--keep-freed-memory` needs glibc, which this system does not have")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
+
+
+@dataclass
+class _Held:
+    """What the process keeps between calls."""
+
+    prepared: Prepared
+    before: int | None
+
+
+_held: list[_Held] = []
+
+
+def _import(contestant: Contestant) -> None:
+    contestant.load()
+
+
+def _prepare(contestant: Contestant, task: Task, data: Data) -> Ready:
+    before = process_memory.resident()
+    prepared = contestant.load()(task, data)
+    _held[:] = [_Held(prepared, before)]
+    gc.collect()
+    process_memory.forget_peak()
+    return Ready(prepared.answer, prepared.compile_seconds)
+
+
+def _time(calls: int) -> list[float]:
+    run = _held[0].prepared.run
+    run()
+    gc.disable()
+    seconds = []
+    for _ in range(calls):
+        started = perf_counter()
+        run()
+        seconds.append(perf_counter() - started)
+    gc.enable()
+    return seconds
+
+
+def _memory() -> int | None:
+    (held,) = _held
+    if held.prepared.memory is not None:
+        return held.prepared.memory()
+    peak = process_memory.peak()
+    return None if peak is None or held.before is None else peak - held.before

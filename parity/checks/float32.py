@@ -1,0 +1,103 @@
+"""The float32 check: our error against the float64 truth, beside PyTorch's own."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+
+from parity.checks import measure
+from parity.checks.tolerance import bound
+from parity.report.rows import Row, label
+from parity.sides.runs import Runs
+from torch_ref.harness.weights import BATCH_NORM
+
+SUMS_PER_NORM = 4
+BENDS = (0, 6)
+
+Named = Mapping[str, np.ndarray]
+
+
+def check_float32(runs: Runs) -> Iterator[Row]:
+    """Compare both sides' float32 errors: of the output, and over all layers and gradients.
+
+    A small array's error says more about luck than about accuracy. So layers, gradients and
+    statistics are judged by the root mean square of their errors, and the worst is named.
+    """
+    half_ulp, term = bound("float32", "floor"), bound("float32", "sum floor")
+    norms = sum(isinstance(m, BATCH_NORM) for m in runs.pair.torch_module.modules())
+    for i, x in enumerate(runs.inputs):
+        sums = term * np.sqrt(x.size // x.shape[-1] * (1 + SUMS_PER_NORM * norms))
+        (truth, _), (theirs, ours) = runs.forward("float64", i), runs.forward("float32", i)
+        layers = {path: v for path, v in truth.outputs.items() if path in ours.outputs}
+        yield _output_row(label("", i), ours.outputs[""], theirs.outputs[""], layers[""])
+        scales = {path: measure.scale_of(v) for path, v in layers.items()}
+        yield _pooled_row(
+            label("all layers", i), ours.outputs, theirs.outputs, layers, scales, half_ulp
+        )
+        (truth, wide), (theirs, ours) = runs.train_step("float64", i), runs.train_step("float32", i)
+        flips = _flips(ours.outputs, wide.outputs), _flips(theirs.outputs, truth.outputs)
+        statistics = {k: v for k, v in truth.state.items() if k in ours.state and v.ndim}
+        gradients = truth.gradients
+        scales = {name: measure.layer_scale(name, gradients) for name in gradients}
+        if any(flips):
+            text = "units on the other side of a bend in float32: Flax {}, PyTorch {}".format(
+                *flips
+            )
+            yield Row("float32", label("all gradients", i), 0, sums, None, text)
+        else:
+            yield _pooled_row(
+                label("all gradients", i), ours.gradients, theirs.gradients, gradients, scales, sums
+            )
+        if statistics:
+            scales = {name: measure.scale_of(v) for name, v in statistics.items()}
+            yield _pooled_row(
+                label("all statistics", i), ours.state, theirs.state, statistics, scales, sums
+            )
+
+
+def _flips(narrow: Named, wide: Named) -> int:
+    """Count the units that ReLU or ReLU6 cuts in one precision and not in the other.
+
+    The gradient jumps there: in float32 it is another function's, and not to be compared.
+    """
+    return sum(
+        int(np.count_nonzero((value == bend) != (wide[path] == bend)))
+        for path, value in narrow.items()
+        for bend in BENDS
+    )
+
+
+def _output_row(name: str, ours: np.ndarray, theirs: np.ndarray, truth: np.ndarray) -> Row:
+    error, own = measure.rms_error(ours, truth), measure.rms_error(theirs, truth)
+    ulps = measure.ulps(ours, truth), measure.ulps(theirs, truth)
+    detail = "at most {:.1f} ulp, PyTorch {:.1f}".format(*ulps)
+    return _row(name, error, own, bound("float32", "floor"), _luck([truth]), detail)
+
+
+def _pooled_row(
+    name: str, ours: Named, theirs: Named, truth: Named, scales: Mapping[str, float], floor: float
+) -> Row:
+    errors, own_errors = (
+        {key: measure.rms_error(side[key], v, scales[key]) for key, v in truth.items()}
+        for side in (ours, theirs)
+    )
+    worst = max(errors, key=lambda key: errors[key])
+    detail = f"worst of them {label(worst)}"
+    return _row(name, _rms(errors), _rms(own_errors), floor, _luck(truth.values()), detail)
+
+
+def _luck(arrays: Collection[np.ndarray]) -> float:
+    """Return how many times its expectation the pooled error of so few values may be.
+
+    Every array has the same weight, so one of few values counts as much as one of many.
+    """
+    values = len(arrays) ** 2 / sum(1 / array.size for array in arrays)
+    return 1 + bound("float32", "luck") / np.sqrt(values)
+
+
+def _row(name: str, error: float, own: float, floor: float, luck: float, detail: str) -> Row:
+    limit = max(own * bound("float32", "output"), floor) * luck
+    return Row.judged("float32", name, error, limit, detail, own)
+
+
+def _rms(errors: Mapping[str, float]) -> float:
+    return float(np.sqrt(np.mean(np.square(list(errors.values())))))

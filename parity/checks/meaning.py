@@ -1,0 +1,60 @@
+"""The checks of meaning: names, and everything in float64."""
+
+from collections.abc import Iterator
+
+from parity.checks import measure
+from parity.checks.tolerance import bound
+from parity.report.rows import Row, label
+from parity.sides.runs import Runs
+
+
+def check_names(runs: Runs) -> Iterator[Row]:
+    """Compare names and shapes of parameters, their number, and the shape of the output."""
+    pair = runs.pair
+    theirs, ours = pair.parameter_counts
+    detail = f"{theirs:,} in PyTorch, {ours:,} in Flax"
+    yield Row.judged("names", "parameters", abs(theirs - ours), 0, detail)
+    for kind, names in (("only in PyTorch", pair.missing), ("only in Flax", pair.unexpected)):
+        for name in names:
+            yield Row.judged("names", name, 1, 0, kind)
+    if pair.lines_up:
+        their_shape, our_shape = runs.output_shapes
+        detail = f"{their_shape} in PyTorch, {our_shape} in Flax"
+        yield Row.judged("names", "output shape", their_shape != our_shape, 0, detail)
+
+
+def check_float64(runs: Runs) -> Iterator[Row]:
+    """Compare the output and every intermediate in float64, in eval and in train mode."""
+    limit = bound("float64", "output")
+    for i in range(len(runs.inputs)):
+        for mode, run in (("eval", runs.forward), ("train", runs.train_step)):
+            theirs, ours = run("float64", i)
+            for path, truth in theirs.outputs.items():
+                if path in ours.outputs:
+                    error = measure.scaled_error(ours.outputs[path], truth)
+                    yield Row.judged("float64", label(path, i, mode), error, limit)
+
+
+def check_gradients(runs: Runs) -> Iterator[Row]:
+    """Compare the gradient of every parameter and of the input in float64, in train mode."""
+    limit = bound("float64", "gradient")
+    for i in range(len(runs.inputs)):
+        theirs, ours = runs.train_step("float64", i)
+        for name, truth in theirs.gradients.items():
+            scale = measure.layer_scale(name, theirs.gradients)
+            error = measure.scaled_error(ours.gradients[name], truth, scale)
+            yield Row.judged("gradients", label(name, i), error, limit)
+
+
+def check_statistics(runs: Runs) -> Iterator[Row]:
+    """Compare the running statistics after a train-mode step in float64."""
+    limit = bound("float64", "statistic")
+    for i in range(len(runs.inputs)):
+        theirs, ours = runs.train_step("float64", i)
+        names = [name for name in theirs.state if name in ours.state]
+        for name in names:
+            error = measure.scaled_error(ours.state[name], theirs.state[name])
+            yield Row.judged("statistics", label(name, i), error, limit)
+        if not names:
+            yield Row("statistics", "", 0, limit, None, "no running statistics")
+            return

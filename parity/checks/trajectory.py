@@ -1,0 +1,124 @@
+"""The same optimiser from the same start on the same batches: optax against torch.optim."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+from flax import nnx
+
+from flaxblocks.weights import state_dict
+from parity.checks import measure
+from parity.checks.tolerance import bound
+from parity.report.rows import Row
+from parity.sides import flax_side, torch_side
+from parity.sides.runs import Runs
+from torch_ref.harness.exact_gradients import ExactGradients
+
+STEPS = 20
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """One optimiser in both libraries.
+
+    Args:
+        name: what the report calls it.
+        make_torch: makes it from PyTorch's parameters.
+        optax: the same in optax.
+    """
+
+    name: str
+    make_torch: Callable[..., torch.optim.Optimizer]
+    optax: optax.GradientTransformation
+
+
+OPTIMIZERS: tuple[Optimizer, ...] = (
+    Optimizer(
+        "SGD",
+        partial(torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=1e-4),
+        optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.05, momentum=0.9)),
+    ),
+    Optimizer(
+        "AdamW",
+        partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05),
+        optax.adamw(1e-3, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.05),
+    ),
+    Optimizer(
+        "RMSprop",
+        partial(torch.optim.RMSprop, lr=1e-3, alpha=0.9, eps=1e-3, momentum=0.9),
+        optax.rmsprop(1e-3, decay=0.9, eps=1e-3, eps_in_sqrt=False, momentum=0.9),
+    ),
+)
+
+
+def check_trajectory(runs: Runs) -> Iterator[Row]:
+    """Train both sides for `STEPS` steps in float64; compare losses, parameters, statistics."""
+    limit = bound("float64", "trajectory")
+    inputs = range(len(runs.inputs))
+    batches = [(runs.inputs[i], runs.target(i)) for i in inputs] * STEPS
+    if next(runs.pair.torch_module.parameters(), None) is None:
+        yield Row("trajectory", "", 0, limit, None, "no parameters")
+        return
+    for optimizer in OPTIMIZERS:
+        their_losses, theirs = _train_torch(runs, optimizer, batches[:STEPS])
+        our_losses, ours = _train_flax(runs, optimizer, batches[:STEPS])
+        error = measure.scaled_error(our_losses, their_losses)
+        detail = f"{their_losses[0]:.3g} to {their_losses[-1]:.3g} in {STEPS} steps"
+        yield Row.judged("trajectory", f"{optimizer.name}: loss", error, limit, detail)
+        errors = {name: measure.scaled_error(ours[name], value) for name, value in theirs.items()}
+        worst = max(errors, key=lambda name: errors[name])
+        label = f"{optimizer.name}: {worst} after {STEPS} steps"
+        yield Row.judged("trajectory", label, errors[worst], limit)
+
+
+Batches = list[tuple[np.ndarray, np.ndarray]]
+
+
+def _train_torch(
+    runs: Runs, optimizer: Optimizer, batches: Batches
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    module = runs.torch_module("float64")
+    torch_side.train_mode(module)
+    stepper = optimizer.make_torch(module.parameters())
+    losses = []
+    for x, target in batches:
+        stepper.zero_grad()
+        with ExactGradients():
+            loss = torch_side.loss_of(module(torch_side.from_nhwc(x, torch.float64)), target)
+        loss.backward()
+        stepper.step()
+        losses.append(loss.item())
+    return np.array(losses), runs.pair.native(torch_side.state_of(module))
+
+
+def _train_flax(
+    runs: Runs, optimizer: Optimizer, batches: Batches
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    with flax_side.precision("float64"):
+        module = runs.flax_module("float64")
+        flax_side.train_mode(module)
+        graphdef, params, stats, rest = nnx.split(module, nnx.Param, nnx.BatchStat, ...)
+        opt_state = optimizer.optax.init(params)
+        losses = []
+        for x, target in batches:
+            arrays = jnp.asarray(x, "float64"), jnp.asarray(target, "float64")
+            loss, stats, gradients, _ = flax_side.LOSS_AND_GRADIENTS["float64"](
+                graphdef, params, nnx.merge_state(stats, rest), *arrays
+            )
+            params, opt_state = _update(optimizer.optax, params, opt_state, gradients[0])
+            losses.append(float(loss))
+        return np.array(losses), state_dict(nnx.merge(graphdef, params, stats, rest))
+
+
+@partial(jax.jit, static_argnums=0)
+def _update(
+    transformation: optax.GradientTransformation, params: Any, opt_state: Any, gradients: Any
+) -> Any:
+    updates, opt_state = transformation.update(gradients, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state

@@ -1,0 +1,1 @@
+"""Where two modules diverge first, and the likely cause."""

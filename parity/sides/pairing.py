@@ -1,0 +1,185 @@
+"""Lines up a PyTorch module and a Flax module: names, shapes, and what the input must look like."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from flax import nnx
+from torch import nn
+
+from flaxblocks import ConvNormAct
+from flaxblocks.weights.entries import Entry, entries
+from flaxblocks.weights.state_dict import NAMES
+from parity.sides import flax_side
+from parity.sides.torch_side import children_after
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two modules and how their names correspond.
+
+    Args:
+        torch_module: the reference.
+        flax_module: the module under test.
+        keys: native name of each tensor of PyTorch's state dict that has a counterpart.
+        missing: names, with shapes, that only PyTorch has, or that differ in shape.
+        unexpected: names, with shapes, that only Flax has.
+        paths: native path of each PyTorch module that has a counterpart; another path for what
+            only has the name of one of ours.
+    """
+
+    torch_module: nn.Module
+    flax_module: nnx.Module
+    keys: dict[str, str]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    paths: dict[str, str]
+
+    @property
+    def lines_up(self) -> bool:
+        """Whether names and shapes are a bijection."""
+        return not self.missing and not self.unexpected
+
+    @property
+    def is_abstract(self) -> bool:
+        """Whether PyTorch's parameters have no values: only names and shapes can be compared."""
+        return any(parameter.is_meta for parameter in self.torch_module.parameters())
+
+    @property
+    def parameter_counts(self) -> tuple[int, int]:
+        """The number of parameters in PyTorch and in Flax."""
+        ours = nnx.state(self.flax_module, nnx.Param)
+        flax_count = sum(
+            int(np.prod(leaf.get_value().shape)) for _, leaf in nnx.to_flat_state(ours)
+        )
+        return sum(p.numel() for p in self.torch_module.parameters()), flax_count
+
+    def native(self, torch_named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return PyTorch's arrays under native names; names without a counterpart stay."""
+        return {self.keys.get(name, name): value for name, value in torch_named.items()}
+
+
+def pair_up(
+    torch_module: nn.Module, flax_module: nnx.Module, names: str | Mapping[str, str] = "native"
+) -> Pair:
+    """Line up the two modules' names.
+
+    Args:
+        torch_module: the reference.
+        flax_module: the module under test.
+        names: whose parameter names PyTorch's module uses, as for `load_state_dict`; or a mapping
+            from module paths in PyTorch to module paths in Flax, where the two differ.
+
+    Raises:
+        TypeError: if either is not a module of its library.
+        ValueError: if `names` is unknown.
+    """
+    _check_modules(torch_module, flax_module)
+    wanted = _entries(flax_module, names)
+    ours = entries(flax_module)
+    native = {id(e.variable): name for name, e in ours.items() if e.variable is not None}
+    given = {name: tuple(value.shape) for name, value in torch_module.state_dict().items()}
+    keys = {
+        name: native.get(id(wanted[name].variable), name)
+        for name, shape in given.items()
+        if name in wanted and wanted[name].shape == shape
+    }
+    missing = [
+        f"{name} {shape}" + (f" (Flax has {wanted[name].shape})" if name in wanted else "")
+        for name, shape in given.items()
+        if name not in keys
+    ]
+    unexpected = [f"{name} {e.shape}" for name, e in wanted.items() if name not in given]
+    return Pair(
+        torch_module,
+        flax_module,
+        keys,
+        tuple(missing),
+        tuple(unexpected),
+        _paths(torch_module, flax_module, keys, names),
+    )
+
+
+def check_input(pair: Pair, x: np.ndarray) -> None:
+    """Refuse an input that the pair cannot take.
+
+    Raises:
+        ValueError: if it is empty, not finite, or not NHWC; it says which axis looks like channels.
+    """
+    if x.size == 0 or not np.isfinite(x).all():
+        raise ValueError(f"`x` must hold finite numbers, got shape {x.shape}")
+    first = next((m for m in pair.torch_module.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None:
+        return
+    channels = first.in_channels
+    if x.ndim == 4 and x.shape[-1] == channels:
+        return
+    message = f"`x` must have shape (n, h, w, {channels}), got {x.shape}"
+    if x.ndim == 4 and x.shape[1] == channels:
+        message += (
+            f"; axis 1, of size {channels}, looks like the channels (NCHW): "
+            "give NHWC, x.transpose(0, 2, 3, 1)"
+        )
+    raise ValueError(message)
+
+
+def _check_modules(torch_module: object, flax_module: object) -> None:
+    if not isinstance(torch_module, nn.Module):
+        raise TypeError(f"`torch_module` must be a torch.nn.Module, got {type(torch_module)}")
+    if not isinstance(flax_module, nnx.Module):
+        raise TypeError(f"`flax_module` must be a flax.nnx.Module, got {type(flax_module)}")
+
+
+def _entries(flax_module: nnx.Module, names: str | Mapping[str, str]) -> dict[str, Entry]:
+    if isinstance(names, str):
+        if names not in NAMES:
+            raise ValueError(f"`names` must be one of {sorted(NAMES)} or a mapping, got {names!r}")
+        return NAMES[names](flax_module)
+    back = {ours: theirs for theirs, ours in names.items()}
+    return {_renamed(name, back): entry for name, entry in entries(flax_module).items()}
+
+
+def _renamed(name: str, paths: Mapping[str, str]) -> str:
+    """Replace the longest leading path of `name` that `paths` has."""
+    head, tail = name, ""
+    while head:
+        if head in paths:
+            return ".".join(part for part in (paths[head], tail) if part)
+        head, _, last = head.rpartition(".")
+        tail = f"{last}.{tail}" if tail else last
+    return name
+
+
+def _paths(
+    torch_module: nn.Module,
+    flax_module: nnx.Module,
+    keys: Mapping[str, str],
+    names: str | Mapping[str, str],
+) -> dict[str, str]:
+    """Pair modules that own the same tensors, units that end the same, and equal names.
+
+    A vendor's names equal ours by chance only: its stem may be more than ours. They step aside.
+    """
+    ours = dict(flax_side.named_modules(flax_module))
+    owners = {t.rpartition(".")[0]: n.rpartition(".")[0] for t, n in keys.items()}
+    ends = dict(_ends_of_units(torch_module, owners, ours))
+    renames = names if isinstance(names, Mapping) else {}
+    named = {path: _renamed(path, renames) for path, _ in torch_module.named_modules()}
+    by_chance = isinstance(names, str) and names != "native"
+    aside = {path: f"PyTorch's {path}" for path in named if by_chance and path in ours}
+    guesses = named | aside | ends | owners | {"": ""}
+    return {path: native for path, native in guesses.items() if native in {*ours, *aside.values()}}
+
+
+def _ends_of_units(
+    torch_module: nn.Module, owners: Mapping[str, str], ours: Mapping[str, nnx.Module]
+) -> Iterator[tuple[str, str]]:
+    """Yield the last child of a norm that applies the activation too, with our unit of the two.
+
+    A unit without an activation has none to compare: what encloses it may apply it.
+    """
+    for path, part in torch_module.named_modules():
+        name = owners.get(path, "").rpartition(".")[0]
+        unit = ours.get(name)
+        if isinstance(unit, ConvNormAct) and unit.act is not None:
+            yield from ((f"{path}.{child}", name) for child, _ in children_after(part)[-1:])

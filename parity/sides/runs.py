@@ -1,0 +1,108 @@
+"""Runs both sides of a pair on the same weights and inputs, once for everything that asks."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from parity.sides import flax_side, torch_side
+from parity.sides.flax_side import FlaxRun
+from parity.sides.pairing import Pair
+from parity.sides.torch_side import TorchRun
+from torch_ref.harness import weights
+
+TARGETS = 7  # sets the targets' random numbers apart: a target equal to the input has no gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """A pair with its weights and inputs; each run is made when it is first asked for.
+
+    Args:
+        pair: the two modules.
+        inputs: float32 arrays, NHWC.
+        seed: where the random weights and targets come from.
+        randomize: whether to draw random weights, or keep PyTorch's own.
+        made: the runs made so far.
+    """
+
+    pair: Pair
+    inputs: Sequence[np.ndarray]
+    seed: int = 0
+    randomize: bool = True
+    made: dict[Hashable, Any] = field(default_factory=dict)
+
+    @cached_property
+    def start(self) -> nn.Module:
+        """PyTorch's module in float32 with the weights that every run starts from."""
+        module = torch_side.with_dtype(self.pair.torch_module, "float32")
+        if self.randomize:
+            weights.randomize(module, np.random.default_rng(self.seed))
+        return module
+
+    def torch_module(self, dtype: str) -> nn.Module:
+        """Return PyTorch's module at the start, in a dtype."""
+        return torch_side.with_dtype(self.start, dtype)
+
+    def flax_module(self, dtype: str):
+        """Return Flax's module at the start, in a dtype."""
+        start = self.pair.native(torch_side.state_of(self.start))
+        return flax_side.with_weights(self.pair.flax_module, start, dtype)
+
+    def forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
+        """Run both sides in eval mode on input `i`."""
+        return self._once(("eval", dtype, i), lambda: self._forward(dtype, i))
+
+    def train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
+        """Run both sides forward and backward in train mode on input `i`."""
+        return self._once(("train", dtype, i), lambda: self._train_step(dtype, i))
+
+    def _forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
+        theirs = torch_side.forward(self.torch_module(dtype), self.inputs[i])
+        with flax_side.precision(dtype):
+            ours = flax_side.forward(self.flax_module(dtype), self.inputs[i], dtype)
+        return self.renamed(theirs), ours
+
+    def _train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
+        target = self.target(i)
+        theirs = torch_side.train_step(self.torch_module(dtype), self.inputs[i], target)
+        with flax_side.precision(dtype):
+            ours = flax_side.train_step(self.flax_module(dtype), self.inputs[i], target, dtype)
+        return self.renamed(theirs), ours
+
+    @cached_property
+    def output_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shape of PyTorch's and of Flax's output for the first input."""
+        if self.pair.is_abstract:
+            shape, pair = self.inputs[0].shape, self.pair
+            return (
+                torch_side.output_shape(pair.torch_module, shape),
+                flax_side.output_shape(pair.flax_module, shape),
+            )
+        theirs, ours = self.forward("float64", 0)
+        return theirs.outputs[""].shape, ours.outputs[""].shape
+
+    def target(self, i: int) -> np.ndarray:
+        """Return what the loss compares the output for input `i` with."""
+        shape = self.forward("float64", i)[0].outputs[""].shape
+        rng = np.random.default_rng((TARGETS, self.seed, i))
+        return rng.normal(size=shape).astype(np.float32)
+
+    def _once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
+
+    def renamed(self, run: TorchRun) -> TorchRun:
+        """Return PyTorch's run under native names; what has no counterpart keeps its own."""
+        paths = self.pair.paths
+        return TorchRun(
+            outputs={paths.get(path, path): value for path, value in run.outputs.items()},
+            inputs={paths.get(path, path): value for path, value in run.inputs.items()},
+            loss=run.loss,
+            gradients=self.pair.native(run.gradients),
+            state=self.pair.native(run.state),
+        )

@@ -1,0 +1,174 @@
+"""Runs a PyTorch module and brings what it did into NumPy and NHWC."""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from torch_ref.harness.exact_gradients import ExactGradients
+from torch_ref.harness.weights import BATCH_NORM
+
+NORMS = (BATCH_NORM, nn.GroupNorm, nn.LayerNorm)
+
+
+@dataclass
+class TorchRun:
+    """What one run of a PyTorch module produced.
+
+    Args:
+        outputs: each module's output by its path, NHWC, in the order they were computed; the
+            whole module's is under ``""``. A norm's is what it hands to its `children_after`.
+        inputs: each module's first input by its path, NHWC.
+        loss: the loss of a train-mode step.
+        gradients: the gradient of each parameter by name, in PyTorch's layout, and the input's,
+            NHWC, under ``"input"``.
+        state: parameters and buffers after the run, in PyTorch's layout.
+    """
+
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    loss: float = 0.0
+    gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    state: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def to_nhwc(tensor: torch.Tensor, features: int | None = None) -> np.ndarray:
+    """Return a private NumPy copy, channels last where there are four axes.
+
+    Args:
+        tensor: any tensor, its channels first.
+        features: how many channels it has, where that is known: if only its last axis has so many,
+            they are last already, as between the linear layers of a ConvNeXt.
+    """
+    array = tensor.detach().cpu().numpy()
+    last = array.ndim != 4 or (array.shape[1] != features and array.shape[-1] == features)
+    return np.array(array if last else np.moveaxis(array, 1, -1), order="C")
+
+
+def features_of(module: nn.Module) -> tuple[int | None, int | None]:
+    """Return how many features the module takes and gives, None where its tensors do not say."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    weight = getattr(module, "weight", None)
+    features = len(weight) if isinstance(weight, nn.Parameter) and weight.ndim == 1 else None
+    return features, features
+
+
+def from_nhwc(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    """Return a tensor, channels first where there are four axes."""
+    array = np.moveaxis(array, -1, 1) if array.ndim == 4 else array
+    return torch.tensor(np.ascontiguousarray(array)).to(dtype)
+
+
+def with_dtype(module: nn.Module, dtype: str) -> nn.Module:
+    """Return a copy of the module in ``"float32"`` or ``"float64"``."""
+    return deepcopy(module).to(getattr(torch, dtype))
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """Return the dtype of the module's parameters, float32 where it has none."""
+    return next((p.dtype for p in module.parameters()), torch.float32)
+
+
+def output_shape(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the output of a module on the meta device, NHWC as the input's."""
+    n, h, w, c = shape
+    n, *rest = module(torch.empty((n, c, h, w), device="meta")).shape
+    return (n, *rest[1:], rest[0])
+
+
+def forward(module: nn.Module, x: np.ndarray) -> TorchRun:
+    """Run the module in eval mode."""
+    run = TorchRun()
+    module.eval()
+    with torch.no_grad(), _recording(module, run):
+        module(from_nhwc(x, dtype_of(module)))
+    return run
+
+
+def train_step(module: nn.Module, x: np.ndarray, target: np.ndarray) -> TorchRun:
+    """Run the module forward and backward in train mode; the parameters stay, the state moves.
+
+    The loss is half the mean square of ``output - target``.
+    """
+    run = TorchRun()
+    train_mode(module)
+    module.zero_grad()
+    tensor = from_nhwc(x, dtype_of(module)).requires_grad_()
+    with _recording(module, run), ExactGradients():
+        loss = loss_of(module(tensor), target)
+    loss.backward()
+    run.loss = loss.item()
+    run.gradients = {
+        name: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.detach().cpu().numpy().copy()
+        for name, p in module.named_parameters()
+    }
+    assert tensor.grad is not None  # asked for above
+    run.gradients["input"] = to_nhwc(tensor.grad)
+    run.state = state_of(module)
+    return run
+
+
+def loss_of(output: torch.Tensor, target: np.ndarray) -> torch.Tensor:
+    """Return half the mean square of the difference."""
+    return (output - from_nhwc(target, output.dtype)).square().mean() / 2
+
+
+def train_mode(module: nn.Module) -> None:
+    """Switch to train mode, but leave what only draws random numbers switched off."""
+    module.train()
+    for part in module.modules():
+        owns = [*part.parameters(recurse=False), *part.buffers(recurse=False), *part.children()]
+        if not owns:
+            part.eval()
+
+
+def state_of(module: nn.Module) -> dict[str, np.ndarray]:
+    """Return a private copy of the parameters and buffers, in PyTorch's layout."""
+    return {
+        name: value.detach().cpu().numpy().copy() for name, value in module.state_dict().items()
+    }
+
+
+def children_after(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the children, by name, to which a norm hands what it computed.
+
+    PyTorch's own norms have none; timm's drop units and apply the activation.
+    """
+    return list(module.named_children()) if isinstance(module, NORMS) else []
+
+
+class _recording:
+    """While open, every module's input and output is copied into the run."""
+
+    def __init__(self, module: nn.Module, run: TorchRun):
+        self.handles = []
+        for path, part in module.named_modules():
+            taken, given = features_of(part)
+            self.handles.append(part.register_forward_pre_hook(self._keep(run.inputs, path, taken)))
+            keep_output = self._keep(run.outputs, path, given)
+            if after := children_after(part):
+                _, first = after[0]
+                self.handles.append(first.register_forward_pre_hook(keep_output))
+            else:
+                self.handles.append(part.register_forward_hook(keep_output))
+
+    def __enter__(self) -> None:
+        """Nothing more to do: the hooks are in place."""
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    @staticmethod
+    def _keep(store: dict[str, np.ndarray], path: str, features: int | None):
+        def hook(_module: nn.Module, *tensors: object) -> None:
+            value = tensors[-1]
+            value = value[0] if isinstance(value, tuple) and value else value
+            if isinstance(value, torch.Tensor):
+                store.pop(path, None)  # the last call counts, also in the order
+                store[path] = to_nhwc(value, features)
+
+        return hook

@@ -1,0 +1,1 @@
+"""What comparisons with PyTorch need: vendors' networks, random weights, exact gradients."""
