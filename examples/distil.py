@@ -16,10 +16,10 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 import flaxblocks as fb
-from flaxblocks.train import RECIPES, make_mesh, normalise
+from flaxblocks.train import RECIPES, make_mesh, normalize
 from flaxblocks.train.data import ImageFolder
-from flaxblocks.train.fit import Training
-from flaxblocks.train.state import apply_model
+from flaxblocks.train.run.training import Training
+from flaxblocks.train.step.state import apply_model
 
 TEMPERATURE = 4.0
 
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         replace(RECIPES["quick"], epochs=options.epochs, augmentations=("crop", "flip")),
         preprocess,
         batch_size=options.batch_size,
-        make_step=partial(make_step, teacher, normalise(preprocess.mean, preprocess.std)),
+        make_step=partial(make_step, teacher, normalize(preprocess.mean, preprocess.std)),
     )
     state = training.run(student, images, options.out, resume=True)
     fb.save_weights(state.model(), options.out / "model.safetensors", names="torchvision")

@@ -16,7 +16,7 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks.train import RECIPES, replicate, shard_largest
 from flaxblocks.train.data import ImageFolder
-from flaxblocks.train.fit import Training
+from flaxblocks.train.run.training import Training
 
 
 def main(arguments: list[str] | None = None) -> None:

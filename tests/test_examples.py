@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from torchvision.models import get_model
 
 import flaxblocks as fb
-from flaxblocks.train.log import read_log
+from flaxblocks.train.run.json_log import read_log
 from tests.helpers.tiny_training import Tiny, make_images
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))

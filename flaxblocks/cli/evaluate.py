@@ -10,11 +10,11 @@ from rich.progress import track
 
 import flaxblocks as fb
 from flaxblocks.cli.networks import NAMES, positive, stdout
-from flaxblocks.train.data import Damage, Feed, ImageFolder, evaluation_batches
-from flaxblocks.train.loop import evaluate
-from flaxblocks.train.sharding import make_mesh, place_state, shard_batch
-from flaxblocks.train.state import create_state
-from flaxblocks.train.step import make_eval_step
+from flaxblocks.train.data import Feed, ImageFolder, UnreadableImages, evaluation_batches
+from flaxblocks.train.run.loop import evaluate
+from flaxblocks.train.step.sharding import make_mesh, place_state, shard_batch
+from flaxblocks.train.step.state import create_state
+from flaxblocks.train.step.train_step import make_eval_step
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     mesh = make_mesh()
     check_batch_size(options.batch_size, mesh.size)
     state = place_state(mesh, create_state(model, optax.identity()))
-    damage = Damage(len(source))
+    damage = UnreadableImages(len(source))
     batches = evaluation_batches(source, preprocess, batch_size=options.batch_size, damage=damage)
     with Feed(batches, lambda batch: shard_batch(mesh, batch)) as feed:
         values = evaluate(make_eval_step(), state, _shown(feed, len(source) // options.batch_size))

@@ -11,10 +11,10 @@ import flaxblocks as fb
 from flaxblocks.cli.evaluate import image_preprocess, usual_names
 from flaxblocks.cli.networks import NAMES, positive, stdout
 from flaxblocks.train.data import ImageFolder
-from flaxblocks.train.fit import Training
-from flaxblocks.train.quiet import quiet
-from flaxblocks.train.recipes import RECIPES, Recipe
-from flaxblocks.train.stop import Stop
+from flaxblocks.train.run.orbax_messages import hide_orbax_messages
+from flaxblocks.train.run.recipes import RECIPES, Recipe
+from flaxblocks.train.run.stop import Stop
+from flaxblocks.train.run.training import Training
 
 WEIGHTS = "model.safetensors"
 CLASSES = "classes.json"
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
         ValueError: if the network is unknown, the images are not as they should be, the weights
             do not fit, the loss is no longer finite, or the run cannot go on.
     """
-    quiet()
+    hide_orbax_messages()
     training = Training(
         _recipe(options),
         image_preprocess(options.model, options.image_size),

@@ -18,11 +18,11 @@ from PIL import Image
 
 import flaxblocks as fb
 from flaxblocks.train.data import ImageFolder
-from flaxblocks.train.fit import Training
-from flaxblocks.train.mixing import Mixing
-from flaxblocks.train.recipes import RECIPES
-from flaxblocks.train.state import TrainState
-from flaxblocks.train.stop import Stop
+from flaxblocks.train.run.recipes import RECIPES
+from flaxblocks.train.run.stop import Stop
+from flaxblocks.train.run.training import Training
+from flaxblocks.train.step.mixing import Mixing
+from flaxblocks.train.step.state import TrainState
 
 SIZE = 16
 BATCH = 4

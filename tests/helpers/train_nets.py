@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.train.state import TrainState
+from flaxblocks.train.step.state import TrainState
 from parity.checks import measure
 
 

@@ -11,8 +11,8 @@ import optax
 from jax.experimental import multihost_utils
 
 from flaxblocks.train import create_state, make_mesh, make_train_step, place_state, shard_batch
-from flaxblocks.train.sharding import Rule, replicate, shard_largest
-from flaxblocks.train.state import TrainState
+from flaxblocks.train.step.sharding import Rule, replicate, shard_largest
+from flaxblocks.train.step.state import TrainState
 from tests.helpers.train_nets import batch, float64_net
 
 ROWS = 16

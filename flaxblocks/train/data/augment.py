@@ -43,7 +43,7 @@ class RandomCrop:
         interpolation: how Pillow resamples, ``"bilinear"`` or ``"bicubic"``.
 
     Source: Szegedy et al. 2015, Going Deeper with Convolutions, section 6; the defaults are
-    torchvision's, and so is the centre where ten draws do not fit into the image.
+    torchvision's, and so is the center where ten draws do not fit into the image.
     """
 
     size: int
@@ -81,14 +81,14 @@ def flip(image: Any, rng: np.random.Generator) -> Any:
 
 
 @dataclass(frozen=True)
-class ColourJitter:
+class ColorJitter:
     """Brightness, contrast, saturation and hue changed at random, in random order.
 
     Args:
         brightness: the factor lies between ``1 - brightness`` and ``1 + brightness``.
         contrast: as `brightness`.
         saturation: as `brightness`.
-        hue: greatest turn of the colour circle, either way, as a fraction of it; at most 0.5.
+        hue: greatest turn of the color circle, either way, as a fraction of it; at most 0.5.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -106,7 +106,7 @@ class ColourJitter:
             raise ValueError(f"`hue` must lie between 0 and 0.5, got {self.hue!r}")
 
     def __call__(self, image: Any, rng: np.random.Generator) -> Any:
-        """Return the Pillow image in other colours."""
+        """Return the Pillow image in other colors."""
         from PIL import ImageEnhance
 
         kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
@@ -125,7 +125,7 @@ class ColourJitter:
 class Augment:
     """Operations one after the other, and the bytes of what comes out.
 
-    >>> augment = Augment([RandomCrop(32), flip, ColourJitter()])
+    >>> augment = Augment([RandomCrop(32), flip, ColorJitter()])
 
     Args:
         operations: the first of them usually a `RandomCrop`, so that the others have less to do

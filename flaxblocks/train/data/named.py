@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from flaxblocks.train.data.augment import Augment, ColourJitter, Operation, RandomCrop, flip
-from flaxblocks.train.data.erase import Erase
-from flaxblocks.train.data.policies import RandAugment, autoaugment
+from flaxblocks.train.data.augment import Augment, ColorJitter, Operation, RandomCrop, flip
+from flaxblocks.train.data.autoaugment import RandAugment, autoaugment
+from flaxblocks.train.data.random_erasing import RandomErasing
 
 AUGMENTATIONS: Mapping[str, Callable[[int], Operation]] = MappingProxyType(
     {
         "crop": RandomCrop,
         "flip": lambda size: flip,
-        "jitter": lambda size: ColourJitter(),
+        "jitter": lambda size: ColorJitter(),
         "autoaugment": lambda size: autoaugment,
         "randaugment": lambda size: RandAugment(),
-        "erase": lambda size: Erase(),
+        "erase": lambda size: RandomErasing(),
     }
 )
 """Each as a function of the height and width of the images, in pixels."""

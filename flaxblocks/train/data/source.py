@@ -4,7 +4,7 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
-from flaxblocks.train.data.damage import Damage
+from flaxblocks.train.data.unreadable import UnreadableImages
 
 UNREADABLE = (OSError, ValueError, SyntaxError)
 """What a damaged image raises, Pillow's SyntaxError for a broken PNG among it."""
@@ -58,7 +58,7 @@ class Readable:
         damage: where those that cannot be read are reported.
     """
 
-    def __init__(self, source: Source, damage: Damage):
+    def __init__(self, source: Source, damage: UnreadableImages):
         self.source = source
         self.damage = damage
 

@@ -1,0 +1,193 @@
+"""Batches out of a source of images, by grain: in an order that a seed fixes, and resumable."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from flaxblocks._base import checks
+from flaxblocks.preprocess.transform import Preprocess
+from flaxblocks.train.data.augment import Augment
+from flaxblocks.train.data.source import Example, Readable, Source
+from flaxblocks.train.data.unreadable import UnreadableImages
+
+Batch = dict[str, np.ndarray]
+Place = Callable[[Batch], Any]
+"""Brings a batch to the devices, such as `shard_batch` with a mesh."""
+
+AHEAD = 2  # batches that are on the devices before they are asked for
+
+
+def training_batches(
+    source: Source,
+    augment: Augment,
+    *,
+    batch_size: int,
+    damage: UnreadableImages,
+    seed: int = 0,
+    process: int | None = None,
+    processes: int | None = None,
+) -> Any:
+    """Return endless batches of training images, in a new order in each epoch.
+
+    What is left of an epoch after its last whole batch is dropped. An image that cannot be read
+    is left out, and the next one stands in its place. The order and the augmentations depend on
+    the seed only, not on the number of processes.
+
+    Args:
+        source: images and labels.
+        augment: what is done to each image.
+        batch_size: images in a batch, over all processes.
+        damage: where images that cannot be read are reported.
+        seed: of the order and the augmentations.
+        process: which of the processes this is; what JAX says where absent.
+        processes: how many share the images; what JAX says where absent.
+
+    Returns:
+        A grain dataset of this process's part of the batches: ``image`` of shape
+        ``(n, h, w, 3)``, bytes, and ``label`` of shape ``(n,)``.
+
+    Raises:
+        ImportError: if grain is not installed.
+        ValueError: if the batch size is not positive, does not fit the number of processes, or is
+            larger than the source.
+    """
+    rows, process, processes = _share(batch_size, process, processes)
+    if batch_size > len(source):
+        raise ValueError(f"`batch_size` must be at most {len(source)} images, got {batch_size}")
+
+    def train_on(example: Example, rng: np.random.Generator) -> Batch:
+        return _row(augment(example["image"], rng), example["label"])
+
+    images = grain().MapDataset.source(Readable(source, damage)).seed(seed).shuffle()
+    images = images.random_map(train_on)[: len(source) // batch_size * batch_size]
+    images = images[process::processes].repeat()
+    return images.to_iter_dataset(_reading(rows)).batch(rows, drop_remainder=True)
+
+
+def evaluation_batches(
+    source: Source,
+    preprocess: Preprocess,
+    *,
+    batch_size: int,
+    damage: UnreadableImages,
+    process: int | None = None,
+    processes: int | None = None,
+) -> Any:
+    """Return batches of every image once, in order.
+
+    The last batch is filled up with rows of weight 0; so is the place of an image that cannot be
+    read. Every process gets as many batches.
+
+    Args:
+        source: images and labels.
+        preprocess: what is done to each image.
+        batch_size: images in a batch, over all processes.
+        damage: where images that cannot be read are reported.
+        process: which of the processes this is; what JAX says where absent.
+        processes: how many share the images; what JAX says where absent.
+
+    Returns:
+        A grain dataset of this process's part of the batches: ``image`` of shape
+        ``(n, crop, crop, 3)``, normalized, ``label`` and ``weight`` of shape ``(n,)``.
+
+    Raises:
+        ImportError: if grain is not installed.
+        ValueError: if the batch size is not positive or does not fit the number of processes.
+    """
+    rows, process, processes = _share(batch_size, process, processes)
+    readable = Readable(source, damage)
+    length = -(-len(source) // batch_size) * batch_size
+
+    def evaluate_on(index: int) -> Batch:
+        example = readable[index] if index < len(source) else None
+        if example is None:
+            image = np.zeros((preprocess.crop, preprocess.crop, 3), np.float32)
+            return _row(image, 0) | {"weight": np.asarray(0, np.float32)}
+        row = _row(preprocess(example["image"])[0], example["label"])
+        return row | {"weight": np.asarray(1, np.float32)}
+
+    images = grain().MapDataset.range(length).map(evaluate_on)[process::processes]
+    return images.to_iter_dataset(_reading(rows)).batch(rows, drop_remainder=True)
+
+
+class Feed:
+    """Batches on the devices, made ahead of time in the background.
+
+    Args:
+        batches: a grain dataset of batches.
+        place: brings a batch to the devices.
+
+    Attributes:
+        waited: seconds for which a batch was asked for and not there, so far.
+
+    Raises:
+        ImportError: if grain is not installed.
+    """
+
+    def __init__(self, batches: Any, place: Place):
+        self.waited = 0.0
+        ahead = grain().experimental.ThreadPrefetchIterDataset
+        self._iterator = iter(ahead(batches.map(place), prefetch_buffer_size=AHEAD))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        """Return the next batch."""
+        start = time.monotonic()
+        batch = next(self._iterator)
+        self.waited += time.monotonic() - start
+        return batch
+
+    def position(self) -> dict[str, Any]:
+        """Return where the next batch begins, for JSON."""
+        return self._iterator.get_state()
+
+    def go_to(self, position: dict[str, Any]) -> None:
+        """Continue from a `position`."""
+        self._iterator.set_state(position)
+
+    def __enter__(self) -> "Feed":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop making batches."""
+        self._iterator.close()
+
+
+def grain() -> Any:
+    """Return the package that reads ahead.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    try:
+        import grain
+    except ImportError as error:
+        raise ImportError("training data need grain: pip install 'flaxblocks[train]'") from error
+    return grain
+
+
+def _row(image: np.ndarray, label: int) -> Batch:
+    return {"image": image, "label": np.asarray(label, np.int32)}
+
+
+def _share(batch_size: int, process: int | None, processes: int | None) -> tuple[int, int, int]:
+    """Return a process's rows of a batch, which process it is, and how many there are."""
+    process = jax.process_index() if process is None else process
+    processes = jax.process_count() if processes is None else processes
+    if checks.positive_int("batch_size", batch_size) % processes:
+        raise ValueError(
+            f"`batch_size` must be a multiple of {processes} processes, got {batch_size}"
+        )
+    return batch_size // processes, process, processes
+
+
+def _reading(rows: int) -> Any:
+    """Return how many images are read at the same time, and how many ahead."""
+    threads = min(2 * (os.cpu_count() or 1), 32)
+    return grain().ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * rows, threads))

@@ -1,0 +1,49 @@
+"""Random erasing: a rectangle of noise in the image."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flaxblocks._base import checks
+from flaxblocks.preprocess.transform import MEAN, STD
+from flaxblocks.train.data.augment import draw_part
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """Noise in place of a random rectangle.
+
+    Args:
+        probability: of erasing anything.
+        area: least and greatest fraction of the image's area.
+        aspect: least and greatest width by height.
+
+    Raises:
+        ValueError: if `probability` is not one.
+
+    Source: Zhong et al. 2017, Random Erasing, algorithm 1. The noise has the mean and deviation
+    of ImageNet's pixels, so that it is standard normal once the image is normalized.
+    """
+
+    probability: float = 0.25
+    area: tuple[float, float] = (0.02, 1 / 3)
+    aspect: tuple[float, float] = (0.3, 3.3)
+
+    def __post_init__(self):
+        checks.fraction("probability", self.probability)
+
+    def __call__(self, image: Any, rng: np.random.Generator) -> Any:
+        """Return the Pillow image, or a changed copy."""
+        from PIL import Image
+
+        if rng.random() >= self.probability:
+            return image
+        width, height = draw_part(image.width * image.height, self.area, self.aspect, rng)
+        width, height = min(width, image.width), min(height, image.height)
+        noise = rng.normal(MEAN, STD, (height, width, 3)).clip(0, 1)
+        changed = image.copy()
+        left = int(rng.integers(image.width - width + 1))
+        top = int(rng.integers(image.height - height + 1))
+        changed.paste(Image.fromarray((255 * noise).round().astype(np.uint8)), (left, top))
+        return changed

@@ -1,0 +1,1 @@
+"""A training run: recipe, loop, checkpoints, log and the folder it writes."""

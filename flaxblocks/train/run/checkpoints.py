@@ -1,0 +1,225 @@
+"""Checkpoints: all that training needs to go on as if it had never stopped."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from flaxblocks._base import checks
+from flaxblocks.train.step.state import ARRAYS, TrainState
+
+DIGESTS = "digests.json"
+"""In each checkpoint: the SHA-256 of its contents, written before it gets its name."""
+
+DESCRIPTION = 1 << 20  # bytes, generously, of what a checkpoint says about its arrays
+
+
+class Checkpoints:
+    """The newest checkpoints of a run, one folder each, named by the step.
+
+    A checkpoint is written in the background and appears when it is complete, so a process that
+    is killed at any moment leaves whole ones only. They hold the state and the position in the
+    data, and can be restored onto other devices than they were saved from.
+
+    Args:
+        folder: where they are; it is made if it does not exist.
+        keep: how many are kept.
+
+    Raises:
+        ImportError: if orbax-checkpoint is not installed.
+        OSError: if the folder cannot be made.
+        TypeError: if `keep` is not an integer.
+        ValueError: if it is not positive.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, keep: int = 3):
+        checks.positive_int("keep", keep)
+        self.folder = Path(folder).absolute()
+        self._orbax = _orbax()
+        self._saving: int | None = None
+        options = self._orbax.CheckpointManagerOptions(
+            max_to_keep=keep,
+            cleanup_tmp_directories=True,
+            async_options=self._orbax.options.AsyncOptions(
+                post_finalization_callback=self._write_digests
+            ),
+        )
+        self._manager = self._orbax.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    def steps(self) -> list[int]:
+        """Return the steps of which there are checkpoints, the oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, position: dict[str, Any]) -> None:
+        """Begin to write a checkpoint, once the one before is written.
+
+        Args:
+            state: the state, which may be consumed as soon as this returns.
+            position: where the data continue, such as `Feed.position` tells.
+
+        Raises:
+            OSError: if it cannot be written, or the one before could not be.
+        """
+        self.wait()
+        self._saving = int(state.step)
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + DESCRIPTION
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise self._unwritten(f"it takes {needed:,} bytes, and {free:,} are free")
+        arguments = self._orbax.args.Composite(
+            state=self._orbax.args.StandardSave(_arrays(state)),
+            data=_grain_checkpoint().CheckpointSave(_Position(position)),
+        )
+        try:
+            self._manager.save(self._saving, args=arguments)
+        except (OSError, ValueError) as error:
+            raise self._unwritten(_reason(error)) from error
+
+    def wait(self) -> None:
+        """Wait until the checkpoint that was begun is written.
+
+        Raises:
+            OSError: if it cannot be.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise self._unwritten(_reason(error)) from error
+
+    def restore(
+        self, like: TrainState, tell: Callable[[str], None]
+    ) -> tuple[TrainState, dict[str, Any]] | None:
+        """Return what the newest checkpoint holds that is not damaged.
+
+        Newer ones that are damaged are deleted.
+
+        Args:
+            like: a state of the same network and optimizer; the arrays get its devices.
+            tell: is called with a sentence about each checkpoint that is damaged.
+
+        Returns:
+            The state and the position in the data; None where there are no checkpoints.
+
+        Raises:
+            ValueError: if all are damaged.
+        """
+        damaged = []
+        for step in reversed(self.steps()):
+            reason = self._damage(step)
+            if reason is None:
+                for worse in damaged:
+                    self._manager.delete(worse)
+                return self._read(step, like)
+            damaged.append(step)
+            tell(f"the checkpoint of step {step} is damaged ({reason}): trying the one before")
+        if damaged:
+            raise ValueError(f"every checkpoint in {self.folder} is damaged")
+        return None
+
+    def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        targets = jax.tree.map(self._orbax.utils.to_shape_dtype_struct, _arrays(like))
+        position = _Position({})
+        found = self._manager.restore(
+            step,
+            args=self._orbax.args.Composite(
+                state=self._orbax.args.StandardRestore(targets),
+                data=_grain_checkpoint().CheckpointRestore(position),
+            ),
+        )
+        return TrainState(**found.state, graphdef=like.graphdef), position.value
+
+    def _write_digests(self) -> None:
+        """Describe the files of the checkpoint that is about to get its name."""
+        if jax.process_index():
+            return
+        (folder,) = self.folder.glob(f"{self._saving}.*")
+        # Those of the state and the position only: Orbax adds a date to the others later.
+        files = (path for path in folder.glob("*/**/*") if path.is_file())
+        digests = {str(path.relative_to(folder)): _digest(path) for path in files}
+        (folder / DIGESTS).write_text(json.dumps(digests, indent=1), encoding="utf-8")
+
+    def _damage(self, step: int) -> str | None:
+        """Return what is wrong with a checkpoint's files, or None."""
+        folder = self.folder / str(step)
+        try:
+            digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return f"{DIGESTS} cannot be read"
+        for name, digest in digests.items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if _digest(folder / name) != digest:
+                return f"{name} has other content than was written"
+        return None
+
+    def _unwritten(self, reason: str) -> OSError:
+        complete = [step for step in self.steps() if step != self._saving]
+        newest = f"the newest is of step {complete[-1]}" if complete else "there is none yet"
+        return OSError(
+            f"the checkpoint of step {self._saving} cannot be written to {self.folder}: "
+            f"{reason}; {newest}"
+        )
+
+
+class _Position:
+    """A position in the data as grain's own handler of checkpoints takes it."""
+
+    def __init__(self, value: dict[str, Any]):
+        self.value = value
+
+    def get_state(self) -> bytes:
+        return json.dumps(self.value).encode()
+
+    def set_state(self, state: bytes) -> None:
+        self.value = json.loads(state)
+
+    def start_prefetch(self) -> None:
+        """There is nothing to begin."""
+
+
+def _arrays(state: TrainState) -> dict[str, Any]:
+    """Return the fields of a state that are arrays."""
+    return {name: getattr(state, name) for name in ARRAYS}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file could not be written; TensorStore has it at the end of much else."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    if code:
+        return os.strerror(int(code[1]))
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _orbax() -> Any:
+    try:
+        import orbax.checkpoint
+    except ImportError as error:
+        raise ImportError(
+            "checkpoints need orbax-checkpoint: pip install 'flaxblocks[train]'"
+        ) from error
+    return orbax.checkpoint
+
+
+def _grain_checkpoint() -> Any:
+    try:
+        import grain.checkpoint
+    except ImportError as error:
+        raise ImportError("checkpoints need grain: pip install 'flaxblocks[train]'") from error
+    return grain.checkpoint

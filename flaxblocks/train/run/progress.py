@@ -1,0 +1,75 @@
+"""The log of a run, for a person who watches."""
+
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from flaxblocks.train.run.json_log import Record
+
+
+class Live:
+    """A line that shows how training goes, on a terminal; elsewhere, a line now and then.
+
+    Args:
+        steps: how many there are.
+        console: where to write; the standard error where absent.
+        first: whether this is the first of several processes; the others tell of their own images
+            only.
+    """
+
+    def __init__(self, steps: int, console: Console | None = None, *, first: bool = True):
+        self._steps = steps
+        self._first = first
+        self._console = console or Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            BarColumn(20),
+            TextColumn("{task.description}"),
+            console=self._console,
+            disable=not (first and self._console.is_terminal),
+        )
+        self._task = self._progress.add_task("the first step is being compiled", total=steps)
+
+    def __enter__(self) -> "Live":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, record: Record) -> None:
+        """Show a record."""
+        if "text" in record:
+            self.say(record["text"])
+        elif not self._first:
+            return
+        elif "loss" in record:
+            line = describe(record, self._steps)
+            self._progress.update(self._task, completed=record["step"], description=line)
+            if not self._console.is_terminal:
+                self.say(line)
+        elif "evaluation_loss" in record:
+            self.say(
+                f"step {record['step']}: evaluation loss {record['evaluation_loss']:.4f}, "
+                f"accuracy {100 * record['evaluation_accuracy']:.2f} %"
+            )
+
+    def say(self, line: str) -> None:
+        """Print a line above the one that moves."""
+        self._console.print(Text(line), soft_wrap=True)
+
+
+def describe(record: Record, steps: int) -> str:
+    """Return a record of training as a line.
+
+    >>> numbers = {"loss": 1.5, "images_per_second": 1234.5, "seconds_left": 61, "input_stall": 0}
+    >>> describe({"step": 9} | numbers, 100)
+    'step 9/100  loss 1.5000  1,234 images/s  0:01:01 left  waits for images 0 %'
+    """
+    return (
+        f"step {record['step']}/{steps}  loss {record['loss']:.4f}  "
+        f"{record['images_per_second']:,.0f} images/s  "
+        f"{timedelta(seconds=round(record['seconds_left']))} left  "
+        f"waits for images {100 * record['input_stall']:.0f} %"
+    )

@@ -1,0 +1,44 @@
+"""The log of a run in TensorBoard's format."""
+
+import os
+from typing import Any
+
+from flaxblocks.train.run.json_log import Record
+
+
+class TensorBoard:
+    """Writes the numbers of a run for TensorBoard.
+
+    Args:
+        folder: where its files are.
+        step: the step that the run goes on from, 0 for a new one; TensorBoard drops what was
+            written of later ones.
+
+    Raises:
+        ImportError: if tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], step: int = 0):
+        self._writer = _writer(os.fspath(folder), step)
+
+    def __call__(self, record: Record) -> None:
+        """Write the numbers of a record."""
+        for name, value in record.items():
+            if name != "step" and isinstance(value, int | float):
+                self._writer.add_scalar(name, value, record["step"])
+
+    def __enter__(self) -> "TensorBoard":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+
+def _writer(folder: str, step: int) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise ImportError(
+            "TensorBoard's format needs tensorboardX: pip install 'flaxblocks[train]'"
+        ) from error
+    return SummaryWriter(folder, purge_step=step + 1)

@@ -1,0 +1,1 @@
+"""The train step: state, losses, mixing, averaging, sharding and evaluation."""

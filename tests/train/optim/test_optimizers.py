@@ -1,0 +1,149 @@
+"""The recipes' optimizers and schedules are those of their sources."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+from flax import nnx
+from timm.optim import RMSpropTF
+
+import flaxblocks as fb
+from flaxblocks.train import RECIPES, Cosine, Decay, Mixing, Recipe
+from flaxblocks.train.optim.optimizers import (
+    AdamW,
+    Algorithm,
+    RmsProp,
+    Sgd,
+    all_but_norms,
+    everything,
+    kernels_only,
+)
+from tests.helpers.twins import assert_same
+
+STEPS, PEAK, DECAY = 12, 0.05, 0.01
+RATES = Cosine(warmup=1)(PEAK, STEPS, 4)
+TWINS = [
+    (Sgd(0.9), lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, weight_decay=DECAY)),
+    (
+        Sgd(0.9, nesterov=True),
+        lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, weight_decay=DECAY, nesterov=True),
+    ),
+    (
+        RmsProp(),
+        lambda p: RMSpropTF(p, lr=1, alpha=0.9, momentum=0.9, eps=1e-3, weight_decay=DECAY),
+    ),
+    (AdamW(), lambda p: torch.optim.AdamW(p, lr=1, weight_decay=DECAY)),
+]
+
+
+@pytest.mark.parametrize("algorithm,make_torch", TWINS, ids=lambda value: type(value).__name__)
+def test_algorithms_equal_theirs_under_a_moving_learning_rate(
+    algorithm: Algorithm, make_torch: Callable, x64
+):
+    rng = np.random.default_rng(0)
+    start, pulls = rng.normal(size=(3, 4)), rng.normal(size=(STEPS, 3, 4))
+    theirs = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    optimizer = make_torch([theirs])
+    transformation = algorithm(RATES, DECAY, everything)
+    ours = {"kernel": jnp.asarray(start)}
+    state, update = transformation.init(ours), jax.jit(transformation.update)
+    for number, pull in enumerate(pulls):
+        theirs.grad = torch.from_numpy(pull)
+        optimizer.param_groups[0]["lr"] = float(RATES(number))
+        optimizer.step()
+        updates, state = update({"kernel": jnp.asarray(pull)}, state, ours)
+        ours = optax.apply_updates(ours, updates)
+        assert_same(ours["kernel"], theirs.detach().numpy())
+
+
+def masked(mask: Callable, name: str) -> set[str]:
+    """Return the kinds of parameters that decay, and with a dash those that do not."""
+    model = nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0)))
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    leaves, _ = jax.tree_util.tree_flatten_with_path(mask(params))
+    return {f"{'' if decays else '-'}{path[-2].key}.{path[-1].key}" for path, decays in leaves}
+
+
+def test_masks_spare_what_their_sources_spare():
+    assert not any(kind.startswith("-") for kind in masked(everything, "resnet18"))
+    efficientnet = masked(all_but_norms, "efficientnet_b0")
+    assert {kind for kind in efficientnet if kind[0] == "-"} == {"-norm.scale", "-norm.bias"}
+    assert {"reduce.bias", "classifier.bias", "conv.kernel"} <= efficientnet
+    convnext = masked(kernels_only, "convnext_tiny")
+    assert {kind for kind in convnext if kind[0] != "-"} == {
+        "depthwise.kernel", "expand.kernel", "project.kernel", "conv.kernel", "classifier.kernel"
+    }  # fmt: skip
+
+
+@torch.enable_grad()
+def rates_of(make: Callable, epochs: int, peak: float) -> list[float]:
+    """Return the learning rate of each epoch under one of PyTorch's schedulers."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    scheduler, rates = make(optimizer), []
+    for _ in range(epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_schedules_equal_pytorchs_where_an_epoch_has_one_step(x64):
+    by_step = rates_of(lambda o: torch.optim.lr_scheduler.StepLR(o, 30, 0.1), 90, 0.1)
+    ours = Decay(0.1, every=30)(0.1, 90, 90)
+    np.testing.assert_allclose([float(ours(step)) for step in range(90)], by_step, rtol=1e-12)
+    annealed = rates_of(
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 25, eta_min=0.05), 25, 0.5
+    )
+    ours = Cosine(warmup=5, floor=0.1)(0.5, 30, 30)
+    np.testing.assert_allclose([float(ours(step)) for step in range(5, 30)], annealed, rtol=1e-12)
+    np.testing.assert_allclose([float(ours(step)) for step in range(5)], np.arange(5) / 10)
+
+
+def test_decay_counts_its_epochs_from_the_start_of_the_warm_up():
+    rate = RECIPES["efficientnet-rmsprop"].learning_rates(3500, 256)  # ten steps an epoch
+    assert float(rate(25)) == pytest.approx(0.008)
+    assert float(rate(50)) == pytest.approx(0.016 * 0.97**2)  # 2.4 and 4.8 epochs are over
+    assert float(rate(3499)) == pytest.approx(0.016 * 0.97**145, rel=1e-4)
+
+
+def test_clipping_comes_before_all_else():
+    recipe = Recipe(Sgd(momentum=0.0), 256.0, Decay(1.0, every=1), 1, clip_norm=1.0)
+    optimizer = recipe.optimizer(total_steps=1, batch_size=1)
+    gradient = {"kernel": jnp.asarray([[3.0, 4.0]])}
+    updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+    np.testing.assert_allclose(updates["kernel"], [[-0.6, -0.8]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_make_an_optimiser_that_a_batch_of_any_size_can_use(name: str):
+    recipe = RECIPES[name]
+    rates = [recipe.learning_rates(1000, size) for size in (256, 512)]
+    peaks = [max(float(rate(step)) for step in range(0, 1000, 50)) for rate in rates]
+    assert peaks[1] == pytest.approx(2 * peaks[0])
+    params = {"kernel": jnp.ones((2, 2))}
+    assert recipe.optimizer(10, 256).init(params) is not None
+
+
+REFUSED = [
+    (lambda: Recipe(Sgd(), -1.0, Cosine(), 1), "`learning_rate` must be a number of at least 0"),
+    (lambda: Recipe(Sgd(), 1.0, Cosine(), 0), "`epochs` must be a positive integer"),
+    (lambda: Recipe(Sgd(), 1.0, Cosine(), 1, label_smoothing=2), "`label_smoothing` must lie"),
+    (lambda: Recipe(Sgd(), 1.0, Cosine(), 1, average_decay=2), "`average_decay` must lie"),
+    (lambda: Recipe(Sgd(), 1.0, Cosine(), 1, clip_norm=-1), "`clip_norm` must be"),
+    (lambda: Recipe(Sgd(), 1.0, Cosine(), 1).optimizer(0, 1), "`total_steps` must be"),
+    (lambda: Recipe(Sgd(), 1.0, Cosine(), 1).optimizer(1, 0), "`batch_size` must be"),
+    (lambda: Decay(0.1, every=0), "`every` must be above 0"),
+    (lambda: Decay(2.0, every=1), "`factor` must lie between 0 and 1"),
+    (lambda: Cosine(floor=-1), "`floor` must lie between 0 and 1"),
+    (lambda: Mixing(0.0, 0.0), "must be above 0"),
+]
+
+
+@pytest.mark.parametrize("make,message", REFUSED)
+def test_refuses_numbers_out_of_range(make: Callable, message: str):
+    with pytest.raises(ValueError, match=message):
+        make()
