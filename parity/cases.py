@@ -103,6 +103,7 @@ _SILU, _HARD_SWISH = Function("silu"), Function("hard_swish")
 _EPS3 = Factory("BatchNorm", kwargs={"epsilon": 1e-3, "momentum": 0.99})
 _SE_SILU = Factory("SqueezeExcite", kwargs={"squeeze_features": 2, "act": _SILU})
 _SE_HARD = Factory("SqueezeExcite", kwargs={"gate": Function("hard_sigmoid")})
+_PROJECTION = Factory("ConvNormAct", kwargs={"kernel_size": 1, "act": None})
 _PUBLISHED = {"use_bias": False, "norm": _EPS3, "act": _SILU, "final_act": None}
 
 SEED_CASES: tuple[Case, ...] = (
@@ -130,11 +131,19 @@ VARIANT_CASES: tuple[Case, ...] = (
     _variant("hard", "SqueezeExcite", (8,), ratio=0.5, gate=Function("hard_sigmoid")),
     _variant("identity", "BottleNeck", (8, 8, 2)),
     _variant("stride2", "BottleNeck", (8, 16, 2), stride=2),
-    _variant("resnext", "BottleNeck", (8, 16, 2), groups=4, use_bias=False, stride=2),
+    _variant(
+        "resnext",
+        "BottleNeck",
+        (8, 16, 2),
+        groups=4,
+        use_bias=False,
+        stride=2,
+        shortcut=_PROJECTION,
+    ),
     _variant("dilated", "BottleNeck", (8, 16, 2), dilation=2),
     _variant("se", "BottleNeck", (8, 16, 2), se=Factory("SqueezeExcite"), spatial_se=_SE_HARD),
     _variant("identity", "LinearBottleNeck", (8, 8, 2), (1, 9, 7, 8)),
-    _variant("stride2", "InvertedResidual", (8, 12, 2), stride=2, groups=2),
+    _variant("stride2", "InvertedResidual", (8, 12, 2), stride=2, groups=2, shortcut=_PROJECTION),
     _variant("identity", "MobileNetLikeBlock", (8, 8, 2), (3, 7, 8, 8)),
     _variant("stride2", "MobileNetLikeBlock", (8, 8, 2), stride=2),
     _variant("padded", "DepthWiseSeparableConv", (8, 12), padding=1, stride=2, use_bias=False),

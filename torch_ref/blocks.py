@@ -5,7 +5,7 @@ from functools import partial
 from torch import nn
 
 from torch_ref.activations import relu, relu6
-from torch_ref.layers import BatchNorm, Conv, ConvNormAct, StochasticDepth, pair
+from torch_ref.layers import BatchNorm, Conv, Conv1X1BnReLU, ConvNormAct, StochasticDepth, pair
 
 
 class ResidualAdd(nn.Module):
@@ -23,7 +23,7 @@ class ResidualAdd(nn.Module):
 
 
 class BottleNeck(nn.Module):
-    """Wide, narrow, wide, with a projection where the shape changes."""
+    """Wide, narrow, wide, with a shortcut where the shape changes, which has a ReLU of its own."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class BottleNeck(nn.Module):
         norm=BatchNorm,
         act=relu,
         final_act=relu,
+        shortcut=Conv1X1BnReLU,
         se=None,
         spatial_se=None,
         drop_path=0.0,
@@ -57,9 +58,8 @@ class BottleNeck(nn.Module):
         # narrow -> wide
         self.expand = unit(narrow, out_features, 1, act=None)
         self.se = se(out_features) if se else None
-        self.shortcut = (
-            None if same_shape else unit(in_features, out_features, 1, stride=stride, act=None)
-        )
+        arguments = {"stride": stride, "use_bias": use_bias, "norm": norm}
+        self.shortcut = None if same_shape else shortcut(in_features, out_features, **arguments)
         self.drop_path = StochasticDepth(drop_path) if drop_path else None
         self.final_act = final_act
 
@@ -86,9 +86,7 @@ class LinearBottleNeck(BottleNeck):
 
 
 class InvertedResidual(nn.Module):
-    """Narrow, wide, narrow with a dense 3x3, and a projection where the shape changes."""
-
-    projects_shortcut = True
+    """Narrow, wide, narrow with a dense 3x3, and a shortcut as in `BottleNeck`."""
 
     def __init__(
         self,
@@ -104,6 +102,7 @@ class InvertedResidual(nn.Module):
         norm=BatchNorm,
         act=relu,
         final_act=relu,
+        shortcut=Conv1X1BnReLU,
         drop_path=0.0,
     ):
         super().__init__()
@@ -118,10 +117,10 @@ class InvertedResidual(nn.Module):
         )
         # wide -> narrow
         self.project = unit(wide, out_features, 1, act=None)
-        self.shortcut = None
-        if self.projects_shortcut and not same_shape:
-            self.shortcut = unit(in_features, out_features, 1, stride=stride, act=None)
-        self.residual = self.projects_shortcut or same_shape
+        arguments = {"stride": stride, "use_bias": use_bias, "norm": norm}
+        projects = shortcut is not None and not same_shape
+        self.shortcut = shortcut(in_features, out_features, **arguments) if projects else None
+        self.adds = projects or same_shape
         self.drop_path = StochasticDepth(drop_path) if drop_path else None
         self.final_act = final_act
 
@@ -130,7 +129,7 @@ class InvertedResidual(nn.Module):
         y = self.expand(x)
         y = self.spatial(y)
         y = self.project(y)
-        if self.residual:
+        if self.adds:
             if self.drop_path is not None:
                 y = self.drop_path(y)
             y = y + (x if self.shortcut is None else self.shortcut(x))
@@ -138,9 +137,10 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetLikeBlock(InvertedResidual):
-    """`InvertedResidual` that never projects: a residual only where the shape stays."""
+    """`InvertedResidual` with a residual only where the shape stays."""
 
-    projects_shortcut = False
+    def __init__(self, in_features, out_features, expansion=4, *, shortcut=None, **arguments):
+        super().__init__(in_features, out_features, expansion, shortcut=shortcut, **arguments)
 
 
 class DepthWiseSeparableConv(nn.Module):

@@ -11,5 +11,6 @@ from flaxblocks.blocks.inverted_residual import MobileNetLikeBlock as MobileNetL
 from flaxblocks.blocks.mbconv import FusedMBConv as FusedMBConv
 from flaxblocks.blocks.mbconv import MBConv as MBConv
 from flaxblocks.blocks.residual import ResidualAdd as ResidualAdd
+from flaxblocks.blocks.residual import projection as projection
 from flaxblocks.blocks.separable import DepthWiseSeparableConv as DepthWiseSeparableConv
 from flaxblocks.blocks.stem import Stem as Stem

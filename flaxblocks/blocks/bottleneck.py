@@ -12,10 +12,9 @@ from flaxblocks.blocks.residual import (
     joined,
     other_branch,
     pool_for_stride,
-    projection,
 )
 from flaxblocks.layers.batch_norm import BatchNorm
-from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU, ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 from flaxblocks.ops.activations import Activation, relu
@@ -25,7 +24,9 @@ class BottleNeck(nnx.Module):
     """Wide, narrow, wide: a 1x1 convolution reduces, a 3x3 works, a 1x1 expands.
 
     ``final_act(expand(spatial(reduce(x))) + shortcut(x))``; the shortcut is the identity, or
-    `shortcut` where the shape changes. The stride is the 3x3's (ResNet "v1.5").
+    `shortcut` where the shape changes: by default the tutorial's, with a ReLU of its own.
+    Published ResNets have none there: they pass ``shortcut=fb.blocks.projection``. The stride is
+    the 3x3's (ResNet "v1.5").
 
     >>> block = fb.BottleNeck(32, 64, 4, stride=2, rngs=nnx.Rngs(0))
     >>> block(jnp.ones((1, 9, 9, 32))).shape
@@ -45,7 +46,8 @@ class BottleNeck(nnx.Module):
         final_act: activation after the addition; None for none.
         shortcut: makes the other branch where the shape changes: ``shortcut(in_features,
             out_features, stride=, use_bias=, norm=, dtype=, param_dtype=, rngs=)``, such as
-            `PooledProjection` (ResNet-D); None leaves such a block without a residual (RegNetZ).
+            `projection` (ResNet) or `PooledProjection` (ResNet-D); None leaves such a block
+            without a residual (RegNetZ).
         pool: halves the size after the spatial convolution in place of its stride of 2, such as
             `fb.ops.blur_pool` (anti-aliased ResNets); None for none.
         se: makes a gate at the end of the residual branch (SE-ResNet): ``se(out_features,
@@ -77,7 +79,7 @@ class BottleNeck(nnx.Module):
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
         final_act: Activation | None = relu,
-        shortcut: ModuleFactory | None = projection,
+        shortcut: ModuleFactory | None = Conv1X1BnReLU,
         pool: Activation | None = None,
         se: ModuleFactory | None = None,
         spatial_se: ModuleFactory | None = None,

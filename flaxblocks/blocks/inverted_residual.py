@@ -1,15 +1,15 @@
 """The inverted residual: narrow, wide, narrow."""
 
-from functools import partial
+from functools import partial, partialmethod
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.blocks.residual import check_keeps_size
+from flaxblocks.blocks.residual import add_branches, check_keeps_size, other_branch
 from flaxblocks.layers.batch_norm import BatchNorm
-from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU, ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 from flaxblocks.ops.activations import Activation, relu
@@ -18,8 +18,8 @@ from flaxblocks.ops.activations import Activation, relu
 class InvertedResidual(nnx.Module):
     """Narrow, wide, narrow: a 1x1 convolution expands, a dense 3x3 works, a 1x1 projects.
 
-    ``final_act(project(spatial(expand(x))) + shortcut(x))``; the shortcut is the identity, or a
-    1x1 projection where the shape changes.
+    ``final_act(project(spatial(expand(x))) + shortcut(x))``; the shortcut is the identity, or
+    `shortcut` where the shape changes, see `BottleNeck`.
 
     >>> block = fb.InvertedResidual(8, 16, 4, rngs=nnx.Rngs(0))
     >>> block(jnp.ones((1, 9, 9, 8))).shape
@@ -37,6 +37,8 @@ class InvertedResidual(nnx.Module):
         norm: makes each normalisation, see `ConvNormAct`.
         act: activation after the first and second convolution.
         final_act: activation at the end; None for none.
+        shortcut: makes the other branch where the shape changes, see `BottleNeck`; None leaves
+            such a block without a residual.
         drop_path: probability of dropping the residual branch of a sample in training.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
@@ -48,8 +50,6 @@ class InvertedResidual(nnx.Module):
 
     Source: Sandler et al. 2018, figure 3, with a dense spatial convolution.
     """
-
-    projects_shortcut = True
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class InvertedResidual(nnx.Module):
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
         final_act: Activation | None = relu,
+        shortcut: ModuleFactory | None = Conv1X1BnReLU,
         drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
@@ -72,27 +73,17 @@ class InvertedResidual(nnx.Module):
     ):
         wide = checks.scaled_features(in_features, "expansion", expansion)
         stride = checks.pair("stride", stride)
-        unit = partial(
-            ConvNormAct,
-            use_bias=use_bias,
-            norm=norm,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
-        )
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
         self.expand = unit(in_features, wide, 1, act=act)
         self.spatial = unit(
             wide, wide, kernel_size, stride=stride, dilation=dilation, groups=groups, act=act
         )
         self.project = unit(wide, out_features, 1, act=None)
-        same_shape = in_features == out_features and stride == (1, 1)
-        self.shortcut = (
-            unit(in_features, out_features, 1, stride=stride, act=None)
-            if self.projects_shortcut and not same_shape
-            else None
+        self.adds, self.shortcut = other_branch(
+            shortcut, in_features, out_features, stride=stride, use_bias=use_bias, norm=norm, **make
         )
-        self.residual = self.projects_shortcut or same_shape
-        if self.residual:
+        if self.adds:
             check_keeps_size(self.spatial.conv)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
         self.final_act = checks.function("final_act", final_act, optional=True)
@@ -109,16 +100,12 @@ class InvertedResidual(nnx.Module):
         y = self.expand(x)
         y = self.spatial(y)
         y = self.project(y)
-        if self.residual:
-            y = apply(self.drop_path, y)
-            y = y + apply(self.shortcut, x).astype(y.dtype)
+        if self.adds:
+            y = add_branches(apply(self.drop_path, y), apply(self.shortcut, x))
         return apply(self.final_act, y)
 
 
 class MobileNetLikeBlock(InvertedResidual):
-    """`InvertedResidual` with a residual only where the shape stays; same arguments.
+    """`InvertedResidual` with a residual only where the shape stays; same arguments."""
 
-    Where channels or stride change it the branch stands alone: nothing is projected.
-    """
-
-    projects_shortcut = False
+    __init__ = partialmethod(InvertedResidual.__init__, shortcut=None)  # pyright: ignore[reportAssignmentType]

@@ -19,7 +19,7 @@ from flaxblocks.ops import average_pool
 from flaxblocks.ops.activations import Activation
 
 projection = partial(ConvNormAct, kernel_size=1, act=None)
-"""The usual shortcut where the shape changes: a 1x1 convolution of the block's stride."""
+"""The published ResNets' shortcut where the shape changes: a 1x1 convolution and a norm."""
 
 
 class ResidualAdd(nnx.Module):

@@ -11,7 +11,7 @@ from typing import TypeVar
 import jax.numpy as jnp
 from flax import nnx
 
-from flaxblocks.blocks import BottleNeck, Head, Stem
+from flaxblocks.blocks import BottleNeck, Head, Stem, projection
 from flaxblocks.layers import SqueezeExcite
 from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
 from flaxblocks.models.backbone import Backbone
@@ -68,6 +68,8 @@ class Line:
 
 M = TypeVar("M", bound=nnx.Module)
 
+bottleneck = partial(BottleNeck, shortcut=projection)
+
 INITIALISATION = Initialisation(conv=kaiming_normal, linear=normal(0.01), linear_bias=zeros)
 
 
@@ -78,7 +80,7 @@ def regnet_block(
     group_width: int,
     se_ratio: float | None,
     expansion: int = 1,
-    block: Callable[..., M] = BottleNeck,
+    block: Callable[..., M] = bottleneck,
     act: Activation = relu,
     stride: int,
     drop_path: float,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
-from flaxblocks.blocks import BasicBlock, BottleNeck, Head, Stem
+from flaxblocks.blocks import BasicBlock, BottleNeck, Head, Stem, projection
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
 from flaxblocks.models.backbone import Backbone
@@ -53,7 +53,8 @@ def bottleneck(base_width: int = 64, groups: int = 1) -> ModuleFactory:
     Source: Xie et al. 2017, table 1.
     """
     reduction = WIDE.stages[0] / (base_width * groups)
-    return partial(BottleNeck, reduction=reduction, groups=groups, use_bias=False)
+    arguments = {"reduction": reduction, "groups": groups, "use_bias": False}
+    return partial(BottleNeck, shortcut=projection, **arguments)
 
 
 def resnet(

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import flaxblocks as fb
-from parity.cases import CASES, Case
+from parity.cases import CASES, VARIANT_CASES, Case
 from tests.helpers.tolerance import bound
 from tests.helpers.twins import (
     assert_same,
@@ -34,8 +34,9 @@ PROJECTING = ("BottleNeck", "LinearBottleNeck", "InvertedResidual")
 every_residual_block = pytest.mark.parametrize("name", RESIDUAL)
 
 
-@every_case
+@pytest.mark.parametrize("case", VARIANT_CASES, ids=lambda case: case.name)
 def test_equals_pytorch_in_train_and_eval_mode(case: Case, x64):
+    """The defaults are compared in `test_tutorial`, with the tutorial's own operations."""
     twin, x = torch_twin(case), image(case.shape)
     block = flax_twin(case, twin.state_dict())
 

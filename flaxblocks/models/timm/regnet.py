@@ -8,14 +8,14 @@ from types import MappingProxyType
 import jax.numpy as jnp
 from flax import nnx
 
-from flaxblocks.blocks import BottleNeck, Head, Stem
+from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models import regnet as base
 from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
 from flaxblocks.models.initialise import zeros
-from flaxblocks.models.regnet import Line, regnet_block
+from flaxblocks.models.regnet import Line, bottleneck, regnet_block
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, relu, silu
 
@@ -45,7 +45,7 @@ def regnet(
     se_ratio: float | None = None,
     *,
     rounded: Callable[[int, int], int] = nearest,
-    block: Callable[..., nnx.Module] = BottleNeck,
+    block: Callable[..., nnx.Module] = bottleneck,
     norm: ModuleFactory = BatchNorm,
     act: Activation = relu,
     stem: Callable[..., Stem] | None = None,
@@ -86,7 +86,7 @@ def regnet(
 regnet_y = partial(regnet, se_ratio=0.25)
 regnet_z = partial(
     regnet_y,
-    block=partial(BottleNeck, final_act=None, shortcut=None),
+    block=partial(bottleneck, final_act=None, shortcut=None),
     act=silu,
     initialisation=replace(INITIALISATION, residual_scale=None),
 )
@@ -129,7 +129,7 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
         # timm's own
         "regnety_040_sgn": regnet_y(
             Line(22, 96, 31.41, 2.24, 64),
-            block=partial(BottleNeck, final_act=silu),
+            block=partial(bottleneck, final_act=silu),
             norm=partial(GroupNorm, group_size=16),
             act=silu,
         ),
