@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.conv import Conv
+from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.layer_norm import LayerNorm
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import ModuleFactory, apply, build
@@ -87,7 +88,7 @@ class ConvNeXtBlock(nnx.Module):
         self.layer_scale = (
             None
             if layer_scale is None
-            else nnx.Param(jnp.full((in_features,), layer_scale, param_dtype))
+            else nnx.Param(constant(layer_scale, (in_features,), param_dtype))
         )
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
         self.act = checks.function("act", act)

@@ -8,6 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.initializers import constant
 from flaxblocks.ops.batch_normalize import batch_normalize
 
 
@@ -54,8 +55,9 @@ class BatchNorm(nnx.BatchNorm):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        # NNX compiles a program for each number of features that it fills arrays of.
         super().__init__(
-            checks.positive_int("num_features", num_features),
+            1,
             use_running_average=use_running_average,
             momentum=checks.fraction("momentum", momentum),
             epsilon=checks.at_least_0("epsilon", epsilon),
@@ -64,10 +66,13 @@ class BatchNorm(nnx.BatchNorm):
             param_dtype=param_dtype,
             rngs=rngs,
         )
-        stats_dtype = _at_least_float32(param_dtype)
-        self.mean = nnx.BatchStat(jnp.zeros((num_features,), stats_dtype))
-        self.var = nnx.BatchStat(jnp.ones((num_features,), stats_dtype))
-        self.num_batches_tracked = nnx.BatchStat(jnp.zeros((), jnp.int32))
+        self.num_features = checks.positive_int("num_features", num_features)
+        shape, stats_dtype = (num_features,), _at_least_float32(param_dtype)
+        self.scale = nnx.Param(constant(1, shape, param_dtype))
+        self.bias = nnx.Param(constant(0, shape, param_dtype))
+        self.mean = nnx.BatchStat(constant(0, shape, stats_dtype))
+        self.var = nnx.BatchStat(constant(1, shape, stats_dtype))
+        self.num_batches_tracked = nnx.BatchStat(constant(0, (), jnp.int32))
 
     def __call__(
         self, x: Float[Array, "*n c"], use_running_average: bool | None = None

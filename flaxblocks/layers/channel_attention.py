@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.conv import check_nhwc
-from flaxblocks.layers.draw import symmetric_uniform
+from flaxblocks.layers.initializers import Uniform
 from flaxblocks.ops.activations import sigmoid
 
 
@@ -45,8 +45,7 @@ class EfficientChannelAttention(nnx.Module):
         self.in_features = checks.positive_int("in_features", in_features)
         nearest = int((log2(in_features) + 1) / 2)
         length = max(3, nearest + 1 - nearest % 2)
-        draw = symmetric_uniform(1 / sqrt(length))
-        self.kernel = nnx.Param(draw(rngs.params(), (length,), param_dtype))
+        self.kernel = nnx.Param(Uniform(1 / sqrt(length))(rngs.params(), (length,), param_dtype))
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:

@@ -1,4 +1,4 @@
-"""The convolution layer: NNX's, with PyTorch's padding and initialisation."""
+"""The convolution layer: NNX's, with PyTorch's padding and initialization."""
 
 from math import sqrt
 from typing import Literal
@@ -10,14 +10,15 @@ from flax.typing import PrecisionLike
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.layers.draw import Initializer, symmetric_uniform
+from flaxblocks.layers.initializers import Initializer, Uniform
+from flaxblocks.layers.rngs import initialization_of
 from flaxblocks.ops import conv_general_dilated
 
 Padding = int | tuple[int, int] | Literal["SAME", "VALID"] | None
 
 
 class Conv(nnx.Conv):
-    """A 2-D convolution over NHWC with PyTorch's padding and default initialisation.
+    """A 2-D convolution over NHWC with PyTorch's padding and default initialization.
 
     >>> conv = fb.Conv(3, 8, 3, stride=2, rngs=nnx.Rngs(0))
     >>> conv(jnp.ones((1, 7, 7, 3))).shape
@@ -37,9 +38,9 @@ class Conv(nnx.Conv):
         dtype: dtype of the computation; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
         precision: precision of the products, see `jax.lax.Precision`.
-        kernel_init: initialiser of the kernel; PyTorch's uniform over
+        kernel_init: initializer of the kernel; PyTorch's uniform over
             ``+-1 / sqrt(fan_in)`` where absent.
-        bias_init: initialiser of the bias; the same interval where absent.
+        bias_init: initializer of the bias; the same interval where absent.
         rngs: random streams; ``params`` is drawn from.
 
     Raises:
@@ -77,7 +78,8 @@ class Conv(nnx.Conv):
             )
         kernel = checks.pair("kernel_size", kernel_size)
         dilations = checks.pair("dilation", dilation)
-        bound = 1 / sqrt(in_features // groups * kernel[0] * kernel[1])
+        default = Uniform(1 / sqrt(in_features // groups * kernel[0] * kernel[1]))
+        rules = initialization_of(rngs)
         super().__init__(
             in_features,
             out_features,
@@ -90,8 +92,8 @@ class Conv(nnx.Conv):
             dtype=dtype,
             param_dtype=param_dtype,
             precision=precision,
-            kernel_init=kernel_init or symmetric_uniform(bound),
-            bias_init=bias_init or symmetric_uniform(bound),
+            kernel_init=kernel_init or rules.conv_kernel(groups) or default,
+            bias_init=bias_init or rules.conv_bias or default,
             conv_general_dilated=conv_general_dilated,
             rngs=rngs,
         )

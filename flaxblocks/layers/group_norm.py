@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks._base import checks
+from flaxblocks.layers.initializers import ones, zeros
 
 
 class GroupNorm(nnx.GroupNorm):
@@ -55,6 +56,8 @@ class GroupNorm(nnx.GroupNorm):
             epsilon=checks.at_least_0("epsilon", epsilon),
             dtype=dtype,
             param_dtype=param_dtype,
+            bias_init=zeros,
+            scale_init=ones,
             use_fast_variance=False,
             rngs=rngs,
         )

@@ -1,4 +1,4 @@
-"""The linear layer: NNX's, with PyTorch's initialisation."""
+"""The linear layer: NNX's, with PyTorch's initialization."""
 
 from math import sqrt
 
@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks._base import checks
-from flaxblocks.layers.draw import symmetric_uniform
+from flaxblocks.layers.initializers import Uniform
+from flaxblocks.layers.rngs import initialization_of
 
 
 class Linear(nnx.Linear):
@@ -42,14 +43,14 @@ class Linear(nnx.Linear):
         rngs: nnx.Rngs,
     ):
         in_features = checks.positive_int("in_features", in_features)
-        init = symmetric_uniform(1 / sqrt(in_features))
+        default, rules = Uniform(1 / sqrt(in_features)), initialization_of(rngs)
         super().__init__(
             in_features,
             checks.positive_int("out_features", out_features),
             use_bias=use_bias,
             dtype=dtype,
             param_dtype=param_dtype,
-            kernel_init=init,
-            bias_init=init,
+            kernel_init=rules.linear or default,
+            bias_init=rules.linear_bias or default,
             rngs=rngs,
         )

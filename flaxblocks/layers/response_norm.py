@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.conv import check_nhwc
+from flaxblocks.layers.initializers import constant
 
 
 class GlobalResponseNorm(nnx.Module):
@@ -43,8 +44,8 @@ class GlobalResponseNorm(nnx.Module):
     ):
         self.num_features = checks.positive_int("num_features", num_features)
         self.epsilon = checks.at_least_0("epsilon", epsilon)
-        self.scale = nnx.Param(jnp.zeros((num_features,), param_dtype))
-        self.bias = nnx.Param(jnp.zeros((num_features,), param_dtype))
+        self.scale = nnx.Param(constant(0, (num_features,), param_dtype))
+        self.bias = nnx.Param(constant(0, (num_features,), param_dtype))
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:

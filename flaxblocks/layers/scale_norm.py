@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.initializers import constant
 
 
 def mean_square(x: jax.Array) -> jax.Array:
@@ -54,7 +55,7 @@ class ScaleNorm(nnx.Module):
         rngs: nnx.Rngs,
     ):
         features = checks.positive_int("num_features", num_features)
-        self.scale = nnx.Param(jnp.ones((features,), param_dtype))
+        self.scale = nnx.Param(constant(1, (features,), param_dtype))
         self.power = checks.function("power", power)
         self.epsilon = checks.at_least_0("epsilon", epsilon)
         self.dtype = dtype

@@ -1,7 +1,7 @@
 """Whole networks, one file per family, by name in the registry."""
 
+from flaxblocks.layers.initializers import Initialization as Initialization
 from flaxblocks.models.architecture import Architecture as Architecture
-from flaxblocks.models.architecture import Initialisation as Initialisation
 from flaxblocks.models.architecture import StageRow as StageRow
 from flaxblocks.models.backbone import Backbone as Backbone
 from flaxblocks.models.backbone import FeatureInfo as FeatureInfo

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flaxblocks.blocks import Head, Stem
-from flaxblocks.layers.draw import Initializer
+from flaxblocks.layers.initializers import Initialization
 from flaxblocks.layers.optional import ModuleFactory
 
 Ramp = Callable[[float, int], Sequence[float]]
@@ -32,28 +32,6 @@ class StageRow:
     widths: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True)
-class Initialisation:
-    """How a network draws its first weights; what is None stays as the layer drew it.
-
-    Args:
-        conv: draws the kernels of the convolutions, laid out ``(h, w, in, out)``.
-        conv_bias: draws their biases.
-        linear: draws the kernels of the linear layers, laid out ``(in, out)``.
-        linear_bias: draws their biases.
-        residual_scale: draws the scale of the last normalisation of each residual branch; zeros
-            make every such block the identity at first (Goyal et al. 2017, section 5.1).
-        fan_out_of_group: whether a convolution's fan-out is that of one of its groups.
-    """
-
-    conv: Initializer | None = None
-    conv_bias: Initializer | None = None
-    linear: Initializer | None = None
-    linear_bias: Initializer | None = None
-    residual_scale: Initializer | None = None
-    fan_out_of_group: bool = False
-
-
 def ramp_below(rate: float, blocks: int) -> tuple[float, ...]:
     """Return drop path rates that rise from 0 to one step below `rate`."""
     return tuple(rate * block / blocks for block in range(blocks))
@@ -74,7 +52,7 @@ class Architecture:
         stages: the stages in order.
         head: makes the last layers: ``head(in_features, num_classes, drop_rate=, dtype=,
             param_dtype=, rngs=)``, such as ``partial(Head, conv_features=1280)``.
-        initialisation: how the first weights are drawn.
+        initialization: how the initial weights are drawn.
         drop_rate: dropout before the classifier where the caller gives none.
         drop_path_rate: drop path rate where the caller gives none.
         drop_path_ramp: the rate of each block from the network's rate and the number of blocks.
@@ -83,7 +61,7 @@ class Architecture:
     stem: Callable[..., Stem]
     stages: tuple[StageRow, ...]
     head: Callable[..., Head]
-    initialisation: Initialisation
+    initialization: Initialization
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0
     drop_path_ramp: Ramp = ramp_to

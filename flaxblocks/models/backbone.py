@@ -11,10 +11,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.blocks import BasicBlock, BottleNeck
+from flaxblocks.layers.initializers import Initializer
 from flaxblocks.layers.optional import apply
+from flaxblocks.layers.rngs import NetworkRngs
 from flaxblocks.models.architecture import Architecture, StageRow
-from flaxblocks.models.initialise import initialise
-from flaxblocks.models.streams import counted
 from flaxblocks.ops import in_chunks
 
 
@@ -133,7 +134,7 @@ class Backbone(nnx.Module):
         remat: bool = False,
         rngs: nnx.Rngs,
     ):
-        rngs = counted(rngs)
+        rngs = NetworkRngs(rngs, architecture.initialization)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         rows = architecture.stages
         rates = _block_rates(architecture, drop_path_rate)
@@ -150,7 +151,8 @@ class Backbone(nnx.Module):
         self.remat = remat
         self.in_chunks = False
         self.name: str | None = None
-        initialise(self, architecture.initialisation, rngs)
+        if architecture.initialization.residual_scale is not None:
+            _scale_residuals(self, architecture.initialization.residual_scale, rngs)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
         """Classify images.
@@ -216,6 +218,16 @@ def _rematerialise(stage: Stage, x: jax.Array) -> jax.Array:
     y, changed = run(state, x)
     nnx.update(stage, changed)
     return y
+
+
+def _scale_residuals(model: nnx.Module, init: Initializer, rngs: nnx.Rngs) -> None:
+    """Redraw the scale of the last normalization of each residual branch."""
+    for _, block in nnx.iter_modules(model):
+        if isinstance(block, BasicBlock | BottleNeck):
+            last = block.second if isinstance(block, BasicBlock) else block.expand
+            scale = getattr(last.norm, "scale", None)
+            if scale is not None:
+                scale.set_value(init(rngs.params(), scale.shape, scale.dtype))
 
 
 def _block_rates(architecture: Architecture, rate: float | None) -> list[Sequence[float]]:

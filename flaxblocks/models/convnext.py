@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 from flaxblocks.blocks import ConvNeXtBlock, Head, NormConv, Stem
 from flaxblocks.blocks.convnext import layer_norm
-from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
+from flaxblocks.layers.initializers import Initialization, Normal, zeros
+from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.initialise import normal, zeros
 
 
 class ConvNeXt(Backbone):
@@ -40,8 +40,8 @@ BASE = Size((128, 256, 512, 1024), (3, 3, 27, 3))
 LARGE = Size((192, 384, 768, 1536), (3, 3, 27, 3))
 
 # The source truncates its normal distribution at a hundred standard deviations.
-INITIALISATION = Initialisation(
-    conv=normal(0.02), conv_bias=zeros, linear=normal(0.02), linear_bias=zeros
+INITIALIZATION = Initialization(
+    conv=Normal(0.02), conv_bias=zeros, linear=Normal(0.02), linear_bias=zeros
 )
 
 
@@ -73,7 +73,7 @@ def convnext(size: Size, drop_path_rate: float) -> Architecture:
             for stage, (features, depth) in enumerate(zip(size.features, size.depths, strict=True))
         ),
         head=partial(Head, norm=layer_norm),
-        initialisation=INITIALISATION,
+        initialization=INITIALIZATION,
         drop_path_rate=drop_path_rate,
     )
 

@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv, Head, Stem
 from flaxblocks.layers import BatchNorm
+from flaxblocks.layers.initializers import FanOutUniform, Initialization, kaiming_normal, zeros
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, Initialisation, ramp_below
+from flaxblocks.models.architecture import Architecture, ramp_below
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.initialise import kaiming_normal, uniform, zeros
 from flaxblocks.models.inverted import (
     Gate,
     InvertedRow,
@@ -77,10 +77,10 @@ V2_L = stages_of_one(
 B5_NORM = partial(BatchNorm, epsilon=1e-3, momentum=0.99)  # PyTorch's momentum 0.01
 V2_NORM = partial(BatchNorm, epsilon=1e-3)
 
-INITIALISATION = Initialisation(
+INITIALIZATION = Initialization(
     conv=kaiming_normal,
     conv_bias=zeros,
-    linear=uniform(1.0),
+    linear=FanOutUniform(1.0),
     linear_bias=zeros,
 )
 
@@ -106,7 +106,7 @@ def efficientnet(
         stem=partial(Stem, features=(stem_features,), norm=norm, act=silu),
         stages=tuple(inverted_stage(rows, norm=norm) for rows in stages),
         head=partial(Head, conv_features=head_features, conv_norm=norm, act=silu),
-        initialisation=INITIALISATION,
+        initialization=INITIALIZATION,
         drop_rate=drop_rate,
         drop_path_rate=0.2,
         drop_path_ramp=ramp_below,

@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm
-from flaxblocks.models.architecture import Architecture, Initialisation
+from flaxblocks.layers.initializers import FanOutUniform, Initialization, kaiming_normal, zeros
+from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.initialise import kaiming_normal, uniform, zeros
 from flaxblocks.models.inverted import InvertedRow, inverted_stage
 from flaxblocks.models.scaling import make_divisible
 
@@ -36,9 +36,9 @@ FIGURE_7 = (  # features, depth, stride, expansion, kernel
 
 BATCH_NORM = partial(BatchNorm, momentum=0.9997)
 
-INITIALISATION = Initialisation(
+INITIALIZATION = Initialization(
     conv=kaiming_normal,
-    linear=uniform(sqrt(3)),
+    linear=FanOutUniform(sqrt(3)),
     linear_bias=zeros,
 )
 
@@ -57,7 +57,7 @@ def mnasnet(width: float) -> Architecture:
         stem=partial(Stem, features=(make_divisible(width * 32),), norm=BATCH_NORM),
         stages=tuple(inverted_stage([row], norm=BATCH_NORM) for row in rows),
         head=partial(Head, conv_features=1280, conv_norm=BATCH_NORM),
-        initialisation=INITIALISATION,
+        initialization=INITIALIZATION,
         drop_rate=0.2,
     )
 

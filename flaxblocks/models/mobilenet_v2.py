@@ -5,9 +5,9 @@ from functools import partial
 from types import MappingProxyType
 
 from flaxblocks.blocks import Head, Stem
-from flaxblocks.models.architecture import Architecture, Initialisation
+from flaxblocks.layers.initializers import Initialization, Normal, kaiming_normal, zeros
+from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.initialise import kaiming_normal, normal, zeros
 from flaxblocks.models.inverted import InvertedRow, inverted_stage
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import relu6
@@ -31,8 +31,8 @@ TABLE_2 = (  # c, n, s, t
 )
 """Sandler et al. 2018, table 2: channels, blocks, stride, expansion."""
 
-INITIALISATION = Initialisation(
-    conv=kaiming_normal, conv_bias=zeros, linear=normal(0.01), linear_bias=zeros
+INITIALIZATION = Initialization(
+    conv=kaiming_normal, conv_bias=zeros, linear=Normal(0.01), linear_bias=zeros
 )
 
 
@@ -50,7 +50,7 @@ def mobilenet_v2(width: float = 1.0) -> Architecture:
         stem=partial(Stem, features=(make_divisible(width * 32),), act=relu6),
         stages=tuple(inverted_stage([row]) for row in rows),
         head=partial(Head, conv_features=make_divisible(max(1.0, width) * 1280), act=relu6),
-        initialisation=INITIALISATION,
+        initialization=INITIALIZATION,
         drop_rate=0.2,
     )
 

@@ -6,9 +6,9 @@ from types import MappingProxyType
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm
-from flaxblocks.models.architecture import Architecture, Initialisation
+from flaxblocks.layers.initializers import Initialization, Normal, kaiming_normal, zeros
+from flaxblocks.models.architecture import Architecture
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.initialise import kaiming_normal, normal, zeros
 from flaxblocks.models.inverted import Gate, InvertedRow, inverted_stage
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, hard_sigmoid, hard_swish, relu
@@ -24,8 +24,8 @@ class MobileNetV3(Backbone):
 BATCH_NORM = partial(BatchNorm, epsilon=1e-3, momentum=0.99)  # PyTorch's momentum 0.01
 GATE = Gate(lambda _, hidden: make_divisible(hidden // 4), gate=hard_sigmoid)
 
-INITIALISATION = Initialisation(
-    conv=kaiming_normal, conv_bias=zeros, linear=normal(0.01), linear_bias=zeros
+INITIALIZATION = Initialization(
+    conv=kaiming_normal, conv_bias=zeros, linear=Normal(0.01), linear_bias=zeros
 )
 
 
@@ -101,7 +101,7 @@ def mobilenet_v3(table: Sequence[Sequence[InvertedRow]], hidden_features: int) -
             conv_norm=BATCH_NORM,
             act=hard_swish,
         ),
-        initialisation=INITIALISATION,
+        initialization=INITIALIZATION,
         drop_rate=0.2,
     )
 

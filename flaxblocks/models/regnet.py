@@ -13,9 +13,9 @@ from flax import nnx
 
 from flaxblocks.blocks import BottleNeck, Head, Stem, projection
 from flaxblocks.layers import SqueezeExcite
-from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
+from flaxblocks.layers.initializers import Initialization, Normal, kaiming_normal, zeros
+from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.initialise import kaiming_normal, normal, zeros
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, relu
 
@@ -70,7 +70,7 @@ M = TypeVar("M", bound=nnx.Module)
 
 bottleneck = partial(BottleNeck, shortcut=projection)
 
-INITIALISATION = Initialisation(conv=kaiming_normal, linear=normal(0.01), linear_bias=zeros)
+INITIALIZATION = Initialization(conv=kaiming_normal, linear=Normal(0.01), linear_bias=zeros)
 
 
 def regnet_block(
@@ -139,7 +139,7 @@ def regnet(line: Line, se_ratio: float | None = None) -> Architecture:
             StageRow(width, 2, (block,) * depth) for width, depth in line.stages().items()
         ),
         head=Head,
-        initialisation=INITIALISATION,
+        initialization=INITIALIZATION,
     )
 
 

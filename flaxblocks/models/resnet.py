@@ -6,10 +6,10 @@ from functools import partial
 from types import MappingProxyType
 
 from flaxblocks.blocks import BasicBlock, BottleNeck, Head, Stem, projection
+from flaxblocks.layers.initializers import Initialization, kaiming_normal
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
+from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.backbone import Backbone
-from flaxblocks.models.initialise import kaiming_normal
 from flaxblocks.ops import max_pool
 
 
@@ -74,7 +74,7 @@ def resnet(
             for features, stride, depth in zip(widths.stages, STRIDES, depths, strict=True)
         ),
         head=Head,
-        initialisation=Initialisation(conv=kaiming_normal),
+        initialization=Initialization(conv=kaiming_normal),
     )
 
 

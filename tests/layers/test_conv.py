@@ -1,4 +1,4 @@
-"""The convolution: PyTorch's padding and initialisation, TensorFlow's padding where asked."""
+"""The convolution: PyTorch's padding and initialization, TensorFlow's padding where asked."""
 
 from functools import partial
 from inspect import signature

@@ -11,7 +11,7 @@ import flaxblocks as fb
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers.networks import gradients_of, nchw, run_by_blocks, run_torch, torch_network
-from tests.models.test_network_initialisation import _assert_same_distribution
+from tests.models.test_network_initialization import _assert_same_distribution
 from torch_ref.harness.vendors import TIMM
 
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere

@@ -14,7 +14,7 @@ from flaxblocks.models.timm import convnext, regnet, resnet
 from flaxblocks.weights.state_dict import NAMES
 from tests.helpers.networks import abstract, run_by_blocks, run_torch, torch_network
 from tests.helpers.twins import assert_same
-from tests.models.test_network_initialisation import _assert_same_distribution
+from tests.models.test_network_initialization import _assert_same_distribution
 from tests.models.test_timm_inverted import flax_network
 from torch_ref.harness.vendors import TIMM, allocate, make_witness
 from torch_ref.harness.weights import randomize

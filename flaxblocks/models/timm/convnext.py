@@ -12,7 +12,7 @@ from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.layers.scale_norm import rms_norm, simple_norm
 from flaxblocks.models.architecture import Architecture, StageRow
-from flaxblocks.models.convnext import BASE, INITIALISATION, LARGE, SMALL, TINY, Size
+from flaxblocks.models.convnext import BASE, INITIALIZATION, LARGE, SMALL, TINY, Size
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, gelu, gelu_tanh, silu
 
@@ -97,7 +97,7 @@ def convnext(
             for stage, (features, depth, kernel_size) in rows
         ),
         head=head or partial(Head, norm=norm),
-        initialisation=INITIALISATION,
+        initialization=INITIALIZATION,
     )
 
 

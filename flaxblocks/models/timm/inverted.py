@@ -7,9 +7,9 @@ from functools import partial
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm, ConvNormAct
 from flaxblocks.layers.conv import Padding
+from flaxblocks.layers.initializers import FanOutUniform, Initialization, kaiming_normal, zeros
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, Initialisation, ramp_below
-from flaxblocks.models.initialise import kaiming_normal, uniform, zeros
+from flaxblocks.models.architecture import Architecture, ramp_below
 from flaxblocks.models.inverted import Gate, InvertedRow, Stages, inverted_stage
 from flaxblocks.ops.activations import Activation
 
@@ -31,10 +31,10 @@ PYTORCH = Numerics()
 TENSORFLOW = Numerics(partial(BatchNorm, epsilon=1e-3), "SAME")
 """Of the networks that timm took over from TensorFlow with their weights."""
 
-INITIALISATION = Initialisation(
+INITIALIZATION = Initialization(
     conv=kaiming_normal,
     conv_bias=zeros,
-    linear=uniform(1.0),
+    linear=FanOutUniform(1.0),
     linear_bias=zeros,
     fan_out_of_group=True,
 )
@@ -93,6 +93,6 @@ def inverted_network(
             conv_norm=norm,
             act=act,
         ),
-        initialisation=INITIALISATION,
+        initialization=INITIALIZATION,
         drop_path_ramp=ramp_below,
     )

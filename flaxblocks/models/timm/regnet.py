@@ -11,16 +11,16 @@ from flax import nnx
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.group_norm import GroupNorm
+from flaxblocks.layers.initializers import Initialization, zeros
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models import regnet as base
-from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
-from flaxblocks.models.initialise import zeros
+from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.regnet import Line, bottleneck, regnet_block
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, relu, silu
 
-INITIALISATION = replace(
-    base.INITIALISATION, conv_bias=zeros, residual_scale=zeros, fan_out_of_group=True
+INITIALIZATION = replace(
+    base.INITIALIZATION, conv_bias=zeros, residual_scale=zeros, fan_out_of_group=True
 )
 
 
@@ -50,7 +50,7 @@ def regnet(
     act: Activation = relu,
     stem: Callable[..., Stem] | None = None,
     head: Callable[..., Head] = Head,
-    initialisation: Initialisation = INITIALISATION,
+    initialization: Initialization = INITIALIZATION,
 ) -> Architecture:
     """Describe a RegNet as timm has it.
 
@@ -63,7 +63,7 @@ def regnet(
         act: activation of all layers but the blocks' last, which is the block's own matter.
         stem: makes the first layers; one convolution with norm and activation where None.
         head: makes the last layers.
-        initialisation: how the first weights are drawn.
+        initialization: how the first weights are drawn.
     """
     make = partial(
         regnet_block,
@@ -79,7 +79,7 @@ def regnet(
             StageRow(width, 2, (make,) * depth) for width, depth in line.stages(rounded).items()
         ),
         head=head,
-        initialisation=initialisation,
+        initialization=initialization,
     )
 
 
@@ -88,7 +88,7 @@ regnet_z = partial(
     regnet_y,
     block=partial(bottleneck, final_act=None, shortcut=None),
     act=silu,
-    initialisation=replace(INITIALISATION, residual_scale=None),
+    initialization=replace(INITIALIZATION, residual_scale=None),
 )
 
 MODELS: Mapping[str, Architecture] = MappingProxyType(

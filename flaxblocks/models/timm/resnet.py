@@ -14,9 +14,9 @@ from flaxblocks.blocks.residual import PooledProjection, projection
 from flaxblocks.layers import BatchNorm, SqueezeExcite
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.group_norm import GroupNorm
+from flaxblocks.layers.initializers import Initialization, kaiming_normal, zeros
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, Initialisation, StageRow
-from flaxblocks.models.initialise import kaiming_normal, zeros
+from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.resnet import NARROW, STRIDES, WIDE, Widths, basic, bottleneck
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops import average_pool, blur_pool, max_pool
@@ -24,7 +24,7 @@ from flaxblocks.ops.activations import Activation
 
 NORMAL = bottleneck()
 
-INITIALISATION = Initialisation(conv=kaiming_normal, residual_scale=zeros)
+INITIALIZATION = Initialization(conv=kaiming_normal, residual_scale=zeros)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def resnet(
             )
         ),
         head=Head,
-        initialisation=INITIALISATION,
+        initialization=INITIALIZATION,
     )
 
 

@@ -8,14 +8,14 @@ import pytest
 from flax import nnx
 
 from flaxblocks.blocks import Head, MBConv, Stem
-from flaxblocks.models import Architecture, Backbone, Initialisation, StageRow
+from flaxblocks.models import Architecture, Backbone, Initialization, StageRow
 from flaxblocks.train import create_state, make_train_step
 
 NETWORK = Architecture(  # six stages of one block each
     stem=partial(Stem, features=(32,)),
     stages=(StageRow(32, 1, (MBConv,)),) * 6,
     head=Head,
-    initialisation=Initialisation(),
+    initialization=Initialization(),
 )
 
 

@@ -19,7 +19,7 @@ STEPS, SHAPE, CLASSES = 30, (8, 65, 65, 3), 10
 LOSS = 1e-8  # relative: thirty steps, each of which carries the last one's rounding on
 WEIGHT = 1e-7  # of the scale of its layer
 NAMES = ("resnet18", "mobilenet_v2", "efficientnet_b0")
-# From torchvision's own initialisation, at rates at which a path is not chaotic: PyTorch, started a
+# From torchvision's own initialization, at rates at which a path is not chaotic: PyTorch, started a
 # relative 1e-14 beside itself, is after these steps at most 2e-10 from its own loss and 2e-9 from
 # its own arrays, MobileNetV2 under SGD being the worst. At four times that rate its loss is a
 # fiftieth apart.

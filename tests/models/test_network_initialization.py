@@ -1,5 +1,9 @@
 """Fresh networks are drawn from the distributions that torchvision draws from."""
 
+from functools import partial
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -7,6 +11,7 @@ import torchvision
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.layers.initializers import BLOCK, Normal, Uniform, kaiming_normal
 from tests.helpers.networks import SMALLEST
 from tests.helpers.tolerance import bound
 
@@ -37,3 +42,38 @@ def _assert_same_distribution(key: str, ours: np.ndarray, theirs: np.ndarray) ->
     if ours.size >= 1000:
         ends = [np.abs(sample - sample.mean()).max() / sample.std() for sample in (ours, theirs)]
         assert (ends[0] < 2) == (ends[1] < 2), key
+
+
+@pytest.mark.parametrize(
+    "draw,dtype",
+    [
+        (Normal(0.3), jnp.float32),
+        (Uniform(0.3), jnp.bfloat16),
+        (partial(kaiming_normal, groups=3), jnp.float16),
+    ],
+)
+def test_a_traced_draw_gives_the_same_bits(draw, dtype: type):
+    key, shape = jax.random.key(7), (1, 1, 2, BLOCK)
+    eager = draw(key, shape, dtype)
+    traced = jax.jit(lambda key: draw(key, shape, dtype))(key)
+    assert eager.shape == shape and eager.dtype == traced.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(eager), np.asarray(traced))
+    first, second = np.array_split(np.asarray(eager).reshape(2, -1), 2)
+    assert not np.array_equal(first, second)
+
+
+def test_creation_compiles_few_programs_however_many_shapes_there_are():
+    compiled = []
+
+    def listen(event: str, _: float, **__: object) -> None:
+        compiled.append(event == "/jax/core/compile/backend_compile_duration")
+
+    jax.clear_caches()
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        network = fb.create_model("mobilenet_v3_small", rngs=nnx.Rngs(0))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    shapes = {leaf.shape for leaf in jax.tree.leaves(nnx.state(network))}
+    assert len(shapes) >= 60
+    assert 1 <= sum(compiled) <= 12

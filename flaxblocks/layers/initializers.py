@@ -1,0 +1,161 @@
+"""How layers draw their initial weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import prod, sqrt
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+Initializer = Callable[..., jax.Array]
+"""``init(key, shape, dtype)``, as in `jax.nn.initializers`."""
+
+BLOCK = 1 << 14  # numbers drawn at a time: a small layer draws more than it needs, at 0.5 ms
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Draws from a normal distribution with mean 0.
+
+    Args:
+        deviation: standard deviation.
+    """
+
+    deviation: float
+
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+        """Return an array of the shape."""
+        return _scaled(jax.random.normal, key, shape, dtype, self.deviation)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Draws uniformly from ``-bound`` to ``bound``.
+
+    Args:
+        bound: the largest absolute value.
+    """
+
+    bound: float
+
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+        """Return an array of the shape."""
+        return _scaled(_unit_uniform, key, shape, dtype, self.bound)
+
+
+@dataclass(frozen=True)
+class FanOutUniform:
+    """Draws uniformly from ``+-gain / sqrt(fan_out)``.
+
+    Args:
+        gain: factor of the bound.
+    """
+
+    gain: float
+
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+        """Return an array of the shape."""
+        return Uniform(self.gain / sqrt(_fan_out(shape)))(key, shape, dtype)
+
+
+def kaiming_normal(
+    key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, *, groups: int = 1
+) -> jax.Array:
+    """Draw from a normal distribution of variance ``2 / fan_out``.
+
+    The fan-out is ``kernel_h * kernel_w * out_features / groups``.
+
+    Source: He et al. 2015, section 2.2.
+    """
+    return Normal(sqrt(2 * groups / _fan_out(shape)))(key, shape, dtype)
+
+
+def constant(value: float, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Return an array filled with `value`, without the program that `jnp.full` compiles."""
+    return jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
+
+
+def zeros(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Return zeros."""
+    return constant(0, shape, dtype)
+
+
+def ones(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Return ones."""
+    return constant(1, shape, dtype)
+
+
+@dataclass(frozen=True)
+class Initialization:
+    """How a network draws its initial weights; where a rule is None the layer's default holds.
+
+    Args:
+        conv: draws the kernels of the convolutions, of shape ``(h, w, in, out)``.
+        conv_bias: draws their biases.
+        linear: draws the kernels of the linear layers, of shape ``(in, out)``.
+        linear_bias: draws their biases.
+        residual_scale: draws the scale of the last normalization of each residual branch; zeros
+            make every such block the identity at first (Goyal et al. 2017, section 5.1).
+        fan_out_of_group: whether `conv` is called with ``groups=`` and counts the fan-out of one
+            group of a convolution.
+    """
+
+    conv: Initializer | None = None
+    conv_bias: Initializer | None = None
+    linear: Initializer | None = None
+    linear_bias: Initializer | None = None
+    residual_scale: Initializer | None = None
+    fan_out_of_group: bool = False
+
+    def conv_kernel(self, groups: int) -> Initializer | None:
+        """Return what draws the kernel of a convolution with this number of groups."""
+        if self.conv is None or not self.fan_out_of_group:
+            return self.conv
+        return partial(self.conv, groups=groups)
+
+
+def _fan_out(shape: tuple[int, ...]) -> int:
+    *window, _, out_features = shape
+    return prod(window) * out_features
+
+
+def _unit_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    return jax.random.uniform(key, shape, dtype, -1, 1)
+
+
+def _scaled(
+    sample: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, scale: float
+) -> jax.Array:
+    """Return `scale` times an array of random numbers.
+
+    JAX compiles a program for each shape that it draws or even multiplies, which takes far longer
+    than the draw. So the numbers come in blocks of one length, from one program, and NumPy does
+    the rest. Traced, the same operations give the same numbers.
+    """
+    count = prod(shape)
+    numbers = range(-(-count // BLOCK))
+    first = _block(sample, dtype, key, 0)
+    if isinstance(first, jax.core.Tracer):
+        blocks = _blocks(sample, dtype, key, len(numbers))
+        # Without the barrier XLA multiplies the scale by constants of the draw, and rounds once.
+        flat = jax.lax.optimization_barrier(blocks.reshape(-1)[:count])
+        return flat.reshape(shape) * jnp.asarray(scale, dtype)
+    blocks = [first, *(_block(sample, dtype, key, number) for number in numbers[1:])]
+    flat = np.concatenate([np.asarray(block) for block in blocks])[:count]
+    return jax.device_put(flat.reshape(shape) * np.asarray(scale, flat.dtype))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _block(
+    sample: Initializer, dtype: DTypeLike, key: jax.Array, number: int | jax.Array
+) -> jax.Array:
+    return sample(jax.random.fold_in(key, number), (BLOCK,), dtype)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 3))
+def _blocks(sample: Initializer, dtype: DTypeLike, key: jax.Array, count: int) -> jax.Array:
+    return jax.vmap(lambda number: _block(sample, dtype, key, number))(jnp.arange(count))
