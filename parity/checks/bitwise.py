@@ -12,7 +12,7 @@ from parity.sides import flax_side, torch_side
 from parity.sides.flax_side import FlaxRun
 from parity.sides.runs import Runs
 from parity.sides.torch_side import TorchRun
-from torch_ref.harness import weights
+from torch_ref.harness import passes, weights
 
 INPUT_BITS = (14, 11, 8)  # of the dyadic inputs: the more, the more different outputs
 VALUES_PER_DISTINCT = 50  # a case with fewer different outputs proves little
@@ -58,13 +58,13 @@ def _dyadic_torch(runs: Runs, x: np.ndarray, dtype: str) -> TorchRun:
 
 
 def _dyadic_flax(runs: Runs, x: np.ndarray) -> FlaxRun:
-    state = runs.pair.native(torch_side.state_of(_dyadic_module(runs, "float32")))
+    state = runs.pair.native(passes.state_of(_dyadic_module(runs, "float32")))
     with flax_side.precision("float32"):
         module = flax_side.with_weights(runs.pair.flax_module, state, "float32")
         return flax_side.forward(module, x, "float32")
 
 
 def _dyadic_module(runs: Runs, dtype: str) -> nn.Module:
-    module = torch_side.with_dtype(runs.start, dtype)
+    module = passes.with_dtype(runs.start, dtype)
     weights.make_dyadic(module, np.random.default_rng(runs.seed))
     return module

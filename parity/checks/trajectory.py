@@ -16,9 +16,11 @@ from flaxblocks.weights import state_dict
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row
-from parity.sides import flax_side, torch_side
+from parity.sides import flax_side
 from parity.sides.runs import Runs
+from torch_ref.harness import passes
 from torch_ref.harness.exact_gradients import ExactGradients
+from torch_ref.harness.layout import from_nhwc
 
 STEPS = 20
 
@@ -84,17 +86,18 @@ def _train_torch(
     runs: Runs, optimizer: Optimizer, batches: Batches
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     module = runs.torch_module("float64")
-    torch_side.train_mode(module)
+    passes.train_mode(module)
     stepper = optimizer.make_torch(module.parameters())
     losses = []
     for x, target in batches:
         stepper.zero_grad()
         with ExactGradients():
-            loss = torch_side.loss_of(module(torch_side.from_nhwc(x, torch.float64)), target)
+            images, wanted = from_nhwc(x, torch.float64), from_nhwc(target, torch.float64)
+            loss = passes.half_mean_square(module(images), wanted)
         loss.backward()
         stepper.step()
         losses.append(loss.item())
-    return np.array(losses), runs.pair.native(torch_side.state_of(module))
+    return np.array(losses), runs.pair.native(passes.state_of(module))
 
 
 def _train_flax(

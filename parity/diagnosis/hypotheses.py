@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from parity.sides.torch_side import from_nhwc, to_nhwc
+from torch_ref.harness.layout import from_nhwc, to_nhwc
 from torch_ref.harness.weights import BATCH_NORM
 
 Prediction = tuple[str, np.ndarray]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flaxblocks._base.functional import loss_and_gradients
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.entries import children, entries
 
@@ -49,9 +50,8 @@ def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: s
 
 def output_shape(module: nnx.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the module's output, without running it."""
-    graphdef, state = nnx.split(module)
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return jax.eval_shape(lambda state, x: nnx.merge(graphdef, state)(x), state, x).shape
+    return nnx.eval_shape(lambda module, x: module(x), module, x).shape
 
 
 def forward(module: nnx.Module, x: np.ndarray, dtype: str) -> FlaxRun:
@@ -100,18 +100,7 @@ def _forward(graphdef: Any, state: Any, x: jax.Array) -> Any:
 def _loss_and_gradients(
     graphdef: Any, params: Any, rest: Any, x: jax.Array, target: jax.Array
 ) -> Any:
-    """Return the loss, the new statistics, the gradients of parameters and input, the outputs."""
-
-    def loss_of(params: Any, x: jax.Array) -> Any:
-        module = nnx.merge(graphdef, params, rest, copy=True)  # its statistics are updated
-        y, outputs = _recorded(module, x)
-        loss = jnp.mean(jnp.square(y - target)) / 2
-        return loss, (nnx.state(module, nnx.BatchStat), outputs)
-
-    (loss, (stats, outputs)), gradients = jax.value_and_grad(loss_of, (0, 1), has_aux=True)(
-        params, x
-    )
-    return loss, stats, gradients, outputs
+    return loss_and_gradients(graphdef, params, rest, x, target, apply=_recorded)
 
 
 def compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:

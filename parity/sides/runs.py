@@ -12,7 +12,7 @@ from parity.sides import flax_side, torch_side
 from parity.sides.flax_side import FlaxRun
 from parity.sides.pairing import Pair
 from parity.sides.torch_side import TorchRun
-from torch_ref.harness import weights
+from torch_ref.harness import passes, weights
 
 TARGETS = 7  # sets the targets' random numbers apart: a target equal to the input has no gradient
 
@@ -38,18 +38,18 @@ class Runs:
     @cached_property
     def start(self) -> nn.Module:
         """PyTorch's module in float32 with the weights that every run starts from."""
-        module = torch_side.with_dtype(self.pair.torch_module, "float32")
+        module = passes.with_dtype(self.pair.torch_module, "float32")
         if self.randomize:
             weights.randomize(module, np.random.default_rng(self.seed))
         return module
 
     def torch_module(self, dtype: str) -> nn.Module:
         """Return PyTorch's module at the start, in a dtype."""
-        return torch_side.with_dtype(self.start, dtype)
+        return passes.with_dtype(self.start, dtype)
 
     def flax_module(self, dtype: str):
         """Return Flax's module at the start, in a dtype."""
-        start = self.pair.native(torch_side.state_of(self.start))
+        start = self.pair.native(passes.state_of(self.start))
         return flax_side.with_weights(self.pair.flax_module, start, dtype)
 
     def forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:

@@ -1,6 +1,5 @@
 """Runs a PyTorch module and brings what it did into NumPy and NHWC."""
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +7,8 @@ import torch
 from torch import nn
 
 from torch_ref.harness.exact_gradients import ExactGradients
+from torch_ref.harness.layout import from_nhwc, to_nhwc
+from torch_ref.harness.passes import dtype_of, half_mean_square, state_of, train_mode
 from torch_ref.harness.weights import BATCH_NORM
 
 NORMS = (BATCH_NORM, nn.GroupNorm, nn.LayerNorm)
@@ -34,19 +35,6 @@ class TorchRun:
     state: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def to_nhwc(tensor: torch.Tensor, features: int | None = None) -> np.ndarray:
-    """Return a private NumPy copy, channels last where there are four axes.
-
-    Args:
-        tensor: any tensor, its channels first.
-        features: how many channels it has, where that is known: if only its last axis has so many,
-            they are last already, as between the linear layers of a ConvNeXt.
-    """
-    array = tensor.detach().cpu().numpy()
-    last = array.ndim != 4 or (array.shape[1] != features and array.shape[-1] == features)
-    return np.array(array if last else np.moveaxis(array, 1, -1), order="C")
-
-
 def features_of(module: nn.Module) -> tuple[int | None, int | None]:
     """Return how many features the module takes and gives, None where its tensors do not say."""
     if isinstance(module, nn.Linear):
@@ -54,22 +42,6 @@ def features_of(module: nn.Module) -> tuple[int | None, int | None]:
     weight = getattr(module, "weight", None)
     features = len(weight) if isinstance(weight, nn.Parameter) and weight.ndim == 1 else None
     return features, features
-
-
-def from_nhwc(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """Return a tensor, channels first where there are four axes."""
-    array = np.moveaxis(array, -1, 1) if array.ndim == 4 else array
-    return torch.tensor(np.ascontiguousarray(array)).to(dtype)
-
-
-def with_dtype(module: nn.Module, dtype: str) -> nn.Module:
-    """Return a copy of the module in ``"float32"`` or ``"float64"``."""
-    return deepcopy(module).to(getattr(torch, dtype))
-
-
-def dtype_of(module: nn.Module) -> torch.dtype:
-    """Return the dtype of the module's parameters, float32 where it has none."""
-    return next((p.dtype for p in module.parameters()), torch.float32)
 
 
 def output_shape(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -98,7 +70,7 @@ def train_step(module: nn.Module, x: np.ndarray, target: np.ndarray) -> TorchRun
     module.zero_grad()
     tensor = from_nhwc(x, dtype_of(module)).requires_grad_()
     with _recording(module, run), ExactGradients():
-        loss = loss_of(module(tensor), target)
+        loss = half_mean_square(module(tensor), from_nhwc(target, tensor.dtype))
     loss.backward()
     run.loss = loss.item()
     run.gradients = {
@@ -109,27 +81,6 @@ def train_step(module: nn.Module, x: np.ndarray, target: np.ndarray) -> TorchRun
     run.gradients["input"] = to_nhwc(tensor.grad)
     run.state = state_of(module)
     return run
-
-
-def loss_of(output: torch.Tensor, target: np.ndarray) -> torch.Tensor:
-    """Return half the mean square of the difference."""
-    return (output - from_nhwc(target, output.dtype)).square().mean() / 2
-
-
-def train_mode(module: nn.Module) -> None:
-    """Switch to train mode, but leave what only draws random numbers switched off."""
-    module.train()
-    for part in module.modules():
-        owns = [*part.parameters(recurse=False), *part.buffers(recurse=False), *part.children()]
-        if not owns:
-            part.eval()
-
-
-def state_of(module: nn.Module) -> dict[str, np.ndarray]:
-    """Return a private copy of the parameters and buffers, in PyTorch's layout."""
-    return {
-        name: value.detach().cpu().numpy().copy() for name, value in module.state_dict().items()
-    }
 
 
 def children_after(module: nn.Module) -> list[tuple[str, nn.Module]]:

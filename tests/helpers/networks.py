@@ -9,7 +9,9 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks._base.functional import loss_and_gradients
 from parity.sides.flax_side import compiled
+from torch_ref.harness.layout import from_nhwc
 from torch_ref.harness.vendors import allocate, make_witness
 from torch_ref.harness.weights import BATCH_NORM, randomize
 
@@ -125,12 +127,7 @@ def flax_network(name: str, weights: dict, **options) -> nnx.Module:
 def run_torch(network: torch.nn.Module, image: np.ndarray) -> np.ndarray:
     """Return the logits for an NHWC image."""
     with torch.no_grad():
-        return network(nchw(image)).numpy()
-
-
-def nchw(image: np.ndarray) -> torch.Tensor:
-    """Return an NHWC image as PyTorch takes it."""
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 1)))
+        return network(from_nhwc(image)).numpy()
 
 
 def _call(graphdef: nnx.GraphDef, state: nnx.State, x: jax.Array) -> jax.Array:
@@ -140,11 +137,10 @@ def _call(graphdef: nnx.GraphDef, state: nnx.State, x: jax.Array) -> jax.Array:
 def _gradients(
     graphdef: nnx.GraphDef, params: nnx.State, rest: nnx.State, x: jax.Array, weights: jax.Array
 ) -> tuple[nnx.State, nnx.State]:
-    def loss_of(params: nnx.State) -> tuple[jax.Array, nnx.State]:
-        module = nnx.merge(graphdef, params, rest, copy=True)  # its statistics are updated
-        return (module(x) * weights).sum(), nnx.state(module, nnx.BatchStat)
-
-    return jax.grad(loss_of, has_aux=True)(params)
+    _, statistics, gradients, _ = loss_and_gradients(
+        graphdef, params, rest, x, weights, loss=lambda y, weights: (y * weights).sum(), wrt=0
+    )
+    return gradients, statistics
 
 
 CALL, GRADIENTS = compiled(_call), compiled(_gradients)

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 import flaxblocks as fb
 import torch_ref
 from flaxblocks.train import RECIPES, create_state, make_eval_step, make_train_step, means
+from torch_ref.harness.layout import from_nhwc
 
 BATCH, RECIPE = 64, RECIPES["quick"]
 WIDTHS = ((16, 16, 1), (16, 32, 2), (32, 32, 1))  # in, out, stride
@@ -104,15 +105,11 @@ def torch_accuracy(seed: int) -> float:
             for group in optimizer.param_groups:
                 group["lr"] = float(rates(number))
             optimizer.zero_grad()
-            logits = network(_nchw(batch["image"]))
+            logits = network(from_nhwc(batch["image"]))
             label = torch.from_numpy(batch["label"]).long()
             torch.nn.functional.cross_entropy(logits, label).backward()
             optimizer.step()
     network.eval()
     with torch.no_grad():
-        best = network(_nchw(held_out["image"])).argmax(1).numpy()
+        best = network(from_nhwc(held_out["image"])).argmax(1).numpy()
     return float((best == held_out["label"]).mean())
-
-
-def _nchw(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 1)))

@@ -10,6 +10,7 @@ import flaxblocks as fb
 from parity.cases import CASES, Case
 from parity.checks import measure
 from parity.checks.tolerance import bound
+from torch_ref.harness.layout import from_nhwc, to_nhwc
 from torch_ref.harness.weights import randomize
 
 BY_NAME = {case.name: case for case in CASES}
@@ -37,8 +38,7 @@ def image(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 def run_torch(module: torch.nn.Module, x: np.ndarray) -> np.ndarray:
     """Return the module's output for an NHWC input, as NHWC."""
     with torch.no_grad():
-        y = module(torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1))))
-    return np.moveaxis(y.numpy(), 1, -1)
+        return to_nhwc(module(from_nhwc(x)))
 
 
 def assert_same(value: object, truth: object, quantity: str = "output") -> None:

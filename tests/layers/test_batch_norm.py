@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import flaxblocks as fb
 from tests.helpers.tolerance import bound
 from tests.helpers.twins import assert_same, image
+from torch_ref.harness.layout import from_nhwc
 
 SHAPES = [(2, 1, 1, 5), (3, 5, 4, 5), (1, 2, 3, 5)]
 SETTINGS = [{}, {"momentum": 0.99, "epsilon": 1e-3}, {"momentum": 0.0}, {"momentum": 1.0}]
@@ -34,7 +35,7 @@ def twins(shape=(3, 5, 4, 5), **settings) -> tuple[fb.BatchNorm, torch.nn.BatchN
 
 
 def apply_torch(norm: torch.nn.Module, x: np.ndarray) -> np.ndarray:
-    y = norm(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
+    y = norm(from_nhwc(x))
     return y.detach().numpy().transpose(0, 2, 3, 1)
 
 
@@ -82,8 +83,8 @@ def test_gradients_flow_through_the_batch_statistics(x64):
 
     of_params, of_x = jax.grad(loss, (0, 1))(params, jnp.asarray(x))
 
-    tensor = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
-    (theirs(tensor) * torch.from_numpy(weight.transpose(0, 3, 1, 2).copy())).sum().backward()
+    tensor = from_nhwc(x).requires_grad_()
+    (theirs(tensor) * from_nhwc(weight)).sum().backward()
     assert_same(of_x, tensor.grad.numpy().transpose(0, 2, 3, 1), "gradient")
     assert_same(of_params["scale"][...], theirs.weight.grad.numpy(), "gradient")
     assert_same(of_params["bias"][...], theirs.bias.grad.numpy(), "gradient")

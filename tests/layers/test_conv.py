@@ -15,6 +15,7 @@ import flaxblocks as fb
 from flaxblocks import ops
 from tests.helpers.tolerance import bound
 from tests.helpers.twins import assert_same, image
+from torch_ref.harness.layout import from_nhwc
 
 GEOMETRIES = [
     pytest.param(size, arguments, id="-".join(f"{k}{v}" for k, v in arguments.items()) + f"-{size}")
@@ -62,7 +63,7 @@ def test_equals_pytorch(size: int, arguments: dict, groups: int, x64):
     twin = torch_conv(conv, **({"padding": padding} | arguments), groups=groups)
     x = image((2, size, size, 4))
 
-    truth = twin(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
+    truth = twin(from_nhwc(x))
 
     assert_same(conv(jnp.asarray(x)), truth.detach().numpy().transpose(0, 2, 3, 1))
 
@@ -80,9 +81,7 @@ def test_same_is_tensorflows_rule(size: int, kernel: int, stride: int, x64):
     sides = (total // 2, total - total // 2)
     padded = np.pad(x, ((0, 0), sides, sides, (0, 0)))
 
-    truth = torch_conv(conv, padding=0, stride=stride)(
-        torch.from_numpy(padded.transpose(0, 3, 1, 2).copy())
-    )
+    truth = torch_conv(conv, padding=0, stride=stride)(from_nhwc(padded))
 
     assert_same(conv(jnp.asarray(x)), truth.detach().numpy().transpose(0, 2, 3, 1))
 

@@ -11,8 +11,9 @@ from flax import nnx
 import flaxblocks as fb
 from parity.checks import measure
 from parity.checks.tolerance import bound
-from tests.helpers.networks import SMALLEST, flax_network, gradients_of, nchw, torch_network
+from tests.helpers.networks import SMALLEST, flax_network, gradients_of, torch_network
 from torch_ref.harness.exact_gradients import ExactGradients
+from torch_ref.harness.layout import from_nhwc
 
 IMAGE = (3, 75, 65, 3)  # the last maps are 3x3: statistics over 27 values
 QUICK = ("ResNet", "MobileNetV2", "EfficientNet")  # a block of each kind that trains
@@ -31,7 +32,7 @@ def _torch_gradients(twin: torch.nn.Module, image: np.ndarray, weights: np.ndarr
             module.p = 0.0
     twin.train()
     with ExactGradients():
-        loss = (twin(nchw(image)) * torch.from_numpy(weights)).sum()
+        loss = (twin(from_nhwc(image)) * torch.from_numpy(weights)).sum()
     loss.backward()
     return {name: param.grad.numpy() for name, param in twin.named_parameters()}
 

@@ -10,8 +10,9 @@ from flax import nnx
 import flaxblocks as fb
 from parity.checks import measure
 from parity.checks.tolerance import bound
-from tests.helpers.networks import gradients_of, nchw, run_by_blocks, run_torch, torch_network
+from tests.helpers.networks import gradients_of, run_by_blocks, run_torch, torch_network
 from tests.models.test_network_initialization import _assert_same_distribution
+from torch_ref.harness.layout import from_nhwc
 from torch_ref.harness.vendors import TIMM
 
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
@@ -106,7 +107,7 @@ def test_gradients_and_statistics_equal_timms(name: str, x64):
     twin = torch_network(name, image).train()
     network = flax_network(name, twin.state_dict())
 
-    (twin(nchw(image)) * torch.from_numpy(weights)).sum().backward()
+    (twin(from_nhwc(image)) * torch.from_numpy(weights)).sum().backward()
     network.train()
     gradients = gradients_of(network, image, weights)
 

@@ -23,7 +23,7 @@ from flaxblocks.models.timm.resnet import squeeze_excite
 from flaxblocks.ops import average_pool, blur_pool, max_pool
 from parity.checks import measure
 from parity.checks.tolerance import bound
-from tests.helpers.networks import nchw
+from torch_ref.harness.layout import from_nhwc
 from torch_ref.harness.weights import randomize
 
 bare = partial(fb.BottleNeck, use_bias=False)
@@ -139,7 +139,7 @@ def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torc
     module = make(param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     fb.load_state_dict(module, twin.state_dict(), names="timm")
     image = rng.normal(size=shape)
-    x = nchw(image).requires_grad_()
+    x = from_nhwc(image).requires_grad_()
     y = twin.train()(x).permute(0, 2, 3, 1)
     weights = rng.normal(size=y.shape)
     (y * torch.from_numpy(weights)).sum().backward()
@@ -163,13 +163,13 @@ def test_average_pool_is_torchs_with_and_without_the_odd_edge(size, x64):
     image = np.random.default_rng(0).normal(size=(2, *size, 3))
     for ceil_mode in (False, True) if min(size) > 1 else (True,):
         pool = torch.nn.AvgPool2d(2, ceil_mode=ceil_mode, count_include_pad=False)
-        truth = pool(nchw(image)).permute(0, 2, 3, 1)
+        truth = pool(from_nhwc(image)).permute(0, 2, 3, 1)
         _assert_equal(average_pool(jnp.asarray(image), ceil_mode=ceil_mode), truth, "output")
 
 
 def test_blur_pool_is_timms(x64):
     image = np.random.default_rng(0).normal(size=(2, 7, 4, 3))
-    truth = timm_layers.BlurPool2d(3).double()(nchw(image)).permute(0, 2, 3, 1)
+    truth = timm_layers.BlurPool2d(3).double()(from_nhwc(image)).permute(0, 2, 3, 1)
     _assert_equal(blur_pool(jnp.asarray(image)), truth, "output")
 
 

@@ -1,56 +1,38 @@
-"""The results as pictures."""
-
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
+"""The results as pictures; each function takes results of at least one row."""
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from flaxblocks.bench.report.results import Results, Row, by_task
-from flaxblocks.bench.report.scaling import by_batch, by_size
+from flaxblocks.bench.report.scaling import series
 
 MARKS = "os^DvP"
 
 
-def roofline(results: Results, path: Path) -> None:
-    """Draw operations in a second against operations for a byte, under what the machine reaches.
-
-    Args:
-        results: with at least one row.
-        path: the PNG file.
-    """
-    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+def roofline(results: Results) -> Figure:
+    """Draw operations in a second against operations for a byte, under the machine's ceilings."""
+    figure = Figure((9, 6), layout="constrained")
+    axes = figure.subplots()
     intensities = [row.flops / row.bandwidth for row in results.rows]
     x = np.geomspace(min(intensities) / 2, max(intensities) * 2)
     top = results.ceilings
     axes.plot(x, np.minimum(top.flops, x * top.bandwidth) / 1e9, "k-", label="the machine")
-    for (name, rows), mark in zip(_by_contestant(results.rows).items(), MARKS, strict=False):
+    for name, mark in zip(_contestants(results), MARKS, strict=False):
+        rows = [row for row in results.rows if row.contestant == name]
         xs, ys = zip(*((r.flops / r.bandwidth, r.flops / 1e9) for r in rows), strict=True)
         axes.plot(xs, ys, mark, label=name, alpha=0.7)
     axes.set(xscale="log", yscale="log", xlabel="operations for a byte", ylabel="GFLOP/s")
-    axes.set_title(f"Under the roof: {results.facts['processor']}")
+    axes.set_title(f"Roofline: {results.facts['processor']}")
     axes.legend(fontsize=8)
-    _save(figure, path)
+    return figure
 
 
-def bars(results: Results, path: Path) -> None:
-    """Draw the time of every contestant at every task, with the quartiles.
-
-    Args:
-        results: with at least one row.
-        path: the PNG file.
-    """
-    tasks = list(by_task(results.rows))
-    names = list(_by_contestant(results.rows))
+def bars(results: Results) -> Figure:
+    """Draw the time of every contestant at every task, with the quartiles."""
+    tasks, names = list(by_task(results.rows)), _contestants(results)
     height = 0.8 / len(names)
-    figure, axes = plt.subplots(
-        figsize=(9, 1.5 + 0.22 * len(tasks) * len(names)), layout="constrained"
-    )
+    figure = Figure((9, 1.5 + 0.22 * len(tasks) * len(names)), layout="constrained")
+    axes = figure.subplots()
     for place, name in enumerate(names):
         there = [(i, task[name]) for i, task in enumerate(tasks) if name in task]
         middle = np.array([1e3 * row.seconds for _, row in there])
@@ -63,48 +45,32 @@ def bars(results: Results, path: Path) -> None:
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="ms, median and quartiles; less is better")
     axes.legend(fontsize=8)
-    _save(figure, path)
+    return figure
 
 
-def scaling(results: Results, path: Path) -> None:
-    """Draw time and memory against batch and against size.
-
-    Args:
-        results: with what `growth.growths` finds something in.
-        path: the PNG file.
-    """
-    figure, panels = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
-    _lines(panels[:, 0], by_batch(results.rows), lambda row: row.batch)
-    _lines(panels[:, 1], by_size(results.rows), lambda row: row.size)
-    for axes, title in zip(panels[:, 0], ("ms", "MiB"), strict=True):
-        axes.set(ylabel=title)
-    for axes, title in zip(panels[1], ("batch", "size in pixels"), strict=True):
-        axes.set(xlabel=title)
-    _save(figure, path)
-
-
-def _lines(
-    panels: np.ndarray, series: dict[tuple[str, ...], list[Row]], number: Callable[[Row], int]
-) -> None:
-    for common, group in series.items():
-        x = [number(row) for row in group]
-        panels[0].loglog(x, [1e3 * row.seconds for row in group], "o-", label=", ".join(common))
-        panels[1].loglog(x, [(row.memory or np.nan) / 2**20 for row in group], "o-")
-    if series:
-        panels[0].legend(fontsize=7)
+def scaling(results: Results) -> Figure:
+    """Draw time and memory against batch and against size."""
+    figure = Figure((11, 8), layout="constrained")
+    panels = figure.subplots(2, 2)
+    for (time, memory), by, text in zip(
+        panels.T, ("batch", "size"), ("batch", "size in pixels"), strict=True
+    ):
+        found = series(results.rows, by)
+        for common, rows in found.items():
+            x = [getattr(row, by) for row in rows]
+            time.loglog(x, [1e3 * row.seconds for row in rows], "o-", label=", ".join(common))
+            memory.loglog(x, [(row.memory or np.nan) / 2**20 for row in rows], "o-")
+        if found:
+            time.legend(fontsize=7)
+        memory.set(xlabel=text)
+    panels[0, 0].set(ylabel="ms")
+    panels[1, 0].set(ylabel="MiB")
+    return figure
 
 
-def _by_contestant(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.contestant, []).append(row)
-    return found
+def _contestants(results: Results) -> list[str]:
+    return list(dict.fromkeys(row.contestant for row in results.rows))
 
 
 def _label(row: Row) -> str:
     return f"{row.subject}\n{row.mode}, batch {row.batch}, {row.size}"
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -1,6 +1,6 @@
 """How time and memory grow with the batch and with the image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,9 @@ import numpy as np
 from flaxblocks.bench.report.results import Row
 
 LEAST = 3  # points that make a line
+
+FIXED = {"batch": lambda row: f"{row.size} pixels", "size": lambda row: f"batch {row.batch}"}
+"""What stays as it is while the batch or the size grows, in words."""
 
 Common = tuple[str, str, str, str]
 """Subject, mode, contestant, and what else rows have in common, in words."""
@@ -48,28 +51,17 @@ class Growth:
 
 def growths(rows: Sequence[Row]) -> list[Growth]:
     """Return the growth of everything that was measured at `LEAST` batches or sizes."""
-    batches = (_growth(common, group, "batch") for common, group in by_batch(rows).items())
-    sizes = (_growth(common, group, "size") for common, group in by_size(rows).items())
-    return [*batches, *sizes]
+    return [
+        _growth(common, group, by) for by in FIXED for common, group in series(rows, by).items()
+    ]
 
 
-def by_batch(rows: Sequence[Row]) -> dict[Common, list[Row]]:
-    """Return the rows that differ in the batch only, the smallest first, where there are enough."""
-    return _series(rows, lambda row: f"{row.size} pixels", lambda row: row.batch)
-
-
-def by_size(rows: Sequence[Row]) -> dict[Common, list[Row]]:
-    """Return the rows that differ in the size only, the smallest first, where there are enough."""
-    return _series(rows, lambda row: f"batch {row.batch}", lambda row: row.size)
-
-
-def _series(
-    rows: Sequence[Row], fixed: Callable[[Row], str], number: Callable[[Row], int]
-) -> dict[Common, list[Row]]:
+def series(rows: Sequence[Row], by: str) -> dict[Common, list[Row]]:
+    """Return the rows that differ in `by` only, the smallest first, where there are `LEAST`."""
     found: dict[Common, dict[int, Row]] = {}
     for row in rows:
-        common = row.subject, row.mode, row.contestant, fixed(row)
-        found.setdefault(common, {})[number(row)] = row
+        common = row.subject, row.mode, row.contestant, FIXED[by](row)
+        found.setdefault(common, {})[getattr(row, by)] = row
     return {
         common: [group[key] for key in sorted(group)]
         for common, group in found.items()

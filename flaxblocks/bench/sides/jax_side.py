@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flaxblocks._base.functional import loss_and_gradients
 from flaxblocks.bench.tasks.subjects import Subject, subject
 from flaxblocks.bench.tasks.task import Data, Prepared, Task
 from flaxblocks.fold import fold_batchnorm
@@ -117,22 +118,17 @@ def training(module: nnx.Module, x: jax.Array, target: jax.Array, what: Subject)
     """Return a training step as `Task` describes it: loss, statistics, gradients."""
     module.train()
     graphdef, params, rest = nnx.split(module, nnx.Param, ...)
-    leaves, tree = jax.tree.flatten(params)
-    others, other_tree = jax.tree.flatten(rest)
+    leaves, tree = jax.tree.flatten((params, rest))
+    wrt = (0,) if what.is_network else (0, 1)
 
-    def step(leaves: list[jax.Array], others: list[jax.Array], x: jax.Array, target: jax.Array):
-        def loss_of(leaves: list[jax.Array], x: jax.Array):
-            states = jax.tree.unflatten(tree, leaves), jax.tree.unflatten(other_tree, others)
-            module = nnx.merge(graphdef, *states, copy=True)  # its statistics are updated
-            loss = jnp.mean(jnp.square(module(x) - target)) / 2
-            return loss, jax.tree.leaves(nnx.state(module, nnx.BatchStat))
+    def step(leaves: list[jax.Array], x: jax.Array, target: jax.Array):
+        params, rest = jax.tree.unflatten(tree, leaves)
+        loss, statistics, (gradients, *by_input), _ = loss_and_gradients(
+            graphdef, params, rest, x, target, wrt=wrt
+        )
+        return loss, jax.tree.leaves(statistics), jax.tree.leaves(gradients), by_input
 
-        wrt = 0 if what.is_network else (0, 1)
-        (loss, statistics), gradients = jax.value_and_grad(loss_of, wrt, has_aux=True)(leaves, x)
-        by_input = () if what.is_network else (gradients[1],)
-        return loss, statistics, gradients if what.is_network else gradients[0], by_input
-
-    return step, (leaves, others, x, target)
+    return step, (leaves, x, target)
 
 
 def _answer(task: Task, module: nnx.Module, names: str, result: Any) -> dict[str, np.ndarray]:

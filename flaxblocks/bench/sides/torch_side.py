@@ -37,7 +37,8 @@ def load(task: Task, data: Data) -> "tuple[nn.Module, torch.Tensor]":
     """
     import torch
 
-    from parity.sides.torch_side import from_nhwc, train_mode
+    from torch_ref.harness.layout import from_nhwc
+    from torch_ref.harness.passes import train_mode
 
     torch.set_num_threads(task.threads)
     if task.device == "gpu":
@@ -117,13 +118,14 @@ def _training(
 ) -> "Callable[[], torch.Tensor]":
     import torch
 
-    from parity.sides.torch_side import from_nhwc
+    from torch_ref.harness.layout import from_nhwc
+    from torch_ref.harness.passes import half_mean_square
 
     target = from_nhwc(data.target, x.dtype).to(x.device)
     x.requires_grad_(not subject(task.subject).is_network)
 
     def loss_of(x: torch.Tensor) -> torch.Tensor:
-        return (module(x) - target).square().mean() / 2
+        return half_mean_square(module(x), target)
 
     forward = wrap(loss_of)
 
@@ -140,18 +142,20 @@ def _training(
 def _answer(
     task: Task, module: "nn.Module", x: "torch.Tensor", result: "torch.Tensor"
 ) -> dict[str, np.ndarray]:
+    from torch_ref.harness.layout import to_nhwc
+
     if task.mode == "infer":
-        return {"output": _wide(result)}
-    named = dict(module.named_parameters())
-    gradients = [_wide(named[name].grad, as_is=True).ravel() for name in sorted(named)]
-    answer = {"loss": _wide(result), "gradients": np.concatenate(gradients)}
-    return answer if x.grad is None else answer | {"input gradient": _wide(x.grad)}
+        return {"output": to_nhwc(_wide(result))}
+    named = sorted(module.named_parameters())
+    gradients = [_wide(parameter.grad).numpy().ravel() for _, parameter in named]
+    answer = {"loss": to_nhwc(_wide(result)), "gradients": np.concatenate(gradients)}
+    return answer if x.grad is None else answer | {"input gradient": to_nhwc(_wide(x.grad))}
 
 
-def _wide(tensor: "torch.Tensor | None", as_is: bool = False) -> np.ndarray:
+def _wide(tensor: "torch.Tensor | None") -> "torch.Tensor":
+    """Return a tensor on CPU whose dtype NumPy has."""
     import torch
 
     assert tensor is not None  # every parameter takes part
-    wide = tensor.detach().cpu()
-    array = (wide if wide.dtype == torch.float64 else wide.float()).numpy().copy()
-    return array if as_is or array.ndim != 4 else np.moveaxis(array, 1, -1)
+    tensor = tensor.detach().cpu()
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -13,7 +13,8 @@ import flaxblocks as fb
 from flaxblocks.train import create_state, make_train_step
 from parity.checks import measure
 from parity.checks.trajectory import Optimizer
-from tests.helpers.networks import flax_network, nchw
+from tests.helpers.networks import flax_network
+from torch_ref.harness.layout import from_nhwc
 
 STEPS, SHAPE, CLASSES = 30, (8, 65, 65, 3), 10
 LOSS = 1e-8  # relative: thirty steps, each of which carries the last one's rounding on
@@ -105,7 +106,9 @@ def train_torch(network: torch.nn.Module, optimizer: Optimizer, batches: Batches
     for image, label in batches:
         stepper.zero_grad()
         target = torch.from_numpy(label).long()
-        loss = torch.nn.functional.cross_entropy(network(nchw(image)), target, label_smoothing=0.1)
+        loss = torch.nn.functional.cross_entropy(
+            network(from_nhwc(image)), target, label_smoothing=0.1
+        )
         loss.backward()
         stepper.step()
         losses.append(loss.item())

@@ -1,0 +1,38 @@
+"""A module's modes, its loss in comparisons, and what it holds."""
+
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def train_mode(module: nn.Module) -> None:
+    """Switch to train mode, except for layers without state, which are the random ones."""
+    module.train()
+    for part in module.modules():
+        owns = [*part.parameters(recurse=False), *part.buffers(recurse=False), *part.children()]
+        if not owns:
+            part.eval()
+
+
+def half_mean_square(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return half the mean square of ``output - target``: the loss of every comparison."""
+    return (output - target).square().mean() / 2
+
+
+def state_of(module: nn.Module) -> dict[str, np.ndarray]:
+    """Return a private copy of the parameters and buffers, in PyTorch's layout."""
+    return {
+        name: value.detach().cpu().numpy().copy() for name, value in module.state_dict().items()
+    }
+
+
+def with_dtype(module: nn.Module, dtype: str) -> nn.Module:
+    """Return a copy of the module in ``"float32"`` or ``"float64"``."""
+    return deepcopy(module).to(getattr(torch, dtype))
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """Return the dtype of the module's parameters, float32 where it has none."""
+    return next((p.dtype for p in module.parameters()), torch.float32)
