@@ -15,6 +15,7 @@ from flaxblocks.blocks import MobileNetLikeBlock as MobileNetLikeBlock
 from flaxblocks.blocks import NormConv as NormConv
 from flaxblocks.blocks import ResidualAdd as ResidualAdd
 from flaxblocks.blocks import Stem as Stem
+from flaxblocks.create import create_model as create_model
 from flaxblocks.fold import fold_batchnorm as fold_batchnorm
 from flaxblocks.layers import BatchNorm as BatchNorm
 from flaxblocks.layers import Conv as Conv
@@ -25,8 +26,8 @@ from flaxblocks.layers import LayerNorm as LayerNorm
 from flaxblocks.layers import Linear as Linear
 from flaxblocks.layers import SqueezeExcite as SqueezeExcite
 from flaxblocks.layers import StochasticDepth as StochasticDepth
-from flaxblocks.models import create_model as create_model
 from flaxblocks.models import list_models as list_models
+from flaxblocks.models import model_info as model_info
 from flaxblocks.ops import activations as activations
 from flaxblocks.preprocess import Preprocess as Preprocess
 from flaxblocks.preprocess import create_preprocess as create_preprocess

@@ -1,9 +1,7 @@
 """``flaxblocks models``: the networks in a table."""
 
 import argparse
-import inspect
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,9 +13,6 @@ from rich.text import Text
 
 import flaxblocks as fb
 from flaxblocks.cli.networks import abstract_network, cost, count, image_shape, short, stdout
-from flaxblocks.models import Backbone
-
-ABOUT = re.compile(r" \((.*)\)$")
 
 
 @dataclass(frozen=True)
@@ -87,24 +82,8 @@ def facts(name: str) -> Facts:
         parameters=count(network),
         multiply_adds=cost(network, image_shape(network, resolution)),
         resolution=resolution,
-        source=paper(type(network), name),
+        source=fb.model_info(name).paper,
     )
-
-
-def paper(family: type[Backbone], name: str) -> str:
-    """Return the paper of a network, out of those that its family's documentation names.
-
-    One that is there for some networks only says so in parentheses: ``(ResNeXt)``.
-    """
-    _, _, source = (inspect.getdoc(family) or "").partition("Source: ")
-    papers = source.partition("\n")[0].removesuffix(".").split("; ")
-    own = [text for text in papers if (about := ABOUT.search(text)) and _same(about[1], name)]
-    return "; ".join(own or [text for text in papers if not ABOUT.search(text)] or papers)
-
-
-def _same(kind: str, name: str) -> bool:
-    """Return whether a network is of a kind, ``Wide-ResNet`` such as ``wide_resnet50_2``."""
-    return re.sub(r"\W", "", kind).lower() in re.sub(r"[\W_]", "", name)
 
 
 def _rows(names: Sequence[str]) -> Iterator[Facts]:

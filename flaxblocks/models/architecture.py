@@ -1,6 +1,6 @@
 """How a network is described: a stem, rows of stages and a head, all of them values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flaxblocks.blocks import Head, Stem
@@ -56,6 +56,8 @@ class Architecture:
         drop_rate: dropout before the classifier where the caller gives none.
         drop_path_rate: drop path rate where the caller gives none.
         drop_path_ramp: the rate of each block from the network's rate and the number of blocks.
+        family: which networks it shares torchvision's and timm's parameter names with; None for
+            a network that has native names only.
     """
 
     stem: Callable[..., Stem]
@@ -65,3 +67,8 @@ class Architecture:
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0
     drop_path_ramp: Ramp = ramp_to
+    family: str | None = None
+
+
+Networks = Mapping[str, Mapping[str, Architecture]]
+"""Networks by name, under the paper that describes them."""

@@ -85,7 +85,7 @@ class Stage(nnx.Module):
 class Backbone(nnx.Module):
     """A convolutional network, for classification or as the trunk of something else.
 
-    Each family of networks is a subclass; `create_model` makes one by name.
+    `create_model` makes one by name.
 
     >>> model = fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0))
     >>> [(stage.features, stage.stride) for stage in model.feature_info]
@@ -115,6 +115,7 @@ class Backbone(nnx.Module):
         in_chunks: whether inference on CPU takes a few images at a time through each stage, see
             `ops.in_chunks`; False until it is set. Results are the same.
         name: what `create_model` calls the network; None for one made without it.
+        family: the architecture's.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -151,6 +152,7 @@ class Backbone(nnx.Module):
         self.remat = remat
         self.in_chunks = False
         self.name: str | None = None
+        self.family = architecture.family
         if architecture.initialization.residual_scale is not None:
             _scale_residuals(self, architecture.initialization.residual_scale, rngs)
 

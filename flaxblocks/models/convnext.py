@@ -1,22 +1,12 @@
 """ConvNeXt."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 from flaxblocks.blocks import ConvNeXtBlock, Head, NormConv, Stem
 from flaxblocks.blocks.convnext import layer_norm
 from flaxblocks.layers.initializers import Initialization, Normal, zeros
-from flaxblocks.models.architecture import Architecture, StageRow
-from flaxblocks.models.backbone import Backbone
-
-
-class ConvNeXt(Backbone):
-    """A convolutional network in a transformer's proportions; see `Backbone` for the arguments.
-
-    Source: Liu et al. 2022.
-    """
+from flaxblocks.models.architecture import Architecture, Networks, StageRow
 
 
 @dataclass(frozen=True)
@@ -75,14 +65,15 @@ def convnext(size: Size, drop_path_rate: float) -> Architecture:
         head=partial(Head, norm=layer_norm),
         initialization=INITIALIZATION,
         drop_path_rate=drop_path_rate,
+        family="convnext",
     )
 
 
-MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+NETWORKS: Networks = {
+    "Liu et al. 2022": {
         "convnext_tiny": convnext(TINY, 0.1),
         "convnext_small": convnext(SMALL, 0.4),
         "convnext_base": convnext(BASE, 0.5),
         "convnext_large": convnext(LARGE, 0.5),
     }
-)
+}

@@ -1,15 +1,12 @@
 """EfficientNet and EfficientNetV2."""
 
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv, Head, Stem
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.initializers import FanOutUniform, Initialization, kaiming_normal, zeros
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, ramp_below
-from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.architecture import Architecture, Networks, ramp_below
 from flaxblocks.models.inverted import (
     Gate,
     InvertedRow,
@@ -20,14 +17,6 @@ from flaxblocks.models.inverted import (
 )
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import silu
-
-
-class EfficientNet(Backbone):
-    """A network of gated inverted residuals, scaled by one factor; see `Backbone`.
-
-    Source: Tan and Le 2019; Tan and Le 2021 (EfficientNetV2).
-    """
-
 
 GATE = Gate(lambda in_features, _: max(1, in_features // 4), act=silu)
 _row = partial(InvertedRow, act=silu, gate=GATE)
@@ -110,6 +99,7 @@ def efficientnet(
         drop_rate=drop_rate,
         drop_path_rate=0.2,
         drop_path_ramp=ramp_below,
+        family="efficientnet",
     )
 
 
@@ -136,9 +126,8 @@ def _version2(stages: Stages, drop_rate: float) -> Architecture:
     )
 
 
-MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
-        # width, depth, dropout: the released code of Tan and Le 2019
+NETWORKS: Networks = {
+    "Tan and Le 2019": {  # width, depth, dropout: their released code
         "efficientnet_b0": _version1(1.0, 1.0, 0.2),
         "efficientnet_b1": _version1(1.0, 1.1, 0.2),
         "efficientnet_b2": _version1(1.1, 1.2, 0.3),
@@ -147,8 +136,10 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
         "efficientnet_b5": _version1(1.6, 2.2, 0.4, B5_NORM),
         "efficientnet_b6": _version1(1.8, 2.6, 0.5, B5_NORM),
         "efficientnet_b7": _version1(2.0, 3.1, 0.5, B5_NORM),
+    },
+    "Tan and Le 2021 (EfficientNetV2)": {
         "efficientnet_v2_s": _version2(V2_S, 0.2),
         "efficientnet_v2_m": _version2(V2_M, 0.3),
         "efficientnet_v2_l": _version2(V2_L, 0.4),
-    }
-)
+    },
+}

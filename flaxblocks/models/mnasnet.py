@@ -1,27 +1,14 @@
-"""MNASNet."""
+"""MNASNet: the search's model without gates ("B1"), as in torchvision."""
 
-from collections.abc import Mapping
 from functools import partial
 from math import sqrt
-from types import MappingProxyType
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.initializers import FanOutUniform, Initialization, kaiming_normal, zeros
-from flaxblocks.models.architecture import Architecture
-from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.inverted import InvertedRow, inverted_stage
 from flaxblocks.models.scaling import make_divisible
-
-
-class MNASNet(Backbone):
-    """A network found by a search with measured latency; see `Backbone` for the arguments.
-
-    It is the search's model without gates ("B1"), as in torchvision.
-
-    Source: Tan et al. 2019 (MnasNet).
-    """
-
 
 FIGURE_7 = (  # features, depth, stride, expansion, kernel
     (16, 1, 1, 1, 3),
@@ -59,14 +46,15 @@ def mnasnet(width: float) -> Architecture:
         head=partial(Head, conv_features=1280, conv_norm=BATCH_NORM),
         initialization=INITIALIZATION,
         drop_rate=0.2,
+        family="mnasnet",
     )
 
 
-MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+NETWORKS: Networks = {
+    "Tan et al. 2019 (MnasNet)": {
         "mnasnet0_5": mnasnet(0.5),
         "mnasnet0_75": mnasnet(0.75),
         "mnasnet1_0": mnasnet(1.0),
         "mnasnet1_3": mnasnet(1.3),
     }
-)
+}

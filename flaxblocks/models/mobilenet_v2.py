@@ -1,24 +1,13 @@
 """MobileNetV2."""
 
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers.initializers import Initialization, Normal, kaiming_normal, zeros
-from flaxblocks.models.architecture import Architecture
-from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.inverted import InvertedRow, inverted_stage
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import relu6
-
-
-class MobileNetV2(Backbone):
-    """A network of inverted residuals with linear bottlenecks; see `Backbone` for the arguments.
-
-    Source: Sandler et al. 2018.
-    """
-
 
 TABLE_2 = (  # c, n, s, t
     (16, 1, 1, 1),
@@ -52,7 +41,8 @@ def mobilenet_v2(width: float = 1.0) -> Architecture:
         head=partial(Head, conv_features=make_divisible(max(1.0, width) * 1280), act=relu6),
         initialization=INITIALIZATION,
         drop_rate=0.2,
+        family="mobilenet_v2",
     )
 
 
-MODELS: Mapping[str, Architecture] = MappingProxyType({"mobilenet_v2": mobilenet_v2()})
+NETWORKS: Networks = {"Sandler et al. 2018": {"mobilenet_v2": mobilenet_v2()}}

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-
-import jax.numpy as jnp
-from flax import nnx
+from functools import cache
 
 from flaxblocks.models import (
     convnext,
@@ -17,85 +15,47 @@ from flaxblocks.models import (
     resnet,
     timm,
 )
-from flaxblocks.models.architecture import Architecture
-from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.record import TIMM_PREFIX, ModelRecord
 
-FAMILIES: tuple[tuple[type[Backbone], Mapping[str, Architecture]], ...] = (
-    (resnet.ResNet, resnet.MODELS),
-    (mobilenet_v2.MobileNetV2, mobilenet_v2.MODELS),
-    (mobilenet_v3.MobileNetV3, mobilenet_v3.MODELS),
-    (mnasnet.MNASNet, mnasnet.MODELS),
-    (efficientnet.EfficientNet, efficientnet.MODELS),
-    (regnet.RegNet, regnet.MODELS),
-    (convnext.ConvNeXt, convnext.MODELS),
+TORCHVISION_TABLES = (
+    resnet.NETWORKS,
+    mobilenet_v2.NETWORKS,
+    mobilenet_v3.NETWORKS,
+    mnasnet.NETWORKS,
+    efficientnet.NETWORKS,
+    regnet.NETWORKS,
+    convnext.NETWORKS,
 )
-"""Each family's class and its networks."""
-
-MODELS: dict[str, tuple[type[Backbone], Architecture]] = {
-    name: (family, architecture)
-    for family, networks in FAMILIES
-    for name, architecture in networks.items()
-} | dict(timm.MODELS)
 
 
-def create_model(
-    name: str,
-    *,
-    num_classes: int = 1000,
-    in_features: int = 3,
-    drop_rate: float | None = None,
-    drop_path_rate: float | None = None,
-    dtype: jnp.dtype | type | None = None,
-    param_dtype: jnp.dtype | type = jnp.float32,
-    remat: bool = False,
-    rngs: nnx.Rngs,
-) -> Backbone:
-    """Make a network by name, with freshly drawn weights.
+@cache
+def records() -> Mapping[str, ModelRecord]:
+    """Return the record of every network by name."""
+    sources = (("torchvision", "", TORCHVISION_TABLES), ("timm", TIMM_PREFIX, timm.TABLES))
+    return {
+        prefix + name: ModelRecord(prefix + name, architecture, source, paper)
+        for source, prefix, tables in sources
+        for table in tables
+        for paper, networks in table.items()
+        for name, architecture in networks.items()
+    }
 
-    Wrapped in `nnx.eval_shape` it allocates nothing, for counting, sharding or loading.
 
-    >>> model = nnx.eval_shape(lambda: fb.create_model("resnet50", rngs=nnx.Rngs(0)))
-    >>> sum(param.size for param in jax.tree.leaves(nnx.state(model, nnx.Param)))
-    25557032
+def model_info(name: str) -> ModelRecord:
+    """Return what is known about a network.
 
     Args:
-        name: one of `list_models`; torchvision's name and torchvision's hyper-parameters, or
-            timm's after ``timm/``.
-        num_classes: length of the output; 0 for the pooled features.
-        in_features: channels of the image.
-        drop_rate: dropout before the classifier; the source's own where absent.
-        drop_path_rate: stochastic depth; the source's own where absent.
-        dtype: dtype of the computation; inferred from input and parameters where absent.
-        param_dtype: dtype of the parameters.
-        remat: whether training computes what is inside a stage twice to save memory.
-        rngs: random streams; ``params`` and ``dropout`` are drawn from.
-
-    Returns:
-        The network, in train mode.
+        name: one of `list_models`.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if `name` is unknown, the message lists the nearest ones; or if an argument is
-            out of range.
+        ValueError: if `name` is unknown; the message lists the nearest ones.
     """
-    if name not in MODELS:
-        nearest = get_close_matches(name, MODELS, n=5, cutoff=0.5)
+    known = records()
+    if name not in known:
+        nearest = get_close_matches(name, known, n=5, cutoff=0.5)
         hint = f"the nearest names are {', '.join(nearest)}" if nearest else "see list_models()"
-        raise ValueError(f"`name` must be one of {len(MODELS)} networks, got {name!r}; {hint}")
-    family, architecture = MODELS[name]
-    model = family(
-        architecture,
-        num_classes=num_classes,
-        in_features=in_features,
-        drop_rate=drop_rate,
-        drop_path_rate=drop_path_rate,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        remat=remat,
-        rngs=rngs,
-    )
-    model.name = name
-    return model
+        raise ValueError(f"`name` must be one of {len(known)} networks, got {name!r}; {hint}")
+    return known[name]
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -110,4 +70,4 @@ def list_models(pattern: str = "*") -> list[str]:
     Returns:
         The names; empty where none matches.
     """
-    return sorted(name for name in MODELS if fnmatchcase(name, pattern))
+    return sorted(name for name in records() if fnmatchcase(name, pattern))

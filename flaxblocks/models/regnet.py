@@ -1,11 +1,10 @@
 """RegNetX and RegNetY."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import log
-from types import MappingProxyType
 from typing import TypeVar
 
 import jax.numpy as jnp
@@ -14,17 +13,9 @@ from flax import nnx
 from flaxblocks.blocks import BottleNeck, Head, Stem, projection
 from flaxblocks.layers import SqueezeExcite
 from flaxblocks.layers.initializers import Initialization, Normal, kaiming_normal, zeros
-from flaxblocks.models.architecture import Architecture, StageRow
-from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.architecture import Architecture, Networks, StageRow
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, relu
-
-
-class RegNet(Backbone):
-    """A network whose widths follow a quantised line; see `Backbone` for the arguments.
-
-    Source: Radosavovic et al. 2020; Singh et al. 2022 (RegNetY-128GF).
-    """
 
 
 @dataclass(frozen=True)
@@ -140,29 +131,58 @@ def regnet(line: Line, se_ratio: float | None = None) -> Architecture:
         ),
         head=Head,
         initialization=INITIALIZATION,
+        family="regnet",
     )
 
 
 regnet_y = partial(regnet, se_ratio=0.25)
 
-MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
-        # Radosavovic et al. 2020, figure 16: RegNetX
-        "regnet_x_400mf": regnet(Line(22, 24, 24.48, 2.54, 16)),
-        "regnet_x_800mf": regnet(Line(16, 56, 35.73, 2.28, 16)),
-        "regnet_x_1_6gf": regnet(Line(18, 80, 34.01, 2.25, 24)),
-        "regnet_x_3_2gf": regnet(Line(25, 88, 26.31, 2.25, 48)),
-        "regnet_x_8gf": regnet(Line(23, 80, 49.56, 2.88, 120)),
-        "regnet_x_16gf": regnet(Line(22, 216, 55.59, 2.1, 128)),
-        "regnet_x_32gf": regnet(Line(23, 320, 69.86, 2.0, 168)),
-        # Radosavovic et al. 2020, figure 18: RegNetY
-        "regnet_y_400mf": regnet_y(Line(16, 48, 27.89, 2.09, 8)),
-        "regnet_y_800mf": regnet_y(Line(14, 56, 38.84, 2.4, 16)),
-        "regnet_y_1_6gf": regnet_y(Line(27, 48, 20.71, 2.65, 24)),
-        "regnet_y_3_2gf": regnet_y(Line(21, 80, 42.63, 2.66, 24)),
-        "regnet_y_8gf": regnet_y(Line(17, 192, 76.82, 2.19, 56)),
-        "regnet_y_16gf": regnet_y(Line(18, 200, 106.23, 2.48, 112)),
-        "regnet_y_32gf": regnet_y(Line(20, 232, 115.89, 2.53, 232)),
-        "regnet_y_128gf": regnet_y(Line(27, 456, 160.83, 2.52, 264)),  # Singh et al. 2022
-    }
-)
+X = {  # by hundreds of millions of multiply-adds
+    2: Line(13, 24, 36.44, 2.49, 8),
+    4: Line(22, 24, 24.48, 2.54, 16),
+    6: Line(16, 48, 36.97, 2.24, 24),
+    8: Line(16, 56, 35.73, 2.28, 16),
+    16: Line(18, 80, 34.01, 2.25, 24),
+    32: Line(25, 88, 26.31, 2.25, 48),
+    40: Line(23, 96, 38.65, 2.43, 40),
+    64: Line(17, 184, 60.83, 2.07, 56),
+    80: Line(23, 80, 49.56, 2.88, 120),
+    120: Line(19, 168, 73.36, 2.37, 112),
+    160: Line(22, 216, 55.59, 2.1, 128),
+    320: Line(23, 320, 69.86, 2.0, 168),
+}
+"""Radosavovic et al. 2020, figure 16: RegNetX."""
+
+Y = {
+    2: Line(13, 24, 36.44, 2.49, 8),
+    4: Line(16, 48, 27.89, 2.09, 8),
+    6: Line(15, 48, 32.54, 2.32, 16),
+    8: Line(14, 56, 38.84, 2.4, 16),
+    16: Line(27, 48, 20.71, 2.65, 24),
+    32: Line(21, 80, 42.63, 2.66, 24),
+    40: Line(22, 96, 31.41, 2.24, 64),
+    64: Line(25, 112, 33.22, 2.27, 72),
+    80: Line(17, 192, 76.82, 2.19, 56),
+    120: Line(19, 168, 73.36, 2.37, 112),
+    160: Line(18, 200, 106.23, 2.48, 112),
+    320: Line(20, 232, 115.89, 2.53, 232),
+}
+"""Radosavovic et al. 2020, figure 18: RegNetY."""
+
+Y_SEER = {
+    640: Line(20, 352, 147.48, 2.4, 328),
+    1280: Line(27, 456, 160.83, 2.52, 264),
+    2560: Line(27, 640, 230.83, 2.53, 373),
+}
+"""Goyal et al. 2022 (SEER); Singh et al. 2022 trained the second of them."""
+
+SIZES = {"400mf": 4, "800mf": 8, "1_6gf": 16, "3_2gf": 32, "8gf": 80, "16gf": 160, "32gf": 320}
+"""What torchvision has of both."""
+
+NETWORKS: Networks = {
+    "Radosavovic et al. 2020": {
+        **{f"regnet_x_{size}": regnet(X[flops]) for size, flops in SIZES.items()},
+        **{f"regnet_y_{size}": regnet_y(Y[flops]) for size, flops in SIZES.items()},
+    },
+    "Singh et al. 2022": {"regnet_y_128gf": regnet_y(Y_SEER[1280])},
+}

@@ -1,24 +1,16 @@
-"""ResNet, ResNeXt and Wide-ResNet."""
+"""ResNet, ResNeXt and Wide-ResNet.
 
-from collections.abc import Mapping
+The stride of a bottleneck is its 3x3 convolution's ("v1.5"), as in torchvision.
+"""
+
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 from flaxblocks.blocks import BasicBlock, BottleNeck, Head, Stem, projection
 from flaxblocks.layers.initializers import Initialization, kaiming_normal
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, StageRow
-from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.architecture import Architecture, Networks, StageRow
 from flaxblocks.ops import max_pool
-
-
-class ResNet(Backbone):
-    """A residual network; see `Backbone` for the arguments.
-
-    Source: He et al. 2016; Xie et al. 2017 (ResNeXt); Zagoruyko and Komodakis 2016 (Wide-ResNet).
-    The stride of a bottleneck is its 3x3's ("v1.5"), as in torchvision.
-    """
 
 
 @dataclass(frozen=True)
@@ -75,23 +67,25 @@ def resnet(
         ),
         head=Head,
         initialization=Initialization(conv=kaiming_normal),
+        family="resnet",
     )
 
 
-MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
-        # He et al. 2016, table 1
+NETWORKS: Networks = {
+    "He et al. 2016": {  # table 1
         "resnet18": resnet((2, 2, 2, 2), basic, NARROW),
         "resnet34": resnet((3, 4, 6, 3), basic, NARROW),
         "resnet50": resnet((3, 4, 6, 3), bottleneck()),
         "resnet101": resnet((3, 4, 23, 3), bottleneck()),
         "resnet152": resnet((3, 8, 36, 3), bottleneck()),
-        # Xie et al. 2017, table 2: "cardinality x bottleneck width"
+    },
+    "Xie et al. 2017 (ResNeXt)": {  # table 2: "cardinality x bottleneck width"
         "resnext50_32x4d": resnet((3, 4, 6, 3), bottleneck(4, groups=32)),
         "resnext101_32x8d": resnet((3, 4, 23, 3), bottleneck(8, groups=32)),
         "resnext101_64x4d": resnet((3, 4, 23, 3), bottleneck(4, groups=64)),
-        # Zagoruyko and Komodakis 2016, table 8: the 3x3 convolutions twice as wide
+    },
+    "Zagoruyko and Komodakis 2016 (Wide-ResNet)": {  # table 8: the 3x3 convolutions twice as wide
         "wide_resnet50_2": resnet((3, 4, 6, 3), bottleneck(128)),
         "wide_resnet101_2": resnet((3, 4, 23, 3), bottleneck(128)),
-    }
-)
+    },
+}

@@ -1,6 +1,6 @@
 """The preprocessing of each network, by its name."""
 
-from flaxblocks.models.registry import MODELS
+from flaxblocks.models.registry import records
 from flaxblocks.preprocess.timm import timm_preprocess
 from flaxblocks.preprocess.torchvision import torchvision_preprocess
 from flaxblocks.preprocess.transform import Preprocess
@@ -28,7 +28,7 @@ def create_preprocess(name: str, weights: str | None = None) -> Preprocess:
     Raises:
         ValueError: if the network or its weights are unknown.
     """
-    if name not in MODELS:
+    if name not in records():
         raise ValueError(f"`name` must be one of list_models(), got {name!r}")
     if name.startswith(TIMM):
         if weights is not None:

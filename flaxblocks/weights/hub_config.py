@@ -6,7 +6,7 @@ from typing import Any
 from flax import nnx
 
 from flaxblocks.models import Backbone
-from flaxblocks.models.registry import MODELS
+from flaxblocks.models.registry import records
 
 
 def check_config(
@@ -43,7 +43,7 @@ def _differences(
 ) -> Iterator[str]:
     architecture = config.get("architecture")
     ours = f"timm/{architecture}"
-    needed = ours if ours in MODELS else architecture
+    needed = ours if ours in records() else architecture
     if network.name != needed:
         yield f"architecture: the checkpoint is of {architecture!r}, `module` is {network.name!r}"
     details = config.get("pretrained_cfg", config)

@@ -1,8 +1,8 @@
 """How a vendor's parameter names follow from a module's structure.
 
-A vendor is a table of functions, one for each class of module. A function says which of the
-module's children and own variables stand at which prefix of the vendor's; the prefixes add up
-along the path to the leaves.
+A vendor is a table of functions, one for each class of block and each family of networks. A
+function says which of the module's children and own variables stand at which prefix of the
+vendor's; the prefixes add up along the path to the leaves.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
+from flaxblocks.models import Backbone
 from flaxblocks.weights.entries import LEAVES, Entry, Layout, own_entries, torch_shape
 
 
@@ -42,7 +43,8 @@ class Tensor(NamedTuple):
 
 
 Naming = Callable[[Any], Iterable[Child | Tensor]]
-Vendor = Mapping[type[nnx.Module], Naming]
+Vendor = Mapping[type[nnx.Module] | str, Naming]
+"""The functions by the class of module, and for networks by their family."""
 
 
 def vendor_entries(vendor: Vendor, module: nnx.Module) -> dict[str, Entry]:
@@ -89,15 +91,16 @@ def _walk(
 
 def _lookup(vendor: Vendor, module: nnx.Module) -> Naming | None:
     """Return the function for the module's class, or None for a leaf, named as in PyTorch."""
-    for kind in type(module).__mro__:
-        if kind in vendor:
+    kinds = (module.family,) if isinstance(module, Backbone) else type(module).__mro__
+    for kind in kinds:
+        if kind is not None and kind in vendor:
             return vendor[kind]
     if isinstance(module, tuple(LEAVES)):
         return None
-    known = ", ".join(sorted(kind.__name__ for kind in vendor))
-    raise ValueError(
-        f"`names` does not cover {type(module).__name__}; this vendor has names for {known}"
-    )
+    is_network = isinstance(module, Backbone)
+    what = f"the family {module.family!r}" if is_network else type(module).__name__
+    known = ", ".join(sorted(k if isinstance(k, str) else k.__name__ for k in vendor))
+    raise ValueError(f"`names` does not cover {what}; this vendor has names for {known}")
 
 
 def _join(prefix: str, name: str) -> str:

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from flaxblocks import models
 from flaxblocks.blocks import FusedMBConv, MBConv
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.layers import Linear, SqueezeExcite
-from flaxblocks.models.timm import mobilenet, mobilenet_v3, searched
+from flaxblocks.models import Backbone
 from flaxblocks.weights.entries import SAME, Layout
 from flaxblocks.weights.naming import Child, Tensor, Vendor
 from flaxblocks.weights.torchvision import conv_norm
@@ -49,26 +48,22 @@ def _universal(block: UniversalInvertedBottleneck) -> Iterator[Child]:
     yield Child("pw_proj", block.project)
 
 
-def _trunk(model: models.Backbone) -> Iterator[Child]:
+def _trunk(model: Backbone) -> Iterator[Child]:
     yield Child("", model.stem.layers[0], conv_norm("conv_stem", "bn1"))
     for number, stage in enumerate(model.stages):
         for place, block in enumerate(stage.blocks):
             yield Child(f"blocks.{number}.{place}", block)
 
 
-def _efficientnet(model: models.Backbone) -> Iterator[Child]:
+def _inverted(model: Backbone) -> Iterator[Child]:
+    """Name a network with one convolution in its head, before the pooling or after it."""
     yield from _trunk(model)
     yield Child("", model.head.conv, conv_norm("conv_head", "bn2"))
-    yield Child("classifier", model.head.classifier)
-
-
-def _mobilenet_v3(model: models.Backbone) -> Iterator[Child]:
-    yield from _trunk(model)
     yield Child("", model.head.hidden, conv_norm("conv_head", "norm_head"))
     yield Child("classifier", model.head.classifier)
 
 
-def _torchvisions_mobilenet_v3(model: models.MobileNetV3) -> Iterator[Child]:
+def _torchvisions_mobilenet_v3(model: Backbone) -> Iterator[Child]:
     """Name a network that has timm's last stage and its linear convolution in the head."""
     yield from _trunk(model)
     yield Child(f"blocks.{len(model.stages)}.0", model.head.conv, conv_norm("conv", "bn1"))
@@ -86,14 +81,9 @@ INVERTED: Vendor = {
     MBConv: _mbconv,
     FusedMBConv: _fused_mbconv,
     UniversalInvertedBottleneck: _universal,
-    models.EfficientNet: _efficientnet,
-    models.MobileNetV2: _efficientnet,
-    models.MNASNet: _efficientnet,
-    models.MobileNetV3: _torchvisions_mobilenet_v3,
-    mobilenet.MobileNetV1: _efficientnet,
-    mobilenet.MobileNetEdgeTPU: _efficientnet,
-    searched.FBNet: _efficientnet,
-    searched.SinglePathNAS: _efficientnet,
-    searched.TinyNet: _efficientnet,
-    mobilenet_v3.ConvStageMobileNet: _mobilenet_v3,
+    "mobile": _inverted,
+    "efficientnet": _inverted,
+    "mobilenet_v2": _inverted,
+    "mnasnet": _inverted,
+    "mobilenet_v3": _torchvisions_mobilenet_v3,
 }

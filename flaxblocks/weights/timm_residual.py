@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from flaxblocks import models
 from flaxblocks.blocks import BasicBlock, BottleNeck, ConvNeXtBlock, NormConv
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.layers import SqueezeExcite
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.layers.scale_norm import ScaleNorm
+from flaxblocks.models import Backbone
 from flaxblocks.weights.entries import SAME, Layout
 from flaxblocks.weights.naming import Child, Tensor, Vendor
 from flaxblocks.weights.torchvision import (
@@ -44,7 +44,7 @@ def _gate_and_shortcut(block: BasicBlock | BottleNeck) -> Iterator[Child]:
     yield Child("downsample", block.shortcut, conv_norm(f"{first}", f"{first + 1}"))
 
 
-def _resnet(model: models.ResNet) -> Iterator[Child]:
+def _resnet(model: Backbone) -> Iterator[Child]:
     units = list(model.stem.layers)
     in_place_of_pool = units.pop() if model.stem.pool is None else None
     *before, last = units
@@ -72,7 +72,7 @@ def _place_after_pool(prefix: str, shortcut: object) -> str:
     return f"{prefix}.1" if isinstance(shortcut, PooledProjection) else prefix
 
 
-def _regnet(model: models.RegNet) -> Iterator[Child]:
+def _regnet(model: Backbone) -> Iterator[Child]:
     (stem,) = model.stem.layers
     yield Child("stem", stem)
     for number, stage in enumerate(model.stages, 1):
@@ -104,7 +104,7 @@ def _convnext_block(block: ConvNeXtBlock) -> Iterator[Child | Tensor]:
     yield Child("mlp.fc2", block.project)
 
 
-def _convnext(model: models.ConvNeXt) -> Iterator[Child]:
+def _convnext(model: Backbone) -> Iterator[Child]:
     """Name the parts; a stem of two convolutions has the second before the first stage."""
     second: Any = model.stages[0].downsample
     yield from flat("stem", [*model.stem.layers, second])
@@ -124,11 +124,11 @@ RESIDUAL: Vendor = {
     GlobalResponseNorm: _response_norm,
     ConvNeXtBlock: _convnext_block,
     NormConv: norm_conv,
-    models.ConvNeXt: _convnext,
+    "convnext": _convnext,
     SqueezeExcite: squeeze_excite,
     EfficientChannelAttention: _channel_attention,
     BasicBlock: _basic_block,
     BottleNeck: _bottleneck,
-    models.ResNet: _resnet,
-    models.RegNet: _regnet,
+    "resnet": _resnet,
+    "regnet": _regnet,
 }

@@ -7,7 +7,6 @@ torchvision's names differ; on its own it has the names of torchvision's class o
 from collections.abc import Iterable, Iterator
 from itertools import chain, count
 
-from flaxblocks import models
 from flaxblocks.blocks import (
     BasicBlock,
     BottleNeck,
@@ -17,7 +16,7 @@ from flaxblocks.blocks import (
     NormConv,
 )
 from flaxblocks.layers import ConvNormAct, SqueezeExcite
-from flaxblocks.models import Stage
+from flaxblocks.models import Backbone, Stage
 from flaxblocks.weights.entries import Layout
 from flaxblocks.weights.naming import Child, Naming, Tensor, Vendor
 
@@ -74,7 +73,7 @@ def _bottleneck(block: BottleNeck) -> Iterator[Child]:
     yield Child("downsample", block.shortcut)
 
 
-def _resnet(model: models.ResNet) -> Iterator[Child]:
+def _resnet(model: Backbone) -> Iterator[Child]:
     yield from numbered_pairs(model.stem.layers[0])
     for number, stage in enumerate(model.stages, 1):
         for place, block in enumerate(stage.blocks):
@@ -99,7 +98,7 @@ def _mobilenet_v2_block(block: MBConv) -> Iterator[Child]:
     yield from flat("conv", [block.project], len(wide))
 
 
-def _features(model: models.Backbone, naming: Naming) -> Iterator[Child]:
+def _features(model: Backbone, naming: Naming) -> Iterator[Child]:
     """Name stem, blocks and the head's convolution by their places in one `Sequential`."""
     blocks = list(_blocks(model.stages))
     yield Child("features.0", model.stem.layers[0])
@@ -108,12 +107,12 @@ def _features(model: models.Backbone, naming: Naming) -> Iterator[Child]:
     yield Child(f"features.{len(blocks) + 1}", model.head.conv)
 
 
-def _mobilenet_v2(model: models.MobileNetV2) -> Iterator[Child]:
+def _mobilenet_v2(model: Backbone) -> Iterator[Child]:
     yield from _features(model, _mobilenet_v2_block)
     yield Child("classifier.1", model.head.classifier)
 
 
-def _mobilenet_v3(model: models.MobileNetV3) -> Iterator[Child]:
+def _mobilenet_v3(model: Backbone) -> Iterator[Child]:
     yield from _features(model, _mbconv)
     yield Child("classifier.0", model.head.hidden)
     yield Child("classifier.3", model.head.classifier)
@@ -123,7 +122,7 @@ def _mnasnet_block(block: MBConv) -> Iterator[Child]:
     yield from flat("layers", [block.expand, block.depthwise, block.project])
 
 
-def _mnasnet(model: models.MNASNet) -> Iterator[Child]:
+def _mnasnet(model: Backbone) -> Iterator[Child]:
     """Name the parts; stem and first block are flat, as is the head's convolution."""
     (separable,), *stacks = (stage.blocks for stage in model.stages)
     yield from flat("layers", [*model.stem.layers, separable.depthwise, separable.project])
@@ -134,7 +133,7 @@ def _mnasnet(model: models.MNASNet) -> Iterator[Child]:
     yield Child("classifier.1", model.head.classifier)
 
 
-def _efficientnet(model: models.EfficientNet) -> Iterator[Child]:
+def _efficientnet(model: Backbone) -> Iterator[Child]:
     yield Child("features.0", model.stem.layers[0])
     for number, stage in enumerate(model.stages, 1):
         for place, block in enumerate(stage.blocks):
@@ -154,7 +153,7 @@ def _regnet_block(block: BottleNeck) -> Iterator[Child]:
     yield Child("f.c", block.expand)
 
 
-def _regnet(model: models.RegNet) -> Iterator[Child]:
+def _regnet(model: Backbone) -> Iterator[Child]:
     yield Child("stem", model.stem.layers[0])
     for number, stage in enumerate(model.stages, 1):
         for place, block in enumerate(stage.blocks):
@@ -180,7 +179,7 @@ def norm_conv(downsample: NormConv) -> Iterator[Child]:
     yield Child("1", downsample.conv)
 
 
-def _convnext(model: models.ConvNeXt) -> Iterator[Child]:
+def _convnext(model: Backbone) -> Iterator[Child]:
     yield Child("features.0", model.stem.layers[0])
     for number, stage in enumerate(model.stages):
         yield Child(f"features.{2 * number}", stage.downsample)
@@ -199,11 +198,11 @@ TORCHVISION: Vendor = {
     FusedMBConv: _mbconv,
     ConvNeXtBlock: _convnext_block,
     NormConv: norm_conv,
-    models.ResNet: _resnet,
-    models.MobileNetV2: _mobilenet_v2,
-    models.MobileNetV3: _mobilenet_v3,
-    models.MNASNet: _mnasnet,
-    models.EfficientNet: _efficientnet,
-    models.RegNet: _regnet,
-    models.ConvNeXt: _convnext,
+    "resnet": _resnet,
+    "mobilenet_v2": _mobilenet_v2,
+    "mobilenet_v3": _mobilenet_v3,
+    "mnasnet": _mnasnet,
+    "efficientnet": _efficientnet,
+    "regnet": _regnet,
+    "convnext": _convnext,
 }

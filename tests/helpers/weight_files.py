@@ -16,7 +16,7 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.models import ResNet, resnet
+from flaxblocks.models import Backbone, resnet
 from flaxblocks.weights.entries import COUNTER
 from flaxblocks.weights.state_dict import NAMES
 
@@ -25,10 +25,10 @@ ARCHITECTURE = resnet.resnet((1, 1, 1, 1), resnet.basic, resnet.Widths(8, (8, 8,
 
 @cache
 def _parts(**options) -> tuple[nnx.GraphDef, nnx.State]:
-    return nnx.split(nnx.eval_shape(lambda: ResNet(ARCHITECTURE, rngs=nnx.Rngs(0), **options)))
+    return nnx.split(nnx.eval_shape(lambda: Backbone(ARCHITECTURE, rngs=nnx.Rngs(0), **options)))
 
 
-def abstract(num_classes: int = 10, **options) -> ResNet:
+def abstract(num_classes: int = 10, **options) -> Backbone:
     """Return a residual network of 12 thousand parameters without its arrays."""
     return nnx.merge(*_parts(num_classes=num_classes, **options), copy=True)
 
@@ -44,7 +44,7 @@ def arrays(module: nnx.Module, names: str = "native", seed: int = 0) -> dict[str
     }
 
 
-def network(seed: int = 0, **options) -> ResNet:
+def network(seed: int = 0, **options) -> Backbone:
     """Return the residual network with random weights and statistics."""
     made = abstract(**options)
     fb.load_state_dict(made, arrays(made, seed=seed))

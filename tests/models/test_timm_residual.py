@@ -19,7 +19,12 @@ from tests.models.test_timm_inverted import flax_network
 from torch_ref.harness.vendors import TIMM, allocate, make_witness
 from torch_ref.harness.weights import randomize
 
-NAMED = [name for family in (resnet, regnet, convnext) for name in family.MODELS]
+NAMED = [
+    name
+    for family in (resnet, regnet, convnext)
+    for networks in family.NETWORKS.values()
+    for name in networks
+]
 QUICK = ("test_resnet", "regnetz_005", "test_convnext3", "convnext_zepto_rms_ols")
 LARGE = """
     resnet152 resnet152c resnet152d resnet152s resnet200 resnet200d wide_resnet50_2

@@ -21,7 +21,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from safetensors import safe_open
 
 import flaxblocks as fb
-from flaxblocks.models import ResNet, resnet
+from flaxblocks.models import Backbone, resnet
 from flaxblocks.weights.state_dict import NAMES
 from tests.helpers.networks import run_by_blocks, run_torch
 from tests.helpers.tolerance import bound
@@ -57,7 +57,7 @@ def test_the_file_says_that_it_is_pytorchs(tmp_path: Path):
 
 def test_torchvisions_own_module_loads_the_file_and_computes_the_same(tmp_path: Path):
     architecture = resnet.resnet((1, 1, 1, 1), resnet.basic, resnet.NARROW)
-    ours = nnx.eval_shape(lambda: ResNet(architecture, rngs=nnx.Rngs(0)))
+    ours = nnx.eval_shape(lambda: Backbone(architecture, rngs=nnx.Rngs(0)))
     fb.load_state_dict(ours, arrays(ours))
     theirs = torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1]).eval()
     path = fb.save_weights(ours, tmp_path / "a.safetensors", names="torchvision")

@@ -16,7 +16,7 @@ from flax import nnx
 from huggingface_hub import constants
 
 import flaxblocks as fb
-from flaxblocks.models import ResNet
+from flaxblocks.models import Backbone
 from flaxblocks.weights.hub import FILES
 from tests.helpers.weight_files import Server, abstract, assert_equal, is_abstract, network, serving
 
@@ -77,7 +77,7 @@ def written(folder: Path, suffix: str = ".safetensors", **arguments) -> bytes:
     return fb.save_weights(network(**arguments), folder / f"w{suffix}").read_bytes()
 
 
-def small(**arguments) -> ResNet:
+def small(**arguments) -> Backbone:
     made = abstract(**arguments)
     made.name = "small"
     return made

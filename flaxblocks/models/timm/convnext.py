@@ -1,9 +1,8 @@
 """timm's ConvNeXts, of both versions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 from flaxblocks.blocks import ConvNeXtBlock, Head, NormConv, Stem
 from flaxblocks.blocks.convnext import layer_norm
@@ -11,7 +10,7 @@ from flaxblocks.layers import Conv, ConvNormAct, LayerNorm
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.layers.scale_norm import rms_norm, simple_norm
-from flaxblocks.models.architecture import Architecture, StageRow
+from flaxblocks.models.architecture import Architecture, Networks, StageRow
 from flaxblocks.models.convnext import BASE, INITIALIZATION, LARGE, SMALL, TINY, Size
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, gelu, gelu_tanh, silu
@@ -98,14 +97,15 @@ def convnext(
         ),
         head=head or partial(Head, norm=norm),
         initialization=INITIALIZATION,
+        family="convnext",
     )
 
 
 conv_v1 = partial(block_v1, pointwise=by_conv)
 conv_v2 = partial(block_v2, pointwise=by_conv)
 
-MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+NETWORKS: Networks = {
+    "Liu et al. 2022": {
         "convnext_zepto_rms": convnext(ZEPTO, conv_v1, norm=simple_norm),
         "convnext_zepto_rms_ols": convnext(
             ZEPTO, conv_v1, norm=simple_norm, overlap=Overlap(32, gelu)
@@ -129,7 +129,13 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
         ),
         "convnext_xlarge": convnext(XLARGE),
         "convnext_xxlarge": convnext(XXLARGE, norm=LayerNorm),
-        # Woo et al. 2023, appendix A.1
+        "test_convnext": convnext(TEST, norm=LayerNorm, act=gelu_tanh),
+        "test_convnext2": convnext(TEST_SHALLOW, norm=LayerNorm, act=gelu_tanh),
+        "test_convnext3": convnext(
+            TEST_SHALLOW, norm=LayerNorm, act=silu, kernel_sizes=(7, 5, 5, 3)
+        ),
+    },
+    "Woo et al. 2023 (ConvNeXt V2)": {  # appendix A.1
         "convnextv2_atto": convnext(ATTO, conv_v2),
         "convnextv2_femto": convnext(FEMTO, conv_v2),
         "convnextv2_pico": convnext(PICO, conv_v2),
@@ -139,10 +145,5 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
         "convnextv2_base": convnext(BASE, block_v2),
         "convnextv2_large": convnext(LARGE, block_v2),
         "convnextv2_huge": convnext(HUGE, block_v2),
-        "test_convnext": convnext(TEST, norm=LayerNorm, act=gelu_tanh),
-        "test_convnext2": convnext(TEST_SHALLOW, norm=LayerNorm, act=gelu_tanh),
-        "test_convnext3": convnext(
-            TEST_SHALLOW, norm=LayerNorm, act=silu, kernel_sizes=(7, 5, 5, 3)
-        ),
-    }
-)
+    },
+}

@@ -1,14 +1,13 @@
 """timm's EfficientNets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv
 from flaxblocks.layers import LayerNorm
 from flaxblocks.layers.group_norm import GroupNorm
-from flaxblocks.models.architecture import Architecture
+from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.efficientnet import GATE, TABLE_1, V2_L, V2_M, V2_S
 from flaxblocks.models.inverted import InvertedRow, Stages, scaled, stages_of_one
 from flaxblocks.models.scaling import make_divisible
@@ -59,6 +58,7 @@ TEST = stages_of_one(
 )
 """A tiny network for timm's own tests."""
 
+_network = partial(inverted_network, family="efficientnet")
 _at_most_rounded_down = partial(make_divisible, least=0.0)
 
 
@@ -81,7 +81,7 @@ def efficientnet(
     """
     round_width = partial(make_divisible, divisor=divisor)
     stages = tuple(tuple(replace(row, group_size=group_size) for row in rows) for rows in TABLE_1)
-    return inverted_network(
+    return _network(
         scaled(stages, width=width, depth=depth, round_width=round_width),
         stem_features=round_width(32 * width),
         conv_features=round_width(1280 * width),
@@ -93,7 +93,7 @@ def efficientnet(
 def lite(width: float, depth: float, numerics: Numerics = PYTORCH) -> Architecture:
     """Describe an EfficientNet-Lite: without gates, and neither ends of the network scaled."""
     inner = (depth,) * (len(TABLE_1) - 2)
-    return inverted_network(
+    return _network(
         scaled(restyled(TABLE_1, relu6), width=width, depth=(1, *inner, 1)),
         stem_features=32,
         conv_features=1280,
@@ -116,7 +116,7 @@ def edge(width: float, depth: float, numerics: Numerics = PYTORCH) -> Architectu
         InvertedRow(144, 4, 1, 8, kernel_size=5),
         InvertedRow(192, 2, 2, 8, kernel_size=5),
     )
-    return inverted_network(
+    return _network(
         scaled(stages, width=width, depth=depth),
         stem_features=make_divisible(32 * width),
         conv_features=make_divisible(1280 * width),
@@ -134,7 +134,7 @@ def version2(
     head_features: int = 1280,
 ) -> Architecture:
     """Describe an EfficientNetV2, see `efficientnet`."""
-    return inverted_network(
+    return _network(
         scaled(stages, width=width, depth=depth),
         stem_features=make_divisible(stages[0][0].features * width),
         conv_features=make_divisible(head_features * width),
@@ -153,7 +153,7 @@ def version2_base(
     head_features: int = 1280,
 ) -> Architecture:
     """Describe an EfficientNetV2-B, see `efficientnet`; its channels may lose more than 10 %."""
-    return inverted_network(
+    return _network(
         scaled(stages, width=width, depth=depth, round_width=_at_most_rounded_down),
         stem_features=_at_most_rounded_down(stem_features * width),
         conv_features=_at_most_rounded_down(head_features * width),
@@ -178,18 +178,23 @@ EDGE_SCALES = {"es": (1.0, 1.0), "em": (1.0, 1.1), "el": (1.2, 1.4)}
 V2_STAGES = {"s": V2_S, "m": V2_M, "l": V2_L, "xl": V2_XL}
 
 
-def _both(numerics: Numerics) -> dict[str, Architecture]:
-    """Return the networks that timm has trained by itself, and as they were in TensorFlow."""
+def _version1(numerics: Numerics = PYTORCH, prefix: str = "") -> dict[str, Architecture]:
+    """Return the EfficientNets, EfficientNet-Lites and EfficientNet-EdgeTPUs by name."""
     lites = list(SCALES.values())[:5]
-    return (
-        {f"efficientnet_{name}": efficientnet(*scale, numerics) for name, scale in SCALES.items()}
-        | {f"efficientnet_lite{n}": lite(*scale, numerics) for n, scale in enumerate(lites)}
-        | {f"efficientnet_{name}": edge(*scale, numerics) for name, scale in EDGE_SCALES.items()}
-        | {
-            f"efficientnetv2_{name}": version2(stages, numerics=numerics)
-            for name, stages in V2_STAGES.items()
-        }
+    rows = (
+        {name: efficientnet(*scale, numerics) for name, scale in SCALES.items()}
+        | {f"lite{number}": lite(*scale, numerics) for number, scale in enumerate(lites)}
+        | {name: edge(*scale, numerics) for name, scale in EDGE_SCALES.items()}
     )
+    return {f"{prefix}efficientnet_{name}": network for name, network in rows.items()}
+
+
+def _version2(numerics: Numerics = PYTORCH, prefix: str = "") -> dict[str, Architecture]:
+    """Return the EfficientNetV2s by name."""
+    return {
+        f"{prefix}efficientnetv2_{name}": version2(stages, numerics=numerics)
+        for name, stages in V2_STAGES.items()
+    }
 
 
 GROUPS_OF_8 = Numerics(partial(GroupNorm, group_size=8))
@@ -197,12 +202,20 @@ GROUPS_OF_16 = Numerics(partial(GroupNorm, group_size=16))
 
 _test = partial(version2_base, TEST, stem_features=24, head_features=256)
 
-MODELS: Mapping[str, Architecture] = MappingProxyType(
-    _both(PYTORCH)
-    | {f"tf_{name}": architecture for name, architecture in _both(TENSORFLOW).items()}
-    | {
+NETWORKS: Networks = {
+    "Tan and Le 2019": {
+        **_version1(),
+        **_version1(TENSORFLOW, "tf_"),
         "efficientnet_es_pruned": edge(*EDGE_SCALES["es"]),
         "efficientnet_el_pruned": edge(*EDGE_SCALES["el"]),
+        "efficientnet_b0_gn": efficientnet(1.0, 1.0, GROUPS_OF_8),
+        "efficientnet_b0_g8_gn": efficientnet(1.0, 1.0, GROUPS_OF_8, group_size=8),
+        "efficientnet_b3_gn": efficientnet(1.2, 1.4, GROUPS_OF_16, divisor=16),
+        "efficientnet_b3_g8_gn": efficientnet(1.2, 1.4, GROUPS_OF_16, divisor=16, group_size=8),
+    },
+    "Tan and Le 2021 (EfficientNetV2)": {
+        **_version2(),
+        **_version2(TENSORFLOW, "tf_"),
         "efficientnetv2_rw_t": version2(V2_S, 0.8, 0.9),
         "efficientnetv2_rw_s": version2(V2_FIGURE, head_features=1792),
         "efficientnetv2_rw_m": version2(
@@ -212,12 +225,8 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
         "tf_efficientnetv2_b1": version2_base(V2_BASE, 1.0, 1.1, TENSORFLOW),
         "tf_efficientnetv2_b2": version2_base(V2_BASE, 1.1, 1.2, TENSORFLOW),
         "tf_efficientnetv2_b3": version2_base(V2_BASE, 1.2, 1.4, TENSORFLOW),
-        "efficientnet_b0_gn": efficientnet(1.0, 1.0, GROUPS_OF_8),
-        "efficientnet_b0_g8_gn": efficientnet(1.0, 1.0, GROUPS_OF_8, group_size=8),
-        "efficientnet_b3_gn": efficientnet(1.2, 1.4, GROUPS_OF_16, divisor=16),
-        "efficientnet_b3_g8_gn": efficientnet(1.2, 1.4, GROUPS_OF_16, divisor=16, group_size=8),
         "test_efficientnet": _test(),
         "test_efficientnet_gn": _test(numerics=GROUPS_OF_8),
         "test_efficientnet_ln": _test(numerics=Numerics(LayerNorm)),
-    }
-)
+    },
+}

@@ -61,6 +61,7 @@ def inverted_network(
     hidden: ModuleFactory = biased_convolution,
     act: Activation,
     numerics: Numerics = PYTORCH,
+    family: str = "mobile",
 ) -> Architecture:
     """Describe a network of inverted residuals as timm has it.
 
@@ -73,6 +74,7 @@ def inverted_network(
         hidden: makes that layer.
         act: activation of stem and head.
         numerics: the normalisation and the padding.
+        family: see `Architecture`.
     """
     norm, padding = numerics.norm, numerics.padding
     return Architecture(
@@ -95,4 +97,5 @@ def inverted_network(
         ),
         initialization=INITIALIZATION,
         drop_path_ramp=ramp_below,
+        family=family,
     )

@@ -1,32 +1,15 @@
 """timm's MobileNets of the first two versions, and those found for the Edge TPU."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from types import MappingProxyType
 
 from flaxblocks.blocks import FusedMBConv
-from flaxblocks.models.architecture import Architecture
-from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.inverted import InvertedRow, Stages, scaled, stages_of_one
 from flaxblocks.models.mobilenet_v2 import TABLE_2
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.models.timm.inverted import inverted_network
 from flaxblocks.ops.activations import relu, relu6
-
-
-class MobileNetV1(Backbone):
-    """A network of separable convolutions; see `Backbone` for the arguments.
-
-    Source: Howard et al. 2017.
-    """
-
-
-class MobileNetEdgeTPU(Backbone):
-    """A network that mixes dense and depthwise blocks; see `Backbone` for the arguments.
-
-    Source: Howard and Gupta 2019; Akin et al. 2022 (EdgeTPUV2).
-    """
-
 
 _separable = partial(InvertedRow, act=relu6, final_act=relu6, residual=False)
 _fused = partial(InvertedRow, block=FusedMBConv)
@@ -61,7 +44,11 @@ def _version2(width: float, depth: float | Sequence[float], stem: int, head: int
         *(InvertedRow(c, n, s, expansion=t, act=relu6) for c, n, s, t in TABLE_2)
     )
     return inverted_network(
-        scaled(stages, width=width, depth=depth), stem_features=stem, conv_features=head, act=relu6
+        scaled(stages, width=width, depth=depth),
+        stem_features=stem,
+        conv_features=head,
+        act=relu6,
+        family="mobilenet_v2",
     )
 
 
@@ -123,15 +110,13 @@ def edge_tpu_v2(
     )
 
 
-V1_MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+NETWORKS: Networks = {
+    "Howard et al. 2017": {
         "mobilenetv1_100": mobilenet_v1(1.0),
         "mobilenetv1_100h": mobilenet_v1(1.0, conv_features=1024),
         "mobilenetv1_125": mobilenet_v1(1.25),
-    }
-)
-V2_MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+    },
+    "Sandler et al. 2018": {
         "mobilenetv2_035": mobilenet_v2(0.35),
         "mobilenetv2_050": mobilenet_v2(0.5),
         "mobilenetv2_075": mobilenet_v2(0.75),
@@ -139,13 +124,13 @@ V2_MODELS: Mapping[str, Architecture] = MappingProxyType(
         "mobilenetv2_140": mobilenet_v2(1.4),
         "mobilenetv2_110d": mobilenet_v2_deep(1.1, 1.2),
         "mobilenetv2_120d": mobilenet_v2_deep(1.2, 1.4),
-    }
-)
-EDGE_TPU_MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+    },
+    "Howard and Gupta 2019 (MobileNet-EdgeTPU)": {
         "mobilenet_edgetpu_100": inverted_network(
             EDGE_TPU, stem_features=32, conv_features=1280, act=relu
         ),
+    },
+    "Akin et al. 2022 (MobileNet-EdgeTPU-V2)": {
         "mobilenet_edgetpu_v2_xs": edge_tpu_v2(
             (16, 32, 48, 96, 144, 160, 192), stem_features=32, stem_kernel_size=3
         ),
@@ -157,5 +142,5 @@ EDGE_TPU_MODELS: Mapping[str, Architecture] = MappingProxyType(
             stem_kernel_size=7,
             conv_features=1408,
         ),
-    }
-)
+    },
+}

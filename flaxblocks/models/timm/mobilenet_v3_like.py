@@ -1,30 +1,13 @@
 """timm's relatives of MobileNetV3: LCNet and FBNetV3."""
 
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 
-from flaxblocks.models.architecture import Architecture
+from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.inverted import Gate, InvertedRow, Stages, scaled
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.models.timm.inverted import inverted_network, unbiased_convolution
-from flaxblocks.models.timm.mobilenet_v3 import ConvStageMobileNet, conv_row
+from flaxblocks.models.timm.mobilenet_v3 import conv_row
 from flaxblocks.ops.activations import hard_sigmoid, hard_swish
-
-
-class LCNet(ConvStageMobileNet):
-    """A network of separable convolutions, fast on CPUs; see `Backbone` for the arguments.
-
-    Source: Cui et al. 2021.
-    """
-
-
-class FBNetV3(ConvStageMobileNet):
-    """A network found together with its training recipe; see `Backbone` for the arguments.
-
-    Source: Dai et al. 2021.
-    """
-
 
 _separable = partial(InvertedRow, act=hard_swish, final_act=hard_swish, residual=False)
 LCNET_GATE = Gate(lambda in_features, _: round(in_features / 4), gate=hard_sigmoid)
@@ -47,17 +30,6 @@ def lcnet(width: float) -> Architecture:
         hidden_features=1280,
         act=hard_swish,
     )
-
-
-LCNET_MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
-        "lcnet_035": lcnet(0.35),
-        "lcnet_050": lcnet(0.5),
-        "lcnet_075": lcnet(0.75),
-        "lcnet_100": lcnet(1.0),
-        "lcnet_150": lcnet(1.5),
-    }
-)
 
 
 def _fbnet_gate(in_features: int, _: int) -> int:
@@ -138,10 +110,17 @@ def fbnet_v3(stages: Stages, stem_features: int) -> Architecture:
     )
 
 
-FBNET_V3_MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+NETWORKS: Networks = {
+    "Cui et al. 2021 (LCNet)": {
+        "lcnet_035": lcnet(0.35),
+        "lcnet_050": lcnet(0.5),
+        "lcnet_075": lcnet(0.75),
+        "lcnet_100": lcnet(1.0),
+        "lcnet_150": lcnet(1.5),
+    },
+    "Dai et al. 2021 (FBNetV3)": {
         "fbnetv3_b": fbnet_v3(FBNET_V3_B, 16),
         "fbnetv3_d": fbnet_v3(FBNET_V3_D, 24),
         "fbnetv3_g": fbnet_v3(FBNET_V3_G, 32),
-    }
-)
+    },
+}

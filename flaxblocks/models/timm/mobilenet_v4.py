@@ -1,9 +1,7 @@
 """timm's MobileNetV4, as far as it has no attention."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 import jax.numpy as jnp
 from flax import nnx
@@ -13,19 +11,12 @@ from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.layers import ConvNormAct
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture
+from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.inverted import InvertedRow, Stages, scaled
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.models.timm.inverted import inverted_network
-from flaxblocks.models.timm.mobilenet_v3 import ConvStageMobileNet, conv_row
+from flaxblocks.models.timm.mobilenet_v3 import conv_row
 from flaxblocks.ops.activations import relu
-
-
-class MobileNetV4(ConvStageMobileNet):
-    """A network of universal inverted bottlenecks; see `Backbone` for the arguments.
-
-    Source: Qin et al. 2024.
-    """
 
 
 @dataclass(frozen=True)
@@ -169,12 +160,12 @@ def mobilenet_v4(stages: Stages, stem_features: int = 32, width: float = 1.0) ->
     )
 
 
-MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+NETWORKS: Networks = {
+    "Qin et al. 2024 (MobileNetV4)": {
         "mobilenetv4_conv_small_035": mobilenet_v4(SMALL, width=0.35),
         "mobilenetv4_conv_small_050": mobilenet_v4(SMALL, width=0.5),
         "mobilenetv4_conv_small": mobilenet_v4(SMALL),
         "mobilenetv4_conv_medium": mobilenet_v4(MEDIUM),
         "mobilenetv4_conv_large": mobilenet_v4(LARGE, 24),
     }
-)
+}

@@ -1,9 +1,8 @@
 """timm's RegNets: the published X and Y, and its own Z (inverted)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 
 import jax.numpy as jnp
 from flax import nnx
@@ -14,8 +13,8 @@ from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.initializers import Initialization, zeros
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models import regnet as base
-from flaxblocks.models.architecture import Architecture, StageRow
-from flaxblocks.models.regnet import Line, bottleneck, regnet_block
+from flaxblocks.models.architecture import Architecture, Networks, StageRow
+from flaxblocks.models.regnet import Y_SEER, Line, X, Y, bottleneck, regnet_block
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, relu, silu
 
@@ -80,6 +79,7 @@ def regnet(
         ),
         head=head,
         initialization=initialization,
+        family="regnet",
     )
 
 
@@ -91,59 +91,31 @@ regnet_z = partial(
     initialization=replace(INITIALIZATION, residual_scale=None),
 )
 
-MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
-        # Radosavovic et al. 2020, figure 16: RegNetX
-        "regnetx_002": regnet(Line(13, 24, 36.44, 2.49, 8)),
-        "regnetx_004": regnet(Line(22, 24, 24.48, 2.54, 16)),
-        "regnetx_004_tv": regnet(Line(22, 24, 24.48, 2.54, 16), rounded=make_divisible),
-        "regnetx_006": regnet(Line(16, 48, 36.97, 2.24, 24)),
-        "regnetx_008": regnet(Line(16, 56, 35.73, 2.28, 16)),
-        "regnetx_016": regnet(Line(18, 80, 34.01, 2.25, 24)),
-        "regnetx_032": regnet(Line(25, 88, 26.31, 2.25, 48)),
-        "regnetx_040": regnet(Line(23, 96, 38.65, 2.43, 40)),
-        "regnetx_064": regnet(Line(17, 184, 60.83, 2.07, 56)),
-        "regnetx_080": regnet(Line(23, 80, 49.56, 2.88, 120)),
-        "regnetx_120": regnet(Line(19, 168, 73.36, 2.37, 112)),
-        "regnetx_160": regnet(Line(22, 216, 55.59, 2.1, 128)),
-        "regnetx_320": regnet(Line(23, 320, 69.86, 2.0, 168)),
-        # Radosavovic et al. 2020, figure 18: RegNetY
-        "regnety_002": regnet_y(Line(13, 24, 36.44, 2.49, 8)),
-        "regnety_004": regnet_y(Line(16, 48, 27.89, 2.09, 8)),
-        "regnety_006": regnet_y(Line(15, 48, 32.54, 2.32, 16)),
-        "regnety_008": regnet_y(Line(14, 56, 38.84, 2.4, 16)),
-        "regnety_008_tv": regnet_y(Line(14, 56, 38.84, 2.4, 16), rounded=make_divisible),
-        "regnety_016": regnet_y(Line(27, 48, 20.71, 2.65, 24)),
-        "regnety_032": regnet_y(Line(21, 80, 42.63, 2.66, 24)),
-        "regnety_040": regnet_y(Line(22, 96, 31.41, 2.24, 64)),
-        "regnety_064": regnet_y(Line(25, 112, 33.22, 2.27, 72)),
-        "regnety_080": regnet_y(Line(17, 192, 76.82, 2.19, 56)),
-        "regnety_080_tv": regnet_y(Line(17, 192, 76.82, 2.19, 56), rounded=make_divisible),
-        "regnety_120": regnet_y(Line(19, 168, 73.36, 2.37, 112)),
-        "regnety_160": regnet_y(Line(18, 200, 106.23, 2.48, 112)),
-        "regnety_320": regnet_y(Line(20, 232, 115.89, 2.53, 232)),
-        # Goyal et al. 2022 (SEER)
-        "regnety_640": regnet_y(Line(20, 352, 147.48, 2.4, 328)),
-        "regnety_1280": regnet_y(Line(27, 456, 160.83, 2.52, 264)),
-        "regnety_2560": regnet_y(Line(27, 640, 230.83, 2.53, 373)),
-        # timm's own
-        "regnety_040_sgn": regnet_y(
-            Line(22, 96, 31.41, 2.24, 64),
+Z_4 = Line(28, 48, 14.5, 2.226, 8, expansion=4)
+
+NETWORKS: Networks = {
+    "Radosavovic et al. 2020": {
+        **{f"regnetx_{flops:03}": regnet(line) for flops, line in X.items()},
+        **{f"regnety_{flops:03}": regnet_y(line) for flops, line in Y.items()},
+        "regnetx_004_tv": regnet(X[4], rounded=make_divisible),
+        "regnety_008_tv": regnet_y(Y[8], rounded=make_divisible),
+        "regnety_080_tv": regnet_y(Y[80], rounded=make_divisible),
+        "regnety_040_sgn": regnet_y(  # timm's own
+            Y[40],
             block=partial(bottleneck, final_act=silu),
             norm=partial(GroupNorm, group_size=16),
             act=silu,
         ),
-        # Dollar et al. 2021, as timm understands it: RegNetZ
+    },
+    "Goyal et al. 2022 (SEER)": {
+        f"regnety_{flops}": regnet_y(line) for flops, line in Y_SEER.items()
+    },
+    "Dollar et al. 2021 (RegNetZ)": {  # as timm understands it
         "regnetz_005": regnet_z(
             Line(21, 16, 10.7, 2.51, 4, expansion=4),
             head=partial(Head, conv_features=1024, act=silu),
         ),
-        "regnetz_040": regnet_z(
-            Line(28, 48, 14.5, 2.226, 8, expansion=4), head=partial(Head, neck=silu_neck)
-        ),
-        "regnetz_040_h": regnet_z(
-            Line(28, 48, 14.5, 2.226, 8, expansion=4),
-            head=partial(Head, conv_features=1536, act=silu),
-        ),
-    }
-)
+        "regnetz_040": regnet_z(Z_4, head=partial(Head, neck=silu_neck)),
+        "regnetz_040_h": regnet_z(Z_4, head=partial(Head, conv_features=1536, act=silu)),
+    },
+}

@@ -1,40 +1,15 @@
 """timm's networks that a search found: MNASNet, FBNet, Single-Path NAS, TinyNet."""
 
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 
 from flaxblocks.layers import BatchNorm
-from flaxblocks.models.architecture import Architecture
-from flaxblocks.models.backbone import Backbone
+from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.efficientnet import TABLE_1
 from flaxblocks.models.inverted import Gate, InvertedRow, Stages, scaled, stages_of_one
 from flaxblocks.models.mnasnet import FIGURE_7
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.models.timm.inverted import Numerics, inverted_network
 from flaxblocks.ops.activations import relu, silu
-
-
-class FBNet(Backbone):
-    """A network found for a phone by gradients; see `Backbone` for the arguments.
-
-    Source: Wu et al. 2019.
-    """
-
-
-class SinglePathNAS(Backbone):
-    """A network found for a phone in a few hours; see `Backbone` for the arguments.
-
-    Source: Stamoulis et al. 2019.
-    """
-
-
-class TinyNet(Backbone):
-    """An EfficientNet made smaller in all directions; see `Backbone` for the arguments.
-
-    Source: Han et al. 2020.
-    """
-
 
 GATE = Gate(lambda in_features, _: in_features // 4)
 
@@ -79,6 +54,7 @@ def mnasnet(stages: Stages, width: float = 1.0, stem_features: int = 32) -> Arch
         stem_features=make_divisible(stem_features * width),
         conv_features=1280,
         act=relu,
+        family="mnasnet",
     )
 
 
@@ -134,8 +110,8 @@ def tinynet(width: float, depth: float) -> Architecture:
     )
 
 
-MNASNET_MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+NETWORKS: Networks = {
+    "Tan et al. 2019 (MnasNet)": {
         "mnasnet_050": mnasnet(B1, 0.5),
         "mnasnet_075": mnasnet(B1, 0.75),
         "mnasnet_100": mnasnet(B1),
@@ -145,24 +121,22 @@ MNASNET_MODELS: Mapping[str, Architecture] = MappingProxyType(
         "semnasnet_100": mnasnet(A1),
         "semnasnet_140": mnasnet(A1, 1.4),
         "mnasnet_small": mnasnet(SMALL, stem_features=8),
-    }
-)
-FBNET_MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+    },
+    "Wu et al. 2019 (FBNet)": {
         "fbnetc_100": inverted_network(
             FBNET_C, stem_features=16, conv_features=1984, act=relu, numerics=FBNET_NUMERICS
         )
-    }
-)
-SINGLE_PATH_MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {"spnasnet_100": inverted_network(SINGLE_PATH, stem_features=32, conv_features=1280, act=relu)}
-)
-TINYNET_MODELS: Mapping[str, Architecture] = MappingProxyType(
-    {
+    },
+    "Stamoulis et al. 2019 (Single-Path NAS)": {
+        "spnasnet_100": inverted_network(
+            SINGLE_PATH, stem_features=32, conv_features=1280, act=relu
+        )
+    },
+    "Han et al. 2020 (TinyNet)": {
         "tinynet_a": tinynet(1.0, 1.2),
         "tinynet_b": tinynet(0.75, 1.1),
         "tinynet_c": tinynet(0.54, 0.85),
         "tinynet_d": tinynet(0.54, 0.695),
         "tinynet_e": tinynet(0.51, 0.6),
-    }
-)
+    },
+}
