@@ -16,7 +16,7 @@ from flaxblocks.blocks import NormConv as NormConv
 from flaxblocks.blocks import ResidualAdd as ResidualAdd
 from flaxblocks.blocks import Stem as Stem
 from flaxblocks.create import create_model as create_model
-from flaxblocks.fold import fold_batchnorm as fold_batchnorm
+from flaxblocks.inference import for_inference as for_inference
 from flaxblocks.layers import BatchNorm as BatchNorm
 from flaxblocks.layers import Conv as Conv
 from flaxblocks.layers import Conv1X1BnReLU as Conv1X1BnReLU

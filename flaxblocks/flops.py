@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.extend.core import JaxprEqn
 
-from flaxblocks.ops import plain_convolution
+from flaxblocks.ops import convolution
 from flaxblocks.ops.jaxprs import equations
 
 CONTRACTIONS = ("conv_general_dilated", "dot_general")
@@ -27,7 +27,7 @@ def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
         function: any function that JAX can trace.
         arguments: its arguments, arrays or `jax.ShapeDtypeStruct`.
     """
-    with plain_convolution():
+    with convolution("lax"):
         # A function of its own: JAX remembers the trace of one that it knows.
         jaxpr = jax.make_jaxpr(lambda *args: function(*args))(*arguments).jaxpr
     return sum(map(_of_equation, equations(jaxpr)))

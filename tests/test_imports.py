@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERED = ("ops", "layers", "blocks", "models")  # each may import what stands left of it
 ABOVE = {
+    "inference": ("ops", "layers", "blocks", "models"),
     "weights": ("layers", "blocks", "models"),
     "train": ("ops", "layers", "blocks", "models", "weights", "preprocess"),
 }
@@ -119,12 +120,12 @@ PLANTED = [
     ("flaxblocks.train.step", "from flaxblocks.cli import main"),
     ("flaxblocks._base.cache", "from flaxblocks.ops import conv"),
     ("flaxblocks.bench.sides.torch_side", "import torch"),
-    ("flaxblocks.fold", "import torch"),
-    ("flaxblocks.fold", "try:\n    import torch\nexcept ImportError:\n    torch = None"),
-    ("flaxblocks.fold", "class A:\n    from torch import nn"),
-    ("flaxblocks.fold", "import torchvision.models"),
-    ("flaxblocks.fold", "from parity import compare"),
-    ("flaxblocks.fold", "def f():\n    import torch_ref"),
+    ("flaxblocks.inference.fold", "import torch"),
+    ("flaxblocks.inference.fold", "try:\n    import torch\nexcept ImportError:\n    torch = None"),
+    ("flaxblocks.inference.fold", "class A:\n    from torch import nn"),
+    ("flaxblocks.inference.fold", "import torchvision.models"),
+    ("flaxblocks.inference.fold", "from parity import compare"),
+    ("flaxblocks.inference.fold", "def f():\n    import torch_ref"),
     ("torch_ref.blocks", "from flaxblocks._base import checks"),
     ("torch_ref.blocks", "from parity.cases import CASES"),
     ("torch_ref.blocks", "import jax"),
@@ -138,7 +139,7 @@ ALLOWED = [
     ("flaxblocks.models.resnet", "from flaxblocks.blocks import BottleNeck"),
     ("flaxblocks.weights.entries", "from flaxblocks.models import resnet"),
     ("flaxblocks.weights.state_dict", "def f():\n    import torch"),
-    ("flaxblocks.fold", "if TYPE_CHECKING:\n    import torch"),
+    ("flaxblocks.inference.fold", "if TYPE_CHECKING:\n    import torch"),
     ("flaxblocks.cli", "from parity import compare"),
     ("flaxblocks.bench.sides.torch_side", "def f():\n    import torch, torch_ref"),
     ("flaxblocks.train.step", "from flaxblocks.layers import Conv"),

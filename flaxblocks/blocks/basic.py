@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import (
-    joined,
+    add_branches,
     other_branch,
     pool_for_stride,
     projection,
@@ -96,8 +96,11 @@ class BasicBlock(nnx.Module):
         Returns:
             Output of shape ``(n, p, q, out_features)``.
         """
-        y = apply(self.pool, self.first(x))
-        if not self.adds:
-            return apply(self.final_act, apply(self.se, self.second(y)))
-        identity = apply(self.shortcut, x)
-        return joined(self.second, self.se, y, identity, self.drop_path, self.final_act)
+        y = self.first(x)
+        y = apply(self.pool, y)
+        y = self.second(y)
+        y = apply(self.se, y)
+        if self.adds:
+            y = apply(self.drop_path, y)
+            y = add_branches(y, apply(self.shortcut, x))
+        return apply(self.final_act, y)

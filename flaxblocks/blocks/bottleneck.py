@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import (
+    add_branches,
     check_keeps_size,
-    joined,
     other_branch,
     pool_for_stride,
 )
@@ -117,12 +117,15 @@ class BottleNeck(nnx.Module):
             Output of shape ``(n, p, q, out_features)``.
         """
         y = self.reduce(x)
-        y = apply(self.pool, self.spatial(y))
+        y = self.spatial(y)
+        y = apply(self.pool, y)
         y = apply(self.spatial_se, y)
-        if not self.adds:
-            return apply(self.final_act, apply(self.se, self.expand(y)))
-        identity = apply(self.shortcut, x)
-        return joined(self.expand, self.se, y, identity, self.drop_path, self.final_act)
+        y = self.expand(y)
+        y = apply(self.se, y)
+        if self.adds:
+            y = apply(self.drop_path, y)
+            y = add_branches(y, apply(self.shortcut, x))
+        return apply(self.final_act, y)
 
 
 class LinearBottleNeck(BottleNeck):

@@ -7,7 +7,6 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.blocks.inference import in_one
 from flaxblocks.blocks.residual import check_keeps_size
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
@@ -117,10 +116,6 @@ class MBConv(nnx.Module):
         Returns:
             Output of shape ``(n, p, q, out_features)``.
         """
-        parts = self.expand, self.depthwise, self.se, self.project
-        rest = {"residual": self.residual, "drop_path": self.drop_path, "final_act": self.final_act}
-        if (y := in_one(x, *parts, **rest)) is not None:
-            return y
         y = apply(self.expand, x)
         y = self.depthwise(y)
         y = apply(self.se, y)

@@ -12,9 +12,7 @@ from flaxblocks._base import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
-from flaxblocks.layers.inference import in_one
 from flaxblocks.layers.optional import ModuleFactory, apply
-from flaxblocks.layers.stochastic_depth import StochasticDepth
 from flaxblocks.ops import average_pool
 from flaxblocks.ops.activations import Activation
 
@@ -185,27 +183,6 @@ def add_branches(residual: jax.Array, identity: jax.Array) -> jax.Array:
     """
     check_same_shape(residual, identity)
     return residual + identity.astype(residual.dtype)
-
-
-def joined(
-    unit: ConvNormAct,
-    se: Activation | None,
-    x: jax.Array,
-    identity: jax.Array,
-    drop_path: StochasticDepth | None,
-    act: Activation | None,
-) -> jax.Array:
-    """Return ``act(drop_path(se(unit(x))) + identity)``, in one kernel where there is one.
-
-    Raises:
-        ValueError: if the branches differ in shape.
-    """
-    is_bare = type(unit) is ConvNormAct and unit.norm is None and unit.act is None and se is None
-    if is_bare and (drop_path is None or drop_path.deterministic):
-        y = in_one(unit.conv, x, act, identity)
-        if y is not None:
-            return y
-    return apply(act, add_branches(apply(drop_path, apply(se, unit(x))), identity))
 
 
 def check_keeps_size(conv: Conv) -> None:

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     images = preprocess(*options.photo)
     names = options.names or _usual_names(options.model, options.weights)
     fb.load_weights(network, options.weights, names=names)
-    logits = np.asarray(_run(network, jnp.asarray(images)), np.float64)
+    logits = np.asarray(_run(fb.for_inference(network), jnp.asarray(images)), np.float64)
     console = stdout()
     for photo, row in zip(options.photo, logits, strict=True):
         console.print(Text(photo, style="bold"), soft_wrap=True)

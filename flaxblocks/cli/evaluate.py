@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     fb.load_weights(model, options.weights, names=options.names or usual_names(options.model))
     mesh = make_mesh()
     check_batch_size(options.batch_size, mesh.size)
-    state = place_state(mesh, create_state(model, optax.identity()))
+    state = place_state(mesh, create_state(fb.for_inference(model), optax.identity()))
     damage = UnreadableImages(len(source))
     batches = evaluation_batches(source, preprocess, batch_size=options.batch_size, damage=damage)
     with Feed(batches, lambda batch: shard_batch(mesh, batch)) as feed:

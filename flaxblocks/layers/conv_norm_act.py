@@ -9,7 +9,6 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
-from flaxblocks.layers.inference import in_one
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.ops.activations import Activation, relu
 
@@ -88,8 +87,6 @@ class ConvNormAct(nnx.Module):
         Returns:
             Output of shape ``(n, p, q, out_features)``.
         """
-        if self.norm is None and (y := in_one(self.conv, x, self.act)) is not None:
-            return y
         x = self.conv(x)
         x = apply(self.norm, x)
         return apply(self.act, x)

@@ -16,7 +16,6 @@ from flaxblocks.layers.initializers import Initializer
 from flaxblocks.layers.optional import apply
 from flaxblocks.layers.rngs import NetworkRngs
 from flaxblocks.models.architecture import Architecture, StageRow
-from flaxblocks.ops import in_chunks
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,6 @@ class Backbone(nnx.Module):
     Attributes:
         feature_info: what each entry of `features` will be.
         num_features: length of the pooled features.
-        in_chunks: whether inference on CPU takes a few images at a time through each stage, see
-            `ops.in_chunks`; False until it is set. Results are the same.
         name: what `create_model` calls the network; None for one made without it.
         family: the architecture's.
 
@@ -150,7 +147,6 @@ class Backbone(nnx.Module):
         self.feature_info = _feature_info(self.stem.stride, rows)
         self.num_features = self.head.pooled_features
         self.remat = remat
-        self.in_chunks = False
         self.name: str | None = None
         self.family = architecture.family
         if architecture.initialization.residual_scale is not None:
@@ -178,10 +174,8 @@ class Backbone(nnx.Module):
             One array for each entry of `feature_info`, of shape ``(n, p, q, features)`` with `p`
             and `q` about ``h / stride`` and ``w / stride``.
         """
-        if self.in_chunks and not _trains(self):
-            x, run = in_chunks(self.stem, x), in_chunks
-        else:
-            x, run = self.stem(x), _rematerialise if self.remat else _call
+        x = self.stem(x)
+        run = _rematerialise if self.remat else _call
         maps = []
         for stage in self.stages:
             x = run(stage, x)
@@ -191,12 +185,6 @@ class Backbone(nnx.Module):
 
 def _call(stage: Stage, x: jax.Array) -> jax.Array:
     return stage(x)
-
-
-def _trains(module: nnx.Module) -> bool:
-    """Return whether a part of the module is in train mode."""
-    switches = ("use_running_average", "deterministic")
-    return any(not getattr(m, s, True) for _, m in nnx.iter_modules(module) for s in switches)
 
 
 def _rematerialise(stage: Stage, x: jax.Array) -> jax.Array:

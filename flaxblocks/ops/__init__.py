@@ -5,5 +5,4 @@ from flaxblocks.ops.conv.door import conv_general_dilated as conv_general_dilate
 from flaxblocks.ops.pool import average_pool as average_pool
 from flaxblocks.ops.pool import blur_pool as blur_pool
 from flaxblocks.ops.pool import max_pool as max_pool
-from flaxblocks.ops.switch import native_convolution as native_convolution
-from flaxblocks.ops.switch import plain_convolution as plain_convolution
+from flaxblocks.ops.switch import convolution as convolution

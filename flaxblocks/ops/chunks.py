@@ -1,29 +1,33 @@
 """A few images at a time, so that what a CPU computes stays in its cache."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
 from jax import lax
-from jax.extend.core import Jaxpr
+from jax.extend.core import Jaxpr, JaxprEqn
 
+from flaxblocks.ops.fused import Form, Operation, fused, fused_p, in_form
 from flaxblocks.ops.jaxprs import jaxprs_in
-from flaxblocks.ops.switch import is_plain
+from flaxblocks.ops.program import Program
+from flaxblocks.ops.switch import implementation
 
 # Bytes that the widest array within may take. With 2 cores and 1 MB of private cache each, an
 # MBConv on 8x56x56, 24 to 144 channels, takes 20 ms at once and 7 ms in chunks; past about 10 MB it
 # takes twice as long and more, below 4 MB the smaller products cost what the cache saves.
 CACHE = 10 * 2**20
 
+Function = Callable[[jax.Array], jax.Array]
 
-def in_chunks(
-    function: Callable[[jax.Array], jax.Array], x: jax.Array, *, cache: int = CACHE
-) -> jax.Array:
+
+def in_chunks(function: Function, x: jax.Array, *, cache: int = CACHE) -> jax.Array:
     """Return ``function(x)``; on CPU, from as many images at a time as fit in the cache.
 
-    An inverted residual's wide array of a whole batch is written to memory and read back several
-    times; that of a few images stays in the cache. The choice is made for the platform that the
-    program is lowered for: elsewhere, and inside `plain_convolution`, it is one call.
+    The wide array of an inverted residual is written to memory and read back several times when it
+    holds a whole batch; that of a few images stays in the cache. A model from `for_inference` does
+    this by itself. The choice is made for the platform that the program is lowered for: elsewhere,
+    and in ``convolution("lax")``, it is one call.
 
     >>> block = fb.MBConv(8, 8, rngs=nnx.Rngs(0))
     >>> block.eval()
@@ -34,51 +38,86 @@ def in_chunks(
         function: computes each image of the result from the same image of its argument alone, and
             changes nothing: a module in eval mode, not in train mode.
         x: images, of shape ``(n, ...)``. Chunks divide `n`, so a prime one makes chunks of 1.
-        cache: bytes that the widest array may take; it is one call where those that come and go in
+        cache: bytes that the widest array may take; it is one call where the temporary arrays in
             `function` fit as they are.
 
     Returns:
         The result, of shape ``(n, ...)``.
     """
-    n = x.shape[0]
-    if is_plain() or not isinstance(n, int):  # n may be known only when the exported program runs
-        return function(x)
 
     def once(x: jax.Array) -> jax.Array:
         # A function of its own: JAX remembers the trace, and so the weights, of one that it knows.
         return function(x)
 
-    passing, widest = _widest(once, x)
-    if n * passing <= cache or n == 1:
+    if implementation.value == "lax":
         return function(x)
+    program = Program(native=implementation.value == "native", one_device=True)
+    chunk = _chunk(once, x, cache, program)
+    if chunk is None:
+        return function(x)
+    return lax.platform_dependent(x, cpu=partial(_mapped, once, chunk), default=once)
+
+
+def chunked(operation: Operation) -> Form:
+    """Return the form of an operation that takes a few images at a time.
+
+    Args:
+        operation: a function of modules and, last, images; see `in_chunks`.
+    """
+
+    def form(program: Program, *operands: Any) -> jax.Array | None:
+        *modules, x = operands
+        function = partial(fused, operation, *modules)
+        chunk = _chunk(function, x, CACHE, program) if program.one_device else None
+        return None if chunk is None else _mapped(function, chunk, x)
+
+    return form
+
+
+def _mapped(function: Function, chunk: int, x: jax.Array) -> jax.Array:
+    y = lax.map(function, x.reshape(-1, chunk, *x.shape[1:]))
+    return y.reshape(-1, *y.shape[2:])
+
+
+def _chunk(function: Function, x: jax.Array, cache: int, program: Program) -> int | None:
+    """Return how many images to take at a time, None for all."""
+    n = x.shape[0]
+    if not isinstance(n, int) or n <= 1:  # the size may be known only when the program runs
+        return None
+    temporary, widest = _widest(function, x, program)
+    if n * temporary <= cache:
+        return None
     sizes = (size for size in range(1, n) if n % size == 0 and size * widest <= cache)
-    chunk = max(sizes, default=1)
-
-    def mapped(x: jax.Array) -> jax.Array:
-        y = lax.map(once, x.reshape(n // chunk, chunk, *x.shape[1:]))
-        return y.reshape(n, *y.shape[2:])
-
-    return lax.platform_dependent(x, cpu=mapped, default=once)
+    return max(sizes, default=1)
 
 
-def _widest(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> tuple[int, int]:
-    """Return the bytes of one image in the widest array that comes and goes within, and in any.
+def _widest(function: Function, x: jax.Array, program: Program) -> tuple[int, int]:
+    """Return the bytes of one image in the widest temporary array, and in the widest of all.
 
     What the function takes and returns is in memory anyway: where nothing else is wide, chunks
     only add copies. A depthwise convolution on 8x56x56x144 takes 2.2 ms in two chunks, 0.6 at once.
     """
     one = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
     jaxpr = jax.make_jaxpr(function)(one).jaxpr
-    passing = max(map(_bytes, _passing(jaxpr)), default=0)
-    return passing, max(passing, *map(_bytes, (*jaxpr.invars, *jaxpr.outvars)))
+    temporary = max(map(_bytes, _temporaries(jaxpr, program)), default=0)
+    return temporary, max(temporary, *map(_bytes, (*jaxpr.invars, *jaxpr.outvars)))
 
 
-def _passing(jaxpr: Jaxpr) -> Iterator[Any]:
+def _temporaries(jaxpr: Jaxpr, program: Program) -> Iterator[Any]:
     """Yield the variables that are not results; those of a function within are its caller's."""
     for equation in jaxpr.eqns:
         yield from (v for v in equation.outvars if v not in jaxpr.outvars)
-        for inner in jaxprs_in(equation):
-            yield from _passing(inner)
+        for inner in _within(equation, program):
+            yield from _temporaries(inner, program)
+
+
+def _within(equation: JaxprEqn, program: Program) -> list[Jaxpr]:
+    """Return the functions that the operation calls when it is lowered for CPU."""
+    if equation.primitive is not fused_p:
+        return jaxprs_in(equation)
+    avals: list[Any] = [variable.aval for variable in equation.invars]
+    types = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+    return [jax.make_jaxpr(in_form("cpu", program, equation))(*types).jaxpr]
 
 
 def _bytes(variable: Any) -> int:

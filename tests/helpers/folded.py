@@ -40,7 +40,7 @@ def run(block: nnx.Module, x: jax.Array) -> np.ndarray:
 def folded(*args, dtype=jnp.float64, seed: int = 0, **kwargs) -> fb.MBConv:
     """Return a block for inference, of random weights."""
     block = fb.MBConv(*args, **kwargs, param_dtype=dtype, rngs=nnx.Rngs(seed))
-    return fb.fold_batchnorm(randomised(block, seed))
+    return fb.for_inference(randomised(block, seed))
 
 
 def image(block: fb.MBConv, n: int, *size: int, seed: int = 1, dtype=jnp.float64) -> jax.Array:

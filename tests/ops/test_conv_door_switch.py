@@ -101,23 +101,30 @@ def test_explicit_sharding_follows_jax():
 )
 def test_what_jax_refuses_is_refused_with_its_words(arguments: dict):
     with pytest.raises(Exception) as theirs:
-        with ops.plain_convolution():
+        with ops.convolution("lax"):
             convolve(**arguments)
     with pytest.raises(type(theirs.value)) as ours:
         convolve(**arguments)
     assert str(ours.value) == str(theirs.value)
 
 
-def test_the_argument_and_the_context_switch_it_off():
-    assert primitive(plain=True) == JAXS
-    with ops.plain_convolution():
+def test_the_innermost_choice_holds():
+    with ops.convolution("lax"):
         assert primitive() == JAXS
-        assert primitive(plain=False) == JAXS
+        with ops.convolution("xla"):
+            assert primitive() == OURS
+        assert primitive() == JAXS
     assert primitive() == OURS
 
 
+def test_an_unknown_choice_is_refused():
+    with pytest.raises(ValueError, match=r"`name` must be 'native', 'xla' or 'lax', got 'fast'"):
+        with ops.convolution("fast"):
+            pass
+
+
 def test_the_context_ends_with_an_error():
-    with pytest.raises(KeyError), ops.plain_convolution():
+    with pytest.raises(KeyError), ops.convolution("lax"):
         raise KeyError
     assert primitive() == OURS
 
@@ -132,7 +139,7 @@ def test_a_jitted_function_follows_the_switch_without_compiling_anew():
 
     for _ in range(2):
         jitted(X, KERNEL)
-        with ops.plain_convolution():
+        with ops.convolution("lax"):
             jitted(X, KERNEL)
     assert traces == [OURS, JAXS]
 
@@ -140,11 +147,11 @@ def test_a_jitted_function_follows_the_switch_without_compiling_anew():
 def test_the_layer_follows_the_switch():
     conv = fb.Conv(4, 8, 3, use_bias=False, rngs=nnx.Rngs(0))
     assert primitive(conv, X) == OURS
-    with ops.plain_convolution():
+    with ops.convolution("lax"):
         assert primitive(conv, X) == JAXS
 
 
 def test_a_gradient_taken_inside_the_context_is_jax_s_throughout():
-    with ops.plain_convolution():
+    with ops.convolution("lax"):
         text = str(jax.make_jaxpr(jax.grad(lambda w: convolve(X, w).sum()))(KERNEL))
     assert OURS not in text and JAXS in text

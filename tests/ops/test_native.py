@@ -30,7 +30,7 @@ KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 
 @pytest.fixture
 def native() -> Iterator[None]:
-    with ops.native_convolution():
+    with ops.convolution("native"):
         yield
 
 
@@ -225,7 +225,7 @@ def program(form: str) -> tuple:
 
 
 def test_the_kernels_are_called_where_they_are_meant_to_be():
-    with ops.native_convolution():
+    with ops.convolution("native"):
         assert sorted(called(*program("depthwise"))) == NARROW
         assert sorted(called(*program("small groups"))) == NARROW
         for form in ("pointwise", "multiplier", "wide groups", "dense"):
@@ -235,14 +235,14 @@ def test_the_kernels_are_called_where_they_are_meant_to_be():
         assert called(jax.grad(lambda x, w: convolve(x, w).sum()), x, kernel) == ["dense"]
         kernels = called(jax.grad(lambda x, w: jnp.square(convolve(x, w)).sum(), (0, 1)), x, kernel)
         assert sorted(kernels) == ["dense", "dense", "dense_kernel"]
-        with ops.plain_convolution():
+        with ops.convolution("lax"):
             assert called(*program("depthwise")) == []
     assert called(*program("depthwise")) == []
 
 
 def test_a_derivative_taken_outside_keeps_the_choice():
     _, x, kernel = program("depthwise")
-    with ops.native_convolution():
+    with ops.convolution("native"):
         _, pullback = jax.vjp(transforms.convolution("depthwise"), x, kernel)
     y = transforms.convolution("depthwise")(x, kernel)
     assert sorted(called(pullback, y)) == ["narrow", "narrow_kernel"]
@@ -259,7 +259,7 @@ def test_a_jitted_function_follows_the_switch():
 
     for _ in range(2):
         jitted(x, kernel)
-        with ops.native_convolution():
+        with ops.convolution("native"):
             jitted(x, kernel)
     assert len(traces) == 2
 

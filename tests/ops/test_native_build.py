@@ -91,7 +91,7 @@ def test_several_at_once_leave_one_whole_library(compiler: Compiler):
 def fails(match: str) -> None:
     targets.load.cache_clear()
     try:
-        with pytest.raises(RuntimeError, match=match), ops.native_convolution():
+        with pytest.raises(RuntimeError, match=match), ops.convolution("native"):
             pytest.fail("it went on")
     finally:
         targets.load.cache_clear()
@@ -99,7 +99,7 @@ def fails(match: str) -> None:
 
 def test_a_failing_compiler_is_quoted(compiler: Compiler, tmp_path: Path):
     compiler.becomes(error="unknown option -march")
-    fails(r"`native_convolution` needs a C\+\+17 compiler.*\n(line\n){9}unknown option -march$")
+    fails(r"native convolutions need a C\+\+17 compiler.*\n(line\n){9}unknown option -march$")
     assert list((tmp_path / "cache").iterdir()) == []
 
 

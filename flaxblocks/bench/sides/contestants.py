@@ -53,7 +53,8 @@ RIVALS: tuple[Contestant, ...] = (
 )
 """Those that `--against` can name.
 
-`lax` is flaxblocks with JAX's own convolutions, `native` is it inside `ops.native_convolution`.
+`lax` is flaxblocks with JAX's own convolutions, `native` with native
+kernels.
 """
 
 

@@ -1,7 +1,6 @@
 """flaxblocks as a contestant, with its own convolutions, with native and with plain ones."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -13,9 +12,8 @@ from flax import nnx
 from flaxblocks._base.functional import loss_and_gradients
 from flaxblocks.bench.tasks.subjects import Subject, subject
 from flaxblocks.bench.tasks.task import Data, Prepared, Task
-from flaxblocks.fold import fold_batchnorm
-from flaxblocks.models import Backbone
-from flaxblocks.ops import in_chunks, native_convolution, plain_convolution
+from flaxblocks.inference import for_inference
+from flaxblocks.ops import convolution
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.state_dict import named_entries
 
@@ -25,31 +23,29 @@ Step = tuple[Callable[..., Any], tuple[Any, ...]]
 
 def fast(task: Task, data: Data) -> Prepared:
     """Get flaxblocks ready."""
-    return _prepare(task, data, nullcontext)
+    return _prepare(task, data, "xla")
 
 
 def native(task: Task, data: Data) -> Prepared:
     """Get the same ready with kernels compiled for this machine."""
-    return _prepare(task, data, native_convolution)
+    return _prepare(task, data, "native")
 
 
 def plain(task: Task, data: Data) -> Prepared:
     """Get the same modules ready, each convolution being `jax.lax.conv_general_dilated`."""
-    return _prepare(task, data, plain_convolution)
+    return _prepare(task, data, "lax")
 
 
-def _prepare(
-    task: Task, data: Data, convolution: Callable[[], AbstractContextManager[None]]
-) -> Prepared:
+def _prepare(task: Task, data: Data, implementation: str) -> Prepared:
     device = use_device(task)
-    plain = convolution is plain_convolution
-    with jax.default_device(device), convolution():
+    with jax.default_device(device), convolution(implementation):
         what = subject(task.subject)
         module = what.abstract()
         load_state_dict(module, data.weights, data.names, dtype=jnp.dtype(task.dtype))
         x = jnp.asarray(data.x, task.dtype)
         if task.mode == "infer":
-            function, arguments = inference(module if plain else for_inference(module), x)
+            module = module if implementation == "lax" else for_inference(module)
+            function, arguments = inference(module, x)
         else:
             target = jnp.asarray(data.target, task.dtype)
             function, arguments = training(module, x, target, what)
@@ -75,27 +71,6 @@ def use_device(task: Task) -> Any:
         jax.config.update("jax_platforms", "cpu")  # a GPU would be reserved for nothing
     jax.config.update("jax_enable_x64", task.dtype == "float64")
     return jax.devices(task.device)[0]
-
-
-def for_inference(module: nnx.Module) -> nnx.Module:
-    """Return what README.md advises to run: a folded copy, a few images at a time."""
-    folds = any(isinstance(part, nnx.BatchNorm) for _, part in nnx.iter_modules(module))
-    module = fold_batchnorm(module) if folds else module
-    if isinstance(module, Backbone):
-        module.in_chunks = True
-        return module
-    return InChunks(module)
-
-
-class InChunks(nnx.Module):
-    """A block that takes a few images at a time."""
-
-    def __init__(self, block: Any):
-        self.block = block
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return the block's output."""
-        return in_chunks(self.block, x)
 
 
 def inference(module: nnx.Module, x: jax.Array) -> Step:

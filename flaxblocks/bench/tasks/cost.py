@@ -9,7 +9,7 @@ from flax import nnx
 from flaxblocks.bench.tasks.subjects import subject
 from flaxblocks.bench.tasks.task import Task
 from flaxblocks.flops import CONTRACTIONS, multiply_adds
-from flaxblocks.ops import plain_convolution
+from flaxblocks.ops import convolution
 from flaxblocks.ops.jaxprs import equations
 
 FORWARD_PASSES = {"infer": 1, "train": 3}
@@ -30,7 +30,7 @@ def moved_by(task: Task) -> int:
     such as activations and normalisations, is taken to be done on the way.
     """
     function, *arguments = _forward(task)
-    with plain_convolution():
+    with convolution("lax"):
         jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
     numbers = sum(
         prod(_shape(variable))

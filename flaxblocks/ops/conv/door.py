@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from flaxblocks.ops.conv.primitive import convolve
 from flaxblocks.ops.conv.recognize import geometry_of
-from flaxblocks.ops.switch import is_native, is_plain
+from flaxblocks.ops.switch import implementation
 
 
 def conv_general_dilated(
@@ -25,8 +25,6 @@ def conv_general_dilated(
     precision: lax.PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
     out_sharding: NamedSharding | PartitionSpec | None = None,
-    *,
-    plain: bool = False,
 ) -> jax.Array:
     """Convolve as `jax.lax.conv_general_dilated` does, same arguments and same result, faster.
 
@@ -38,8 +36,8 @@ def conv_general_dilated(
     and rounded once.
 
     It can be handed to any module that takes a convolution function, such as
-    `nnx.Conv(conv_general_dilated=...)` or Linen's. `plain_convolution` switches it off,
-    `native_convolution` lets it use compiled kernels.
+    `nnx.Conv(conv_general_dilated=...)` or Linen's. `convolution` chooses between these forms,
+    native kernels and JAX's own convolution.
 
     >>> conv = nnx.Conv(8, 8, (3, 3), feature_group_count=8, rngs=nnx.Rngs(0),
     ...                 conv_general_dilated=fb.ops.conv_general_dilated)
@@ -59,8 +57,6 @@ def conv_general_dilated(
         precision: the precision of the products, the backend's default where absent.
         preferred_element_type: the dtype to accumulate in and to return.
         out_sharding: the sharding of the result in explicit sharding mode.
-        plain: whether to call `jax.lax.conv_general_dilated` unchanged; the one argument that
-            `jax.lax` does not have.
 
     Returns:
         The convolved array, rank ``n + 2``, in the layout `dimension_numbers` gives.
@@ -69,8 +65,7 @@ def conv_general_dilated(
         ValueError: whatever `jax.lax.conv_general_dilated` refuses.
     """
     has_form = (
-        not plain
-        and not is_plain()
+        implementation.value != "lax"
         and (lhs_dilation is None or tuple(lhs_dilation) == (1, 1))
         and batch_group_count == 1
         and preferred_element_type in (None, lhs.dtype)
@@ -80,7 +75,7 @@ def conv_general_dilated(
         lhs, rhs, window_strides, padding, rhs_dilation, dimension_numbers, feature_group_count
     )
     if geometry:
-        return convolve(lhs, rhs, geometry, precision, native=is_native())
+        return convolve(lhs, rhs, geometry, precision, native=implementation.value == "native")
     return lax.conv_general_dilated(
         lhs,
         rhs,

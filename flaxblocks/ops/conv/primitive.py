@@ -16,11 +16,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching, mlir, xla
 
-from flaxblocks.ops.conv import cpu_choice, xla
+from flaxblocks.ops.conv import cpu_choice
+from flaxblocks.ops.conv import xla as xla_form
 from flaxblocks.ops.conv.geometry import Geometry
-from flaxblocks.ops.native.targets import may_call
+from flaxblocks.ops.program import program_of
 
 ROLES = ("input", "kernel", "output")
 
@@ -74,10 +75,7 @@ def _abstract(first, second, *, role: str, geometry: Geometry, **_) -> ShapedArr
     return first.update(shape=_shape(first, second, role, geometry), weak_type=False)
 
 
-@convolution_p.def_impl
-@partial(jax.jit, static_argnames=("role", "geometry", "precision", "native"))
-def _evaluate(first, second, **parameters):
-    return convolution_p.bind(first, second, **parameters)
+convolution_p.def_impl(partial(xla.apply_primitive, convolution_p))
 
 
 def _transpose(missing: int, cotangent, first, second, *, role: str, **parameters):
@@ -121,15 +119,15 @@ def _batch(operands, axes, *, role: str, geometry: Geometry, **parameters):
 batching.primitive_batchers[convolution_p] = _batch
 
 
-def _xla(first, second, *, role: str, geometry: Geometry, precision, native: bool) -> jax.Array:
-    return xla.BY_ROLE[role](first, second, geometry, precision)
+def _library(first, second, *, role: str, geometry: Geometry, precision, native: bool) -> jax.Array:
+    return xla_form.BY_ROLE[role](first, second, geometry, precision)
 
 
 def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, native: bool, **parameters):
-    native = native and may_call(ctx.module_context)
+    native = program_of(ctx.module_context, native=native).native
     rule = mlir.lower_fun(partial(cpu_choice.lower, native=native), multiple_results=False)
     return rule(ctx, first, second, **parameters)
 
 
-mlir.register_lowering(convolution_p, mlir.lower_fun(_xla, multiple_results=False))
+mlir.register_lowering(convolution_p, mlir.lower_fun(_library, multiple_results=False))
 mlir.register_lowering(convolution_p, _lower_on_cpu, platform="cpu")

@@ -46,7 +46,7 @@ def _compiler() -> list[str]:
         if found := shutil.which(name):
             return [found]
     raise RuntimeError(
-        "`native_convolution` needs a C++17 compiler: none of c++, g++ and clang++ is in $PATH; "
+        "native convolutions need a C++17 compiler: none of c++, g++ and clang++ is in $PATH; "
         "install one, or name it in $CXX"
     )
 
@@ -91,7 +91,7 @@ def _compile(compiler: list[str], path: Path) -> None:
             os.replace(made, path)
     except OSError as error:
         raise RuntimeError(
-            f"`native_convolution` cannot keep its kernels in {path.parent}: {error}; "
+            f"native convolutions cannot keep its kernels in {path.parent}: {error}; "
             "name a folder that can be written in $FLAXBLOCKS_CACHE"
         ) from error
 
@@ -102,13 +102,13 @@ def _run(command: list[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
         raise RuntimeError(
-            f"`native_convolution` cannot run the C++ compiler {command[0]}: {error}; "
+            f"native convolutions cannot run the C++ compiler {command[0]}: {error}; "
             "name another in $CXX"
         ) from error
     if done.returncode:
         last = "\n".join(done.stderr.strip().splitlines()[-10:])
         raise RuntimeError(
-            "`native_convolution` needs a C++17 compiler that takes -march=native; this failed: "
+            "native convolutions need a C++17 compiler that takes -march=native; this failed: "
             f"{shlex.join(command)}\n{last}"
         )
     return done.stdout

@@ -2,7 +2,6 @@
 
 import ctypes
 from functools import cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,16 +36,13 @@ def load() -> None:
     loaded = ctypes.CDLL(str(library()))
     for kernel in KERNELS:
         function = jax.ffi.pycapsule(getattr(loaded, f"flaxblocks_{kernel}"))
-        jax.ffi.register_ffi_target(target(kernel), function, platform="cpu")
+        jax.ffi.register_ffi_target(_name(kernel), function, platform="cpu")
 
 
-def may_call(module: Any) -> bool:
-    """Return whether a program, as it is lowered, may call a kernel.
-
-    XLA can neither split one over devices nor write it into a file.
-    """
-    one_device = getattr(module.axis_context, "num_devices", None) == 1
-    return one_device and not module.lowering_parameters.for_export
+def target(kernel: str) -> str:
+    """Return what XLA knows a kernel by, once it does."""
+    load()
+    return _name(kernel)
 
 
 def may_take(x: jax.Array) -> bool:
@@ -65,7 +61,6 @@ def attributes(geometry: Geometry) -> dict[str, np.ndarray]:
 
 
 @cache
-def target(kernel: str) -> str:
-    """Return what XLA knows a kernel by."""
+def _name(kernel: str) -> str:
     # With the version: a program in JAX's compilation cache may have been compiled for another.
     return f"flaxblocks_{kernel}_{sources_digest()[:8]}"

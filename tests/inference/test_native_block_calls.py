@@ -36,7 +36,7 @@ def test_derivatives_of_every_order(block: fb.MBConv):
         return gradients, tangent, curvature
 
     truth = jax.jit(everything)(state, x)
-    with ops.native_convolution():
+    with ops.convolution("native"):
         ours = jax.jit(everything)(state, x)
         assert is_called(loss, state, x)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(truth), strict=True):
@@ -46,7 +46,7 @@ def test_derivatives_of_every_order(block: fb.MBConv):
 def test_transformations_hold(block: fb.MBConv):
     x = image(block, 3, 5, 6)
     truth = run(block, x)
-    with ops.native_convolution():
+    with ops.convolution("native"):
         assert_close(block(x), truth)
         assert_close(jax.vmap(block)(x[:, None])[:, 0], truth)
         assert_close(jax.checkpoint(block)(x), truth)
@@ -60,7 +60,7 @@ def test_several_devices_and_exported_programs_do_without(block: fb.MBConv):
     x = image(block, 8, 5, 6)
     truth = run(block, x)
     split = jax.device_put(x, NamedSharding(mesh, P("batch")))
-    with ops.native_convolution():
+    with ops.convolution("native"):
         function = jax.jit(block)
         assert not CALL.search(function.lower(split).as_text())
         assert function(split).sharding == split.sharding
@@ -77,7 +77,7 @@ def test_several_devices_and_exported_programs_do_without(block: fb.MBConv):
 
 def test_an_eager_call_is_compiled_once(block: fb.MBConv, caplog):
     x = image(block, 2, 5, 6)
-    with ops.native_convolution(), jax.log_compiles():
+    with ops.convolution("native"), jax.log_compiles():
         block(x)
         assert "Compiling" in caplog.text
         caplog.clear()
@@ -98,28 +98,31 @@ def with_layer_of_their_own(make: Callable) -> fb.MBConv:
     return block
 
 
-def unfolded() -> fb.MBConv:
-    return fb.MBConv(16, 16, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+class Doubled(fb.MBConv):
+    """A block that somebody changed."""
+
+    def __call__(self, x):
+        return 2 * super().__call__(x)
 
 
-def in_training() -> fb.MBConv:
-    block = fb.MBConv(16, 16, norm=None, drop_path=0.5, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
-    block.train()
-    return block
+def converted(kind: type[fb.MBConv] = fb.MBConv, **kwargs) -> fb.MBConv:
+    block = kind(16, 16, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    return fb.for_inference(block)
 
 
 OTHERS = {
-    "normalisations": unfolded,
-    "train mode": in_training,
+    "not for inference": lambda: fb.MBConv(
+        16, 16, norm=None, param_dtype=jnp.float64, rngs=nnx.Rngs(0)
+    ),
+    "another normalization": partial(converted, norm=fb.LayerNorm),
+    "a block of their own": partial(converted, Doubled),
     "an activation of their own": partial(folded, 16, 16, act=lambda x: x * activations.sigmoid(x)),
     "another gate": partial(folded, 16, 16, se=lambda features, **_: lambda x: x / features),
     "few outputs": partial(folded, 8, 7),
     "few hidden channels": partial(folded, 3, 16, 2),
     "groups of several channels": partial(folded, 16, 16, group_size=8),
     "half precision": partial(folded, 32, 32, dtype=jnp.bfloat16),
-    "another dtype of the computation": lambda: fb.MBConv(
-        16, 16, norm=None, dtype=jnp.float32, param_dtype=jnp.float64, rngs=nnx.Rngs(0)
-    ),
+    "another dtype of the computation": partial(converted, dtype=jnp.float32),
     "a layer of their own": partial(with_layer_of_their_own, partial(Scaled, kernel_size=1)),
     "a wider projection": partial(with_layer_of_their_own, partial(fb.Conv, kernel_size=3)),
 }
@@ -129,25 +132,24 @@ OTHERS = {
 def test_what_it_is_not_for_stays_as_it_is(name: str, x64):
     block = OTHERS[name]()
     x = image(block, 2, 5, 6, dtype=block.depthwise.conv.kernel.dtype)
-    with ops.native_convolution():
+    with ops.convolution("native"):
         assert not is_called(nnx.jit(lambda block, x: block(x)), block, x)
-        y = run(block, x) if name != "train mode" else None
-    if y is not None:
-        assert_close(y, run(block, x), 1e-2 if name == "half precision" else 1e-6)
+        y = run(block, x)
+    assert_close(y, run(block, x), 1e-2 if name == "half precision" else 1e-6)
 
 
 def test_a_wrong_image_is_refused_in_the_same_words(block: fb.MBConv):
-    with ops.native_convolution(), pytest.raises(ValueError, match="`x` must have shape"):
+    with ops.convolution("native"), pytest.raises(ValueError, match="`x` must have shape"):
         block(jnp.ones((2, 5, 6, 15)))
 
 
 def test_the_switches_are_followed(block: fb.MBConv):
     x = image(block, 1, 5, 6)
     assert not is_called(block, x)
-    with ops.native_convolution(), ops.plain_convolution():
+    with ops.convolution("native"), ops.convolution("lax"):
         assert not is_called(block, x)
 
 
 def test_an_empty_batch(block: fb.MBConv):
-    with ops.native_convolution():
+    with ops.convolution("native"):
         assert block(jnp.ones((0, 5, 6, 16))).shape == (0, 5, 6, 16)

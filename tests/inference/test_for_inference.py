@@ -1,5 +1,7 @@
-"""`fold_batchnorm`: nothing to normalise is left, and the copy computes what the model does."""
+"""`for_inference`: the copy computes what the model does, and can be handled as it can."""
 
+import copy
+import pickle
 from functools import partial
 
 import jax
@@ -54,7 +56,7 @@ def arrays(module: nnx.Module) -> list[np.ndarray]:
 def test_no_batch_norm_is_left_in_any_network(name: str):
     """Each of them had a scale and a shift; of the two, its convolution's bias is left."""
     network = abstract(name)
-    folded = nnx.eval_shape(fb.fold_batchnorm, network)
+    folded = nnx.eval_shape(fb.for_inference, network)
     assert norms(folded) == []
     assert count(network) - count(folded) == sum(norm.num_features for norm in norms(network))
     assert jax.tree.leaves(nnx.state(folded, nnx.BatchStat)) == []
@@ -67,7 +69,7 @@ def test_a_folded_network_computes_what_torchvisions_does_in_float64(name: str, 
     network = flax_network(name, twin.state_dict())
     before = arrays(network)
 
-    folded = fb.fold_batchnorm(network)
+    folded = fb.for_inference(network)
     assert all(np.array_equal(a, b) for a, b in zip(arrays(network), before, strict=True))
     truth = run_torch(twin.eval(), x)
     value = run_by_blocks(folded, x)
@@ -79,7 +81,7 @@ def test_a_folded_network_computes_what_torchvisions_does_in_float64(name: str, 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_folded_block_computes_what_pytorchs_does_in_float64(case: Case, x64):
     twin, x = torch_twin(case), image(case.shape)
-    folded = fb.fold_batchnorm(flax_twin(case, twin.state_dict()))
+    folded = fb.for_inference(flax_twin(case, twin.state_dict()))
     assert norms(folded) == []
     assert_same(_run(folded, x), run_torch_block(twin.eval(), x))
 
@@ -87,6 +89,11 @@ def test_a_folded_block_computes_what_pytorchs_does_in_float64(case: Case, x64):
 @nnx.jit
 def _run(module: nnx.Module, x: jax.Array) -> jax.Array:
     return module(x)
+
+
+def assert_close(value: jax.Array, truth: jax.Array) -> None:
+    error = measure.scaled_error(np.asarray(value), np.asarray(truth))
+    assert error <= tolerance.bound("float32", "output")
 
 
 def randomized(block: nnx.Module) -> nnx.Module:
@@ -111,7 +118,7 @@ BATCH_NORMS = {
 @pytest.mark.parametrize("block", [fb.ConvNormAct, fb.ConvNeXtBlock], ids=lambda b: b.__name__)
 def test_other_batch_norms_and_other_places_for_them(block, norm, x64):
     module = randomized(block(8, 8, norm=norm, param_dtype=jnp.float64, rngs=nnx.Rngs(0)))
-    folded = fb.fold_batchnorm(module)
+    folded = fb.for_inference(module)
     module.eval()
     x = image((2, 5, 4, 8))
     assert norms(folded) == []
@@ -120,7 +127,7 @@ def test_other_batch_norms_and_other_places_for_them(block, norm, x64):
 
 def test_half_precision_parameters_stay_so():
     module = randomized(fb.MBConv(8, 8, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0)))
-    folded = fb.fold_batchnorm(module)
+    folded = fb.for_inference(module)
     module.eval()
     x = jnp.asarray(image((2, 5, 4, 8)), jnp.bfloat16)
     truth, value = _run(module, x), _run(folded, x)
@@ -130,20 +137,46 @@ def test_half_precision_parameters_stay_so():
     assert error <= tolerance.bound("bfloat16", "output")
 
 
-def test_the_copy_is_an_ordinary_module_in_eval_mode():
-    """What it looks like is what the same block without normalisation looks like."""
-    options = {"drop_path": 0.5, "rngs": nnx.Rngs(0)}
-    folded = fb.fold_batchnorm(fb.BasicBlock(8, 8, use_bias=False, **options))
-    plain = fb.BasicBlock(8, 8, norm=None, **options)
-    plain.eval()
-    assert nnx.graphdef(folded) == nnx.graphdef(plain)
+def test_names_and_paths_stay():
+    """They are those of the same block without normalization."""
+    folded = fb.for_inference(fb.BasicBlock(8, 8, use_bias=False, drop_path=0.5, rngs=nnx.Rngs(0)))
+    plain = fb.BasicBlock(8, 8, norm=None, rngs=nnx.Rngs(0))
+    assert isinstance(folded, fb.BasicBlock)
     assert fb.state_dict(folded).keys() == fb.state_dict(plain).keys()
+    flat, expected = (dict(nnx.to_flat_state(nnx.state(m))) for m in (folded, plain))
+    assert flat.keys() == expected.keys()
+
+
+def test_nothing_is_dropped_even_in_train_mode():
+    block = randomized(fb.BasicBlock(8, 8, drop_path=0.9, rngs=nnx.Rngs(0)))
+    folded = fb.for_inference(block)
+    block.eval()
+    folded.train()
+    x = jnp.asarray(image((4, 5, 4, 8)), jnp.float32)
+    assert_close(_run(folded, x), _run(block, x))
+
+
+COPIES = {
+    "clone": nnx.clone,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda module: pickle.loads(pickle.dumps(module)),
+    "split and merge": lambda module: nnx.merge(*nnx.split(module)),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_it_can_be_copied(name: str):
+    folded = fb.for_inference(fb.MBConv(8, 8, rngs=nnx.Rngs(0)))
+    other = COPIES[name](folded)
+    x = jnp.asarray(image((1, 5, 4, 8)), jnp.float32)
+    assert nnx.graphdef(other) == nnx.graphdef(folded)
+    assert np.array_equal(_run(other, x), _run(folded, x))
 
 
 def test_nothing_is_shared_with_the_original():
     """Its arrays may be donated to a training step while the copy is in use."""
     block = fb.MBConv(8, 8, se=fb.SqueezeExcite, drop_path=0.5, rngs=nnx.Rngs(0))
-    folded = fb.fold_batchnorm(block)
+    folded = fb.for_inference(block)
     assert not block.depthwise.norm.use_running_average  # it is still in train mode
     x = jnp.asarray(image((1, 4, 4, 8)), jnp.float32)
     y = _run(folded, x)
@@ -154,12 +187,11 @@ def test_nothing_is_shared_with_the_original():
 
 def test_a_part_that_is_used_twice_stays_one_part():
     unit = randomized(fb.ConvNormAct(4, 4, rngs=nnx.Rngs(0)))
-    folded = fb.fold_batchnorm(nnx.Sequential(unit, unit))
+    folded = fb.for_inference(nnx.Sequential(unit, unit))
     assert folded.layers[0] is folded.layers[1]
     unit.eval()
     x = jnp.asarray(image((1, 4, 4, 4)), jnp.float32)
-    error = measure.scaled_error(np.asarray(_run(folded, x)), np.asarray(unit(unit(x))))
-    assert error <= tolerance.bound("float32", "output")
+    assert_close(_run(folded, x), unit(unit(x)))
 
 
 def two_norms_of_one_convolution() -> nnx.Module:
@@ -168,31 +200,26 @@ def two_norms_of_one_convolution() -> nnx.Module:
     return nnx.Sequential(first, second)
 
 
-REFUSED = {
-    "a norm before its convolution": (
-        lambda: fb.ResidualAdd(fb.NormConv(4, 4, stride=1, norm=fb.BatchNorm, rngs=nnx.Rngs(0))),
-        r"`model` must have a convolution before each.* none before block\.norm$",
+STANDING = {
+    "a norm before its convolution": lambda: fb.ResidualAdd(
+        fb.NormConv(4, 4, stride=1, norm=fb.BatchNorm, rngs=nnx.Rngs(0))
     ),
-    "a norm alone": (lambda: fb.BatchNorm(4, rngs=nnx.Rngs(0)), "before the module itself$"),
-    "all of them": (
-        lambda: nnx.Sequential(*(fb.BatchNorm(4, rngs=nnx.Rngs(0)) for _ in range(2))),
-        r"before layers\.0, layers\.1$",
-    ),
-    "two norms of one convolution": (
-        two_norms_of_one_convolution,
-        r"a convolution for each normalisation, layers\.1 shares its own with another",
-    ),
-    "no weights": (
-        lambda: nnx.eval_shape(lambda: fb.ConvNormAct(4, 4, rngs=nnx.Rngs(0))),
-        "`model` is abstract",
-    ),
+    "a norm alone": lambda: fb.BatchNorm(4, rngs=nnx.Rngs(0)),
+    "two norms of one convolution": two_norms_of_one_convolution,
 }
 
 
-@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_folded_is_refused_and_unchanged(make, message: str):
-    module = make()
-    before = nnx.graphdef(module)
-    with pytest.raises(ValueError, match=message):
-        fb.fold_batchnorm(module)
-    assert nnx.graphdef(module) == before
+@pytest.mark.parametrize("name", STANDING)
+def test_what_cannot_be_folded_stays_as_it_is(name: str):
+    module = randomized(STANDING[name]())
+    folded = fb.for_inference(module)
+    module.eval()
+    assert len(norms(folded)) == len(norms(module))
+    x = jnp.asarray(image((2, 5, 4, 4)), jnp.float32)
+    assert_close(_run(folded, x), _run(module, x))
+
+
+def test_an_abstract_model_is_refused():
+    module = nnx.eval_shape(lambda: fb.ConvNormAct(4, 4, rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match="`model` is abstract"):
+        fb.for_inference(module)

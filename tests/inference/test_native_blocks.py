@@ -17,7 +17,7 @@ from tests.ops.test_conv_door_transforms import assert_close
 
 def check(block: fb.MBConv, x: jax.Array) -> None:
     truth = run(block, x)
-    with ops.native_convolution():
+    with ops.convolution("native"):
         assert is_called(block, x)
         assert_close(run(block, x), truth)
 
@@ -117,7 +117,7 @@ def test_float32_is_as_close_to_the_truth(name: str, x64):
     x = image(exact, *shape, dtype=jnp.float32)
     truth = run(exact, x.astype(jnp.float64))
     theirs = np.abs(run(block, x) - truth).max()
-    with ops.native_convolution():
+    with ops.convolution("native"):
         ours = np.abs(run(block, x) - truth).max()
     assert ours <= max(2 * theirs, np.spacing(np.float32(np.abs(truth).max())) / 2)
 
@@ -134,7 +134,7 @@ def test_exact_arithmetic_gives_the_same_bits():
     x = jnp.asarray(rng.integers(-8, 9, (2, 9, 11, 16)) / 4, jnp.float32)
     truth = run(block, x)
     assert len(np.unique(truth)) > 100
-    with ops.native_convolution():
+    with ops.convolution("native"):
         np.testing.assert_array_equal(run(block, x), truth)
 
 
@@ -143,7 +143,7 @@ def test_what_is_not_finite_comes_out_where_it_does(value: float):
     block = folded(16, 16, 2, act=activations.relu6, dtype=jnp.float32)
     x = image(block, 2, 9, 9, dtype=jnp.float32).at[0, 4, 4, 3].set(value)
     truth = run(block, x)
-    with ops.native_convolution():
+    with ops.convolution("native"):
         ours = run(block, x)
     np.testing.assert_array_equal(np.isnan(ours), np.isnan(truth))
     np.testing.assert_array_equal(np.isinf(ours), np.isinf(truth))
@@ -152,10 +152,10 @@ def test_what_is_not_finite_comes_out_where_it_does(value: float):
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "mnasnet1_0"])
 def test_networks_give_the_same(name: str):
     network = fb.create_model(name, rngs=nnx.Rngs(0))
-    network = fb.fold_batchnorm(randomised(network))
+    network = fb.for_inference(randomised(network))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 65, 64, 3)), jnp.float32)
     truth = run(network, x)
-    with ops.native_convolution():
+    with ops.convolution("native"):
         text = nnx.jit(lambda m, x: m(x)).lower(network, x).as_text()
         assert len(CALL.findall(text)) == sum(
             isinstance(m, fb.MBConv) for _, m in nnx.iter_modules(network)

@@ -22,17 +22,17 @@ FAR = [0, 1e-3, 1, 3, 6, 20, 87, 90, 104, 1e4, 1e30, 3e38, np.inf, np.nan]
 
 def unit(*args, dtype=jnp.float64, **kwargs) -> fb.ConvNormAct:
     made = fb.ConvNormAct(*args, **kwargs, param_dtype=dtype, rngs=nnx.Rngs(0))
-    return fb.fold_batchnorm(randomised(made))
+    return fb.for_inference(randomised(made))
 
 
 def bottleneck(*args, seed: int = 0, **kwargs) -> fb.BottleNeck:
     made = fb.BottleNeck(*args, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
-    return fb.fold_batchnorm(randomised(made))
+    return fb.for_inference(randomised(made))
 
 
 def basic(*args, **kwargs) -> fb.BasicBlock:
     made = fb.BasicBlock(*args, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
-    return fb.fold_batchnorm(randomised(made))
+    return fb.for_inference(randomised(made))
 
 
 SUMS = {
@@ -75,7 +75,7 @@ def test_convolutions_take_what_follows_with_them(name: str, x64):
     module = make()
     x = jnp.asarray(np.random.default_rng(1).standard_normal(shape))
     truth = run(module, x)
-    with ops.native_convolution():
+    with ops.convolution("native"):
         text = jax.jit(module).lower(x).as_text()
         assert KERNELS.findall(text) == kernels
         assert ("stablehlo.add" in text) == (name in APART)
@@ -85,7 +85,7 @@ def test_convolutions_take_what_follows_with_them(name: str, x64):
 def test_branches_of_different_shape_are_refused(x64):
     block = bottleneck(64, 64, 2)
     block.shortcut = lambda x: x[:, :1]
-    with ops.native_convolution(), pytest.raises(ValueError, match="returned shape"):
+    with ops.convolution("native"), pytest.raises(ValueError, match="returned shape"):
         block(jnp.ones((2, 9, 8, 64)))
 
 
@@ -96,7 +96,7 @@ def test_each_activation_in_float32_has_jaxs_values(act):
     one.conv.kernel.set_value(jnp.ones((1, 1, 1, 16)))
     one.conv.bias.set_value(jnp.zeros(16))
     values = np.asarray([*FAR, *(-value for value in FAR)], np.float32)
-    with ops.native_convolution():
+    with ops.convolution("native"):
         y = run(one, jnp.asarray(np.tile(values[None, None, :, None], 16)))
     truth = np.tile(np.asarray(act(jnp.asarray(values)))[:, None], 16)
     np.testing.assert_allclose(y[0, 0], truth, rtol=1e-6, atol=np.finfo(np.float32).tiny)

@@ -1,0 +1,78 @@
+"""Inverted residuals as one native kernel."""
+
+import jax
+from flax import nnx
+
+from flaxblocks.blocks.mbconv import MBConv
+from flaxblocks.blocks.universal import UniversalInvertedBottleneck
+from flaxblocks.inference.units import geometry_in, is_unit, weights
+from flaxblocks.layers import ConvNormAct, SqueezeExcite
+from flaxblocks.ops.activations import Activation
+from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.native import inverted_residual as kernel
+from flaxblocks.ops.program import Program
+
+
+def mbconv(program: Program, block: MBConv, x: jax.Array) -> jax.Array | None:
+    """Compute an `MBConv`."""
+    if not program.native:
+        return None
+    units = block.expand, block.depthwise, block.project
+    return _inverted(x, *units, block.se, block.final_act, residual=block.residual)
+
+
+def universal(
+    program: Program, block: UniversalInvertedBottleneck, x: jax.Array
+) -> jax.Array | None:
+    """Compute a `UniversalInvertedBottleneck`, the convolution before the expansion apart."""
+    if not program.native or block.depthwise is None:
+        return None
+    units = block.expand, block.depthwise, block.project
+    if block.start is None:
+        return _inverted(x, *units, None, None, residual=block.residual)
+    y = _inverted(block.start(x), *units, None, None, residual=False)
+    return y + x if y is not None and block.residual else y
+
+
+def _inverted(
+    x: jax.Array,
+    expand: ConvNormAct | None,
+    depthwise: ConvNormAct,
+    project: ConvNormAct,
+    se: object,
+    final_act: Activation | None,
+    *,
+    residual: bool,
+) -> jax.Array | None:
+    """Return ``final_act(project(se(depthwise(expand(x)))) + x)``, None if there is no kernel."""
+    units = [unit for unit in (expand, depthwise, project) if unit is not None]
+    if any(not is_unit(unit) or unit.norm is not None for unit in units) or project.act:
+        return None
+    if se is not None and type(se) is not SqueezeExcite:
+        return None
+    first = None if expand is None else expand.conv
+    gate = (None, None) if se is None else (se.reduce, se.expand)
+    if not all(conv is None or _is_pointwise(conv, x) for conv in (first, *gate, project.conv)):
+        return None
+    geometry = geometry_in(depthwise.conv, x)
+    acts = (
+        None if expand is None else expand.act,
+        depthwise.act,
+        *((None, None) if se is None else (se.act, se.gate)),
+        final_act,
+    )
+    filters, last = weights(depthwise.conv), weights(project.conv)
+    if geometry is None or not kernel.fits(x, filters[0], last[0], geometry, acts):
+        return None
+    optional = [None if conv is None else weights(conv) for conv in (first, *gate)]
+    layers = optional[0], filters, *optional[1:], last
+    return kernel.compute(x, layers, geometry, acts, residual=residual)
+
+
+def _is_pointwise(conv: nnx.Conv, x: jax.Array) -> bool:
+    """Return whether the layer is a matrix product on the channels of each pixel."""
+    _, height, width, _ = x.shape
+    return geometry_in(conv, x) == Geometry((height, width), (1, 1), (1, 1), NO_PADDING, (1, 1), 1)
+
+
+NO_PADDING = ((0, 0), (0, 0))

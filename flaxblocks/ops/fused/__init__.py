@@ -1,1 +1,0 @@
-"""Several operations as one, which a kernel may compute in one go."""
