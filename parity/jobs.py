@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -13,6 +11,7 @@ from flax import nnx
 from torch import nn
 
 from flaxblocks import BottleNeck, create_model, list_models
+from flaxblocks._base.command_line import matching
 from flaxblocks.blocks import BasicBlock
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
@@ -64,22 +63,8 @@ def block_jobs(patterns: Sequence[str] | None) -> list[Job]:
     """
     if patterns is None:
         return [_job(case) for case in SEED_CASES]
-    names = [case.name for case in CASES]
-    chosen = set(matching("--blocks", "block", patterns, names))
-    return [_job(case) for case in CASES if case.name in chosen]
-
-
-def matching(option: str, kind: str, patterns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the names that match any of the patterns.
-
-    Raises:
-        ValueError: if a pattern matches nothing; it offers the nearest names.
-    """
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            near = nearest(pattern, names)
-            raise ValueError(f"`{option}`: no {kind} is called {pattern!r}{near}")
-    return [n for n in names if any(fnmatchcase(n, pattern) for pattern in patterns)]
+    cases = {case.name: case for case in CASES}
+    return [_job(cases[name]) for name in matching(patterns, list(cases), "--blocks", "block")]
 
 
 def _job(case: Case) -> Job:
@@ -92,7 +77,7 @@ def model_jobs(patterns: Sequence[str]) -> list[Job]:
     Raises:
         ValueError: if a pattern matches nothing; it offers the nearest names.
     """
-    names = matching("--models", "network", patterns, list_models())
+    names = matching(patterns, list_models(), "--models", "network")
     return [Job(name, partial(_networks, name)) for name in names]
 
 
@@ -126,11 +111,14 @@ def pair_job(torch_name: str, flax_name: str, size: int) -> Job:
         size: height of the input in pixels; it is two pixels wider.
 
     Raises:
-        TypeError: if either makes something else.
-        ValueError: if a function cannot be imported or the modules do not line up.
+        ValueError: if a function cannot be imported, makes something else, or the modules do not
+            line up.
     """
     modules = _called(torch_name), _called(flax_name)
-    pair = pair_up(*modules)
+    try:
+        pair = pair_up(*modules)
+    except TypeError as error:
+        raise ValueError(f"`--pair`: {error}") from error
     if not pair.lines_up:
         differences = [f"only PyTorch has {name}" for name in pair.missing]
         differences += [f"only Flax has {name}" for name in pair.unexpected]
@@ -152,9 +140,3 @@ def _called(name: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"`--pair`: {name!r} cannot be imported: {error}") from error
     return function()
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """Return the end of an error message: the nearest names, or all where none is near."""
-    near = get_close_matches(name, names, cutoff=0.4)
-    return f"; the nearest are {', '.join(near)}" if near else f"; there are {', '.join(names)}"

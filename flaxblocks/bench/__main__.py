@@ -1,7 +1,7 @@
-"""``python -m flaxblocks.bench``: the subcommand ``flaxblocks bench``."""
+"""``python -m flaxblocks.bench``."""
 
 import sys
 
-from flaxblocks.cli import main
+from flaxblocks.bench.command import main
 
-sys.exit(main(["bench", *sys.argv[1:]]))
+sys.exit(main())

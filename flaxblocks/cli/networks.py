@@ -1,20 +1,15 @@
 """What the subcommands ask about a network."""
 
-import argparse
-import sys
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from rich.console import Console
 
 import flaxblocks as fb
-from flaxblocks._base import checks
+from flaxblocks._base.command_line import positive as positive
+from flaxblocks._base.command_line import stdout as stdout
 from flaxblocks.flops import multiply_adds
 from flaxblocks.models import Backbone
 from flaxblocks.weights.state_dict import NAMES as NAMES
-
-WIDTH = 150  # of a table where the output is no terminal
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -61,20 +56,3 @@ def short(number: int) -> str:
         if number >= unit:
             return f"{number / unit:#.4g} {letter}"
     return str(number)
-
-
-def stdout() -> Console:
-    """Return the console for tables; wide where nobody's terminal sets the width."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-
-
-def positive(text: str) -> int:
-    """Return an option's value as a positive integer; argparse prints the error.
-
-    Raises:
-        argparse.ArgumentTypeError: if it is not one.
-    """
-    try:
-        return checks.positive_int("value", int(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}") from error

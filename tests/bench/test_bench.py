@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from flaxblocks.bench import command
 from flaxblocks.bench.report.results import Ceilings, read
 from flaxblocks.bench.sides import contestants
 from flaxblocks.bench.sides.answers import difference, limit
@@ -19,7 +20,6 @@ from flaxblocks.bench.timing import ceilings, measure, worker
 from flaxblocks.bench.timing import run as bench
 from flaxblocks.bench.timing.interleaved import ROUNDS, race
 from flaxblocks.bench.timing.measure import NotTimedError
-from flaxblocks.cli import bench as command
 from tests.helpers.bench_rivals import contestant
 
 LAX, TORCH, *_, NATIVE = RIVALS
@@ -166,7 +166,7 @@ def test_names():
         "Conv/dense3x3-14",
         "resnet18",
     ]
-    with pytest.raises(ValueError, match=r"nothing is called 'resnet51'.*resnet50"):
+    with pytest.raises(ValueError, match=r"no block or network is called 'resnet51'.*resnet50"):
         matching(["resnet51"])
     assert len({block.name for block in BLOCKS}) == len(BLOCKS)
 
@@ -187,8 +187,8 @@ def test_rivals_that_are_not_installed_are_said(monkeypatch: pytest.MonkeyPatch)
 
 def options(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    return parser.parse_args(["bench", *arguments])
+    command.add_arguments(parser)
+    return parser.parse_args(arguments)
 
 
 def test_ceilings_are_measured(monkeypatch: pytest.MonkeyPatch):
@@ -236,7 +236,7 @@ def test_an_interrupted_run_keeps_what_it_has(here, monkeypatch: pytest.MonkeyPa
         (["--suite", "standard", "resnet18"], "`--suite` standard takes no names, got resnet18"),
         (["--threads", "100000"], "`--threads` must be at most"),
         (["--json", "no/such/folder/file"], "there is no folder"),
-        (["no_such_network"], "nothing is called 'no_such_network'"),
+        (["no_such_network"], "no block or network is called 'no_such_network'"),
     ],
 )
 def test_bad_input_is_said(arguments: list[str], said: str):

@@ -9,7 +9,8 @@ from flaxblocks.bench.report.page import write_page
 from flaxblocks.bench.report.readme import rendered
 from flaxblocks.bench.report.results import Ceilings, Results, Row, read
 from flaxblocks.bench.report.scaling import growths
-from flaxblocks.bench.tasks.suites import SUITES, TARGETS, Plan, verdicts
+from flaxblocks.bench.report.targets import TARGETS, verdicts
+from flaxblocks.bench.tasks.suites import SUITES, Plan
 from flaxblocks.bench.tasks.task import Task
 
 FACTS = {

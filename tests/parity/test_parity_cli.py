@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parity.cli import main
+from flaxblocks import cli
+from parity import CHECKS
+from parity.command import ALL_CHECKS, main
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--blocks", "Conv1X1BnReLU", "--checks", "names,bitwise"]
@@ -23,6 +25,39 @@ def test_it_runs_as_a_command():
     row = next(line for line in done.stdout.splitlines() if "Conv1X1BnReLU" in line)
     assert row.split()[1:5] == ["2,240", "2,240", "yes", "yes"]
     assert "1 of 1 equal to PyTorch" in done.stdout
+
+
+def test_it_is_a_subcommand_too(capsys):
+    assert cli.main(["parity", *QUICK]) == 0
+    assert "1 of 1 equal to PyTorch" in capsys.readouterr().out
+    pair = ["parity", *PAIR, "tests.helpers.parity_pairs:make_flax_with_another_eps"]
+    assert cli.main([*pair, "--checks", "names,float64"]) == 1
+    assert cli.main(["parity", "--blocks", "MBConf"]) == 2
+    assert "flaxblocks: error: `--blocks`: no block is called" in capsys.readouterr().err
+
+
+def test_the_options_offer_every_check():
+    assert ALL_CHECKS == tuple(CHECKS)
+
+
+# In a process of its own, which behaves as if PyTorch were not installed.
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+from {module} import main
+sys.exit(main({arguments}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "module", "arguments"),
+    [("parity", "parity.command", []), ("flaxblocks", "flaxblocks.cli", ["parity"])],
+)
+def test_without_pytorch_one_sentence_names_the_extra(program, module, arguments):
+    script = WITHOUT_TORCH.format(module=module, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    needed = "parity needs torch: pip install 'flaxblocks[parity]'"
+    assert (done.returncode, done.stderr) == (2, f"{program}: error: {needed}\n")
 
 
 def test_it_writes_json_and_a_page_with_plots(tmp_path, capsys):

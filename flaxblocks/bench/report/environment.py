@@ -5,12 +5,11 @@ import platform
 import re
 import shlex
 import time
-from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import flaxblocks
+from flaxblocks._base.command_line import own_arguments, versions
 
 # What changes how the contestants run.
 PREFIXES = ("XLA_", "JAX_", "OMP_", "KMP_", "MKL_", "TORCH", "MALLOC_", "GLIBC_", "LD_PRELOAD")
@@ -18,17 +17,16 @@ PREFIXES = ("XLA_", "JAX_", "OMP_", "KMP_", "MKL_", "TORCH", "MALLOC_", "GLIBC_"
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "torchvision", "onnxruntime")
 
 
-def facts(arguments: Sequence[str], threads: int) -> dict[str, Any]:
+def facts(threads: int) -> dict[str, Any]:
     """Return date, command, versions, processor, threads, and how busy the machine is.
 
     Args:
-        arguments: those of the command line, after ``python -m flaxblocks.bench``.
         threads: of each contestant.
     """
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "command": shlex.join(["python", "-m", "flaxblocks.bench", *arguments]),
-        "versions": {"flaxblocks": flaxblocks.__version__} | _versions(),
+        "command": shlex.join(["python", "-m", "flaxblocks.bench", *own_arguments("bench")]),
+        "versions": {"flaxblocks": flaxblocks.__version__} | versions(PACKAGES),
         "python": platform.python_version(),
         "processor": processor(),
         "processors": os.cpu_count(),
@@ -52,15 +50,3 @@ def slug(name: str) -> str:
     'nvidia-h100-80gb-hbm3'
     """
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def _versions() -> dict[str, str]:
-    installed = {name: _version(name) for name in PACKAGES}
-    return {name: version for name, version in installed.items() if version is not None}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

@@ -7,9 +7,9 @@ from pathlib import Path
 from flaxblocks.bench.report.results import Results, Row, by_task, read
 from flaxblocks.bench.report.scaling import Growth, growths
 from flaxblocks.bench.report.table import three_digits
+from flaxblocks.bench.report.targets import Verdict, verdicts
 from flaxblocks.bench.sides.contestants import OURS
 from flaxblocks.bench.tasks.subjects import subject
-from flaxblocks.bench.tasks.suites import Verdict, verdicts
 
 NATIVE = "native"
 UNITS = {"infer": "inference", "train": "training step"}

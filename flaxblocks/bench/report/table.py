@@ -7,8 +7,8 @@ from rich.text import Text
 
 from flaxblocks.bench.report.results import Ceilings, Results, Row, by_task
 from flaxblocks.bench.report.scaling import growths
+from flaxblocks.bench.report.targets import Verdict, verdicts
 from flaxblocks.bench.sides.contestants import OURS
-from flaxblocks.bench.tasks.suites import Verdict, verdicts
 
 CAPTION = """\
 time: median (quartiles) and least of single calls, the contestants taking turns; x ours: their

@@ -7,15 +7,13 @@ import jax
 from flax import nnx
 
 from flaxblocks.bench.tasks.subjects import subject
-from flaxblocks.bench.tasks.task import Task
+from flaxblocks.bench.tasks.task import BYTES, Task
 from flaxblocks.flops import CONTRACTIONS, multiply_adds
 from flaxblocks.ops import convolution
 from flaxblocks.ops.jaxprs import equations
 
 FORWARD_PASSES = {"infer": 1, "train": 3}
 """A backward pass is two convolutions, each as large as the forward one."""
-
-BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def multiply_adds_of(task: Task) -> int:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks._base import command_line
 
 IMAGE_SIZE = 224
 
@@ -154,14 +153,8 @@ def matching(patterns: Sequence[str]) -> list[Subject]:
     Raises:
         ValueError: if a pattern matches nothing; it offers the nearest names.
     """
-    found = {}
-    for pattern in patterns:
-        blocks = [block for block in BLOCKS if fnmatchcase(block.name, pattern)]
-        networks = [Subject(name, 3, IMAGE_SIZE) for name in fb.list_models(pattern)]
-        if not blocks and not networks:
-            names = [*(block.name for block in BLOCKS), *fb.list_models()]
-            near = get_close_matches(pattern, names, cutoff=0.4)
-            said = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(names)}"
-            raise ValueError(f"`names`: nothing is called {pattern!r}; {said}")
-        found |= {one.name: one for one in (*blocks, *networks)}
-    return list(found.values())
+    blocks = {block.name: block for block in BLOCKS}
+    names = command_line.matching(
+        patterns, [*blocks, *fb.list_models()], "names", "block or network"
+    )
+    return [blocks.get(name) or Subject(name, 3, IMAGE_SIZE) for name in names]

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+"""Of a number of each dtype that a task may have."""
+
 
 @dataclass(frozen=True)
 class Task:

@@ -1,0 +1,107 @@
+"""The command ``python -m parity``, and ``flaxblocks parity``: its options."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from flaxblocks._base.command_line import check_writable, exit_status, nearest
+
+DESCRIPTION = "Check that Flax modules are the same functions as their PyTorch counterparts."
+
+FLOAT64_CHECKS = ("names", "float64", "gradients", "statistics", "trajectory")
+FLOAT32_CHECKS = ("names", "bitwise", "float32")
+ALL_CHECKS = ("names", "bitwise", "float64", "float32", "gradients", "statistics", "trajectory")
+DTYPES = {"both": ALL_CHECKS, "float64": FLOAT64_CHECKS, "float32": FLOAT32_CHECKS}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parity suite.
+
+    Args:
+        arguments: the command line's arguments; the process's own where absent.
+
+    Returns:
+        The exit status: 0 where everything is equal, 1 where something differs, 2 for bad input.
+    """
+    parser = argparse.ArgumentParser(prog="python -m parity", description=DESCRIPTION)
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    return exit_status("parity", lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, print, and write what was asked for; return 0, or 1 where something differs.
+
+    Raises:
+        ImportError: if PyTorch or another package of the extra ``parity`` is not installed.
+        OSError: if a file cannot be read or written.
+        ValueError: if an option's value is out of range.
+    """
+    checks = _checks(options)
+    check_writable(options.json, options.report)
+    from parity import run_suite
+
+    return run_suite(options, checks)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument(
+        "--blocks",
+        nargs="+",
+        metavar="PATTERN",
+        help="blocks by name or pattern: MBConv, 'MBConv*' with variants, '*' for all "
+        "(default: the tutorial's blocks)",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="PATTERN",
+        help="networks by name or pattern, against torchvision's and timm's own: resnet18, "
+        "'efficientnet*'; of the largest only names and shapes",
+    )
+    parser.add_argument("--all", action="store_true", help="every block and every network")
+    parser.add_argument(
+        "--pair",
+        nargs=2,
+        metavar=("TORCH", "FLAX"),
+        help="your own modules, each by a function without arguments: pkg.mod:function",
+    )
+    parser.add_argument(
+        "--checks",
+        nargs="+",
+        metavar="CHECK",
+        help=f"some of {', '.join(ALL_CHECKS)} (default: all)",
+    )
+    parser.add_argument("--dtype", choices=DTYPES, default="both", help="precision to check in")
+    parser.add_argument(
+        "--image", metavar="PATH", help="a photograph, or a .npy array (n, h, w, c), as input"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=33,
+        help="height of --pair's input, two pixels wider (default: 33)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of weights and random inputs")
+    parser.add_argument("--json", metavar="PATH", type=Path, help="write every row as JSON")
+    parser.add_argument("--report", metavar="DIR", type=Path, help="write an HTML page with plots")
+
+
+def _checks(options: argparse.Namespace) -> tuple[str, ...]:
+    possible = DTYPES[options.dtype]
+    if options.checks is None:
+        return possible
+    wanted = split(options.checks)
+    for check in wanted:
+        if check not in possible:
+            raise ValueError(
+                f"`--checks` must be among {', '.join(possible)} with --dtype {options.dtype}, "
+                f"got {check!r}{nearest(check, possible)}"
+            )
+    return wanted
+
+
+def split(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the values of an option, which commas may separate too."""
+    return tuple(part for value in values for part in value.split(",") if part)

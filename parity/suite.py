@@ -1,0 +1,112 @@
+"""A run of the parity suite: every pair in turn, with progress, and what is written."""
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import flaxblocks
+from flaxblocks._base.command_line import WIDTH, own_arguments, versions
+from parity.command import split
+from parity.comparison import compare
+from parity.jobs import Job, block_jobs, model_jobs, pair_job
+from parity.photo import load_photo, photo_input
+from parity.report.rows import Report
+from parity.report.table import print_reports
+
+Inputs = Callable[[tuple[int, int, int, int]], list[np.ndarray]]
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy")
+
+
+def run_suite(options: argparse.Namespace, checks: Sequence[str]) -> int:
+    """Run what `parity.command` was asked for; return 0, or 1 where something differs."""
+    torch.set_num_threads(1)  # its pool waits by spinning, and takes XLA's cores meanwhile
+    reports = list(_run(_jobs(options), _inputs(options), checks, options.seed))
+    print_reports(reports, Console(width=None if sys.stdout.isatty() else WIDTH))
+    _write(reports, options)
+    return 0 if all(report.ok for report in reports) else 1
+
+
+def _jobs(options: argparse.Namespace) -> list[Job]:
+    if options.pair is not None:
+        return [pair_job(options.pair[0], options.pair[1], options.size)]
+    if options.all:
+        return [*block_jobs(["*"]), *model_jobs(["*"])]
+    jobs = [] if options.models is None else model_jobs(split(options.models))
+    if options.blocks is not None or not jobs:
+        jobs += block_jobs(None if options.blocks is None else split(options.blocks))
+    return jobs
+
+
+def _inputs(options: argparse.Namespace) -> Inputs:
+    """Return what makes the inputs of a shape; the image is read before any work is done."""
+    if options.image is not None and options.image.endswith(".npy"):
+        try:
+            array = np.load(options.image, allow_pickle=False)
+        except OSError as error:
+            raise ValueError(f"`--image` cannot be read: {error}") from error
+        return lambda shape: [array]
+    photo = load_photo(options.image)
+
+    def inputs_of(shape: tuple[int, int, int, int]) -> list[np.ndarray]:
+        random = np.random.default_rng(options.seed).normal(size=shape).astype(np.float32)
+        return [photo_input(photo, shape), random]
+
+    return inputs_of
+
+
+def _run(
+    jobs: Sequence[Job], inputs_of: Inputs, checks: Sequence[str], seed: int
+) -> Iterator[Report]:
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=len(jobs) * len(checks))
+        for done, job in enumerate(jobs, 1):
+
+            def show(check: str, name: str = job.name) -> None:
+                progress.update(bar, description=f"{name}: {check}", advance=1)
+
+            task = job.make()
+            yield compare(
+                task.torch_module,
+                task.flax_module,
+                inputs_of(task.shape),
+                names=task.names,
+                checks=("names",) if task.names_only else checks,
+                seed=seed,
+                name=job.name,
+                on_check=show,
+            )
+            progress.update(bar, completed=done * len(checks))
+            if task.names != "native":
+                jax.clear_caches()  # networks' programs fill what a process may hold of them
+
+
+def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
+    facts = {
+        "command": shlex.join(["python", "-m", "parity", *own_arguments("parity")]),
+        "versions": {"flaxblocks": flaxblocks.__version__} | versions(PACKAGES),
+        "python": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+    }
+    if options.json is not None:
+        data = facts | {"reports": [report.to_dict() for report in reports]}
+        options.json.write_text(json.dumps(data, indent=1, allow_nan=False), encoding="utf-8")
+    if options.report is not None:
+        from parity.report.page import write_page  # matplotlib takes a second to import
+
+        print(f"wrote {write_page(reports, options.report, facts)}")
