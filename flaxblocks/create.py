@@ -3,7 +3,9 @@
 import jax.numpy as jnp
 from flax import nnx
 
+from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models import Backbone, model_info
+from flaxblocks.ops.activations import Activation
 
 
 def create_model(
@@ -13,9 +15,11 @@ def create_model(
     in_features: int = 3,
     drop_rate: float | None = None,
     drop_path_rate: float | None = None,
+    output_stride: int | None = None,
+    norm: ModuleFactory | None = None,
+    act: Activation | None = None,
     dtype: jnp.dtype | type | None = None,
     param_dtype: jnp.dtype | type = jnp.float32,
-    remat: bool = False,
     rngs: nnx.Rngs,
 ) -> Backbone:
     """Make a network by name, with freshly drawn weights.
@@ -33,9 +37,12 @@ def create_model(
         in_features: channels of the image.
         drop_rate: dropout before the classifier; the source's own where absent.
         drop_path_rate: stochastic depth; the source's own where absent.
+        output_stride: pixels of the image per pixel of the last feature map, 8, 16 or 32, by
+            dilation in place of strides; the source's own where absent.
+        norm: makes each normalization in place of the source's, such as `nnx.GroupNorm`.
+        act: activation in place of the source's, but within gates.
         dtype: dtype of the computation; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
-        remat: whether training computes what is inside a stage twice to save memory.
         rngs: random streams; ``params`` and ``dropout`` are drawn from.
 
     Returns:
@@ -52,9 +59,11 @@ def create_model(
         in_features=in_features,
         drop_rate=drop_rate,
         drop_path_rate=drop_path_rate,
+        output_stride=output_stride,
+        norm=norm,
+        act=act,
         dtype=dtype,
         param_dtype=param_dtype,
-        remat=remat,
         rngs=rngs,
     )
     model.name = name

@@ -35,6 +35,8 @@ class BasicBlock(nnx.Module):
         out_features: channels of the output.
         kernel_size: height and width of both kernels in pixels.
         stride: step of the first convolution in pixels.
+        dilation: distance between the kernels' taps in pixels.
+        first_dilation: the same of the first convolution, where it differs.
         use_bias: whether the convolutions have a bias.
         norm: makes each normalisation, see `ConvNormAct`.
         act: activation after the first convolution.
@@ -62,6 +64,8 @@ class BasicBlock(nnx.Module):
         *,
         kernel_size: int | tuple[int, int] = 3,
         stride: int | tuple[int, int] = 1,
+        dilation: int | tuple[int, int] = 1,
+        first_dilation: int | tuple[int, int] | None = None,
         use_bias: bool = True,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
@@ -78,8 +82,11 @@ class BasicBlock(nnx.Module):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
         step, self.pool = pool_for_stride(pool, stride)
-        self.first = unit(in_features, out_features, kernel_size, stride=step, act=act)
-        self.second = unit(out_features, out_features, kernel_size, act=None)
+        first_dilation = dilation if first_dilation is None else first_dilation
+        self.first = unit(
+            in_features, out_features, kernel_size, stride=step, dilation=first_dilation, act=act
+        )
+        self.second = unit(out_features, out_features, kernel_size, dilation=dilation, act=None)
         self.se = build("se", se, out_features, **make)
         self.adds, self.shortcut = other_branch(
             shortcut, in_features, out_features, stride=stride, use_bias=use_bias, norm=norm, **make

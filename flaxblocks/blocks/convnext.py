@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.layers.conv import Conv
+from flaxblocks.layers.conv import Conv, Padding
 from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.layer_norm import LayerNorm
 from flaxblocks.layers.linear import Linear
@@ -33,6 +33,7 @@ class ConvNeXtBlock(nnx.Module):
         out_features: channels of the output, the same number; absent by default.
         expansion: the perceptron's wide width as a multiple of `in_features`.
         kernel_size: height and width of the depthwise kernel in pixels.
+        dilation: distance between the depthwise kernel's taps in pixels.
         stride: must be 1: ConvNeXt changes the resolution between its stages.
         norm: makes the normalisation: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
             none.
@@ -62,6 +63,7 @@ class ConvNeXtBlock(nnx.Module):
         *,
         expansion: float = 4,
         kernel_size: int | tuple[int, int] = 7,
+        dilation: int | tuple[int, int] = 1,
         stride: int = 1,
         norm: ModuleFactory | None = layer_norm,
         act: Activation = gelu,
@@ -80,7 +82,14 @@ class ConvNeXtBlock(nnx.Module):
             )
         wide = checks.scaled_features(in_features, "expansion", expansion)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.depthwise = Conv(in_features, in_features, kernel_size, groups=in_features, **make)
+        self.depthwise = Conv(
+            in_features,
+            in_features,
+            kernel_size,
+            dilation=dilation,
+            groups=in_features,
+            **make,
+        )
         self.norm = build("norm", norm, in_features, **make)
         self.expand = checks.function("pointwise", pointwise)(in_features, wide, **make)
         self.response_norm = build("response_norm", response_norm, wide, **make)
@@ -114,7 +123,7 @@ class ConvNeXtBlock(nnx.Module):
 
 
 class NormConv(nnx.Module):
-    """``conv(norm(x))``, with a kernel as large as its stride: ConvNeXt's change of resolution.
+    """``conv(norm(x))``, a 2x2 kernel with stride 2: ConvNeXt's change of resolution.
 
     >>> downsample = fb.NormConv(8, 16, stride=2, rngs=nnx.Rngs(0))
     >>> downsample(jnp.ones((1, 9, 9, 8))).shape
@@ -123,7 +132,10 @@ class NormConv(nnx.Module):
     Args:
         in_features: channels of the input.
         out_features: channels of the output.
-        stride: height, width and step of the kernel in pixels.
+        kernel_size: height and width of the kernel in pixels; `stride` where absent.
+        stride: step of the kernel in pixels.
+        dilation: distance between the kernel's taps in pixels.
+        padding: zeros on each side in pixels, none by default, as `Conv` takes it.
         norm: makes the normalisation: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
             none.
         dtype: dtype of the computation; inferred where absent.
@@ -142,7 +154,10 @@ class NormConv(nnx.Module):
         in_features: int,
         out_features: int,
         *,
+        kernel_size: int | None = None,
         stride: int = 2,
+        dilation: int = 1,
+        padding: Padding = 0,
         norm: ModuleFactory | None = layer_norm,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
@@ -150,7 +165,15 @@ class NormConv(nnx.Module):
     ):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.norm = build("norm", norm, in_features, **make)
-        self.conv = Conv(in_features, out_features, stride, stride=stride, padding=0, **make)
+        self.conv = Conv(
+            in_features,
+            out_features,
+            stride if kernel_size is None else kernel_size,
+            stride=stride,
+            dilation=dilation,
+            padding=padding,
+            **make,
+        )
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
         """Normalise, then convolve.
@@ -159,6 +182,7 @@ class NormConv(nnx.Module):
             x: input of shape ``(n, h, w, in_features)``.
 
         Returns:
-            Output of shape ``(n, h // stride, w // stride, out_features)``.
+            Output of shape ``(n, p, q, out_features)``, by default with ``p = h // stride`` and
+            ``q = w // stride``.
         """
         return self.conv(apply(self.norm, x))

@@ -85,20 +85,41 @@ class Head(nnx.Module):
         self.norm = build("norm", norm, width, **make)
         self.hidden = None if hidden_features is None else hidden(width, hidden_features, **make)
         self.act = checks.function("act", act, optional=True)
-        classes = checks.natural_int("num_classes", num_classes)
         rate = checks.fraction("drop_rate", drop_rate)
-        self.dropout = nnx.Dropout(rate, rngs=rngs) if classes and rate else None
-        self.classifier = Linear(self.pooled_features, classes, **make) if classes else None
+        self.drop_rate, self.dtype, self.param_dtype = rate, dtype, param_dtype
+        self.reset_classifier(num_classes, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
+    def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
+        """Replace the dropout and the classifier by new ones.
+
+        Args:
+            num_classes: length of the output; 0 for neither.
+            rngs: random streams; ``params`` and ``dropout`` are drawn from.
+
+        Raises:
+            TypeError: if `num_classes` is not an integer.
+            ValueError: if it is negative.
+        """
+        classes = checks.natural_int("num_classes", num_classes)
+        make = {"dtype": self.dtype, "param_dtype": self.param_dtype, "rngs": rngs}
+        drops = classes and self.drop_rate
+        self.dropout = nnx.data(nnx.Dropout(self.drop_rate, rngs=rngs) if drops else None)
+        self.classifier = nnx.data(
+            Linear(self.pooled_features, classes, **make) if classes else None
+        )
+
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, pre_logits: bool = False
+    ) -> Float[Array, "n d"]:
         """Classify.
 
         Args:
             x: input of shape ``(n, h, w, in_features)``.
+            pre_logits: whether to stop before the dropout and the classifier.
 
         Returns:
             Logits of shape ``(n, num_classes)``, or features ``(n, pooled_features)`` where
-            `num_classes` is 0.
+            `num_classes` is 0 or with `pre_logits`.
         """
         x = apply(self.conv, x)
         x = apply(self.neck, x)
@@ -106,6 +127,8 @@ class Head(nnx.Module):
         x = apply(self.norm, x)
         if self.hidden is not None:
             x = apply(self.act, _on_vectors(self.hidden, x))
+        if pre_logits:
+            return x
         x = apply(self.dropout, x)
         return apply(self.classifier, x)
 

@@ -71,6 +71,8 @@ class PooledProjection(ConvNormAct):
         in_features: channels of the input.
         out_features: channels of the output.
         stride: 2, or 1 for a plain projection.
+        dilated: whether the projection reads means of 2x2 pixels at stride 1 too, as where dilation
+            takes the place of the stride; beyond the border are zeros, which count.
         use_bias: whether the convolution has a bias.
         norm: makes the normalisation, see `ConvNormAct`.
         dtype: dtype of the computation; inferred where absent.
@@ -90,6 +92,7 @@ class PooledProjection(ConvNormAct):
         out_features: int,
         *,
         stride: int | tuple[int, int],
+        dilated: bool = False,
         use_bias: bool = False,
         norm: ModuleFactory | None = BatchNorm,
         dtype: jnp.dtype | type | None = None,
@@ -111,6 +114,7 @@ class PooledProjection(ConvNormAct):
             rngs=rngs,
         )
         self.pools = steps == (2, 2)
+        self.dilated = dilated
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
         """Average, project, normalise.
@@ -119,9 +123,15 @@ class PooledProjection(ConvNormAct):
             x: input of shape ``(n, h, w, in_features)``.
 
         Returns:
-            Output of shape ``(n, p, q, out_features)``, half as high and wide, rounded up.
+            Output of shape ``(n, p, q, out_features)``, at stride 2 half as high and wide, rounded
+            up.
         """
-        return super().__call__(average_pool(x, ceil_mode=True) if self.pools else x)
+        if self.pools:
+            x = average_pool(x, ceil_mode=True)
+        elif self.dilated:
+            x = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+            x = (x[:, :-1, :-1] + x[:, :-1, 1:] + x[:, 1:, :-1] + x[:, 1:, 1:]) / 4
+        return super().__call__(x)
 
 
 def pool_for_stride(

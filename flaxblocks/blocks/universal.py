@@ -36,6 +36,7 @@ class UniversalInvertedBottleneck(nnx.Module):
             expansion; None for no convolution there.
         kernel_size: the same of the one after the expansion.
         stride: step in pixels of the last depthwise convolution.
+        dilation: distance in pixels between the taps of both depthwise kernels.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         norm: makes each normalisation, see `ConvNormAct`.
         act: activation after the expansion and after the depthwise convolution that follows it.
@@ -62,6 +63,7 @@ class UniversalInvertedBottleneck(nnx.Module):
         start_kernel_size: int | tuple[int, int] | None = None,
         kernel_size: int | tuple[int, int] | None = 3,
         stride: int | tuple[int, int] = 1,
+        dilation: int | tuple[int, int] = 1,
         padding: Padding = None,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
@@ -80,7 +82,7 @@ class UniversalInvertedBottleneck(nnx.Module):
             )
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=False, norm=norm, **make)
-        depthwise = partial(_depthwise, partial(unit, padding=padding))
+        depthwise = partial(_depthwise, partial(unit, padding=padding, dilation=dilation))
         first = stride if kernel_size is None else 1
         self.start = depthwise(in_features, start_kernel_size, stride=first, act=None)
         self.expand = unit(in_features, hidden, 1, act=act)

@@ -5,7 +5,7 @@ from flaxblocks.models.architecture import Architecture as Architecture
 from flaxblocks.models.architecture import StageRow as StageRow
 from flaxblocks.models.backbone import Backbone as Backbone
 from flaxblocks.models.backbone import FeatureInfo as FeatureInfo
-from flaxblocks.models.backbone import Stage as Stage
 from flaxblocks.models.record import ModelRecord as ModelRecord
 from flaxblocks.models.registry import list_models as list_models
 from flaxblocks.models.registry import model_info as model_info
+from flaxblocks.models.stage import Stage as Stage

@@ -1,13 +1,26 @@
 """How a network is described: a stem, rows of stages and a head, all of them values."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers.initializers import Initialization
 from flaxblocks.layers.optional import ModuleFactory
 
 Ramp = Callable[[float, int], Sequence[float]]
+Dilate = Callable[["StageRow", int, int], "StageRow"]
+
+
+def dilate_after_first(row: "StageRow", before: int, dilation: int) -> "StageRow":
+    """Return the stage with dilated blocks, of which the first has the previous stage's dilation.
+
+    Its kernels see what a stage with stride would have seen: only what comes after the stride is
+    spread out.
+    """
+    first, *rest = row.blocks
+    blocks = (partial(first, dilation=before), *(partial(b, dilation=dilation) for b in rest))
+    return replace(row, blocks=blocks)
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,8 @@ class StageRow:
             (ConvNeXt): ``downsample(in_features, out_features, stride=, dtype=, param_dtype=,
             rngs=)``; None for nothing.
         widths: channels after each block, where they are not `features` throughout.
+        dilate: returns the row with dilated kernels, from the dilation of the stage before and
+            its own: ``dilate(row, before, dilation)``.
     """
 
     features: int
@@ -30,6 +45,7 @@ class StageRow:
     blocks: tuple[ModuleFactory, ...]
     downsample: ModuleFactory | None = None
     widths: tuple[int, ...] | None = None
+    dilate: Dilate = dilate_after_first
 
 
 def ramp_below(rate: float, blocks: int) -> tuple[float, ...]:

@@ -1,9 +1,8 @@
-"""What every network has in common: a stem, stages and a head."""
+"""The network: a stem, stages and a head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +12,22 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.blocks import BasicBlock, BottleNeck
 from flaxblocks.layers.initializers import Initializer
-from flaxblocks.layers.optional import apply
+from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.rngs import NetworkRngs
 from flaxblocks.models.architecture import Architecture, StageRow
+from flaxblocks.models.dilation import dilated
+from flaxblocks.models.printing import describe
+from flaxblocks.models.stage import Stage, rematerialize
+from flaxblocks.models.substitution import replace_activations, replace_norms
+from flaxblocks.ops.activations import Activation
 
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What a stage's feature map will be, known before anything runs.
+    """The shape of a stage's feature map.
 
     Args:
-        features: its channels.
+        features: number of channels.
         stride: pixels of the image per pixel of the map.
     """
 
@@ -31,60 +35,11 @@ class FeatureInfo:
     stride: int
 
 
-class Stage(nnx.Module):
-    """A stage of a network: its blocks, one after the other.
-
-    Args:
-        row: the stage's description.
-        in_features: channels of the input.
-        drop_paths: the drop path rate of each block.
-        dtype: dtype of the computation; inferred where absent.
-        param_dtype: dtype of the parameters.
-        rngs: random streams; ``params`` and ``dropout`` are drawn from.
-    """
-
-    def __init__(
-        self,
-        row: StageRow,
-        in_features: int,
-        *,
-        drop_paths: Sequence[float],
-        dtype: jnp.dtype | type | None = None,
-        param_dtype: jnp.dtype | type = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        width, stride = in_features, row.stride
-        if row.downsample is None:
-            self.downsample = None
-        else:
-            self.downsample = row.downsample(width, row.features, stride=stride, **make)
-            width, stride = row.features, 1
-        self.blocks = nnx.List()
-        widths = row.widths or (row.features,) * len(row.blocks)
-        for block, next_width, rate in zip(row.blocks, widths, drop_paths, strict=True):
-            self.blocks.append(block(width, next_width, stride=stride, drop_path=rate, **make))
-            width, stride = next_width, 1
-
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
-        """Apply the blocks.
-
-        Args:
-            x: input of shape ``(n, h, w, in_features)``.
-
-        Returns:
-            The stage's feature map, of shape ``(n, p, q, row.features)``.
-        """
-        x = apply(self.downsample, x)
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
 class Backbone(nnx.Module):
-    """A convolutional network, for classification or as the trunk of something else.
+    """A convolutional network, for classification or as a feature extractor.
 
-    `create_model` makes one by name.
+    `create_model` makes one by name. `repr` is a summary; ``nnx.Module.__repr__(model)`` shows
+    every variable, as `nnx.display` does in a notebook.
 
     >>> model = fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0))
     >>> [(stage.features, stage.stride) for stage in model.feature_info]
@@ -92,6 +47,14 @@ class Backbone(nnx.Module):
     >>> model.eval()
     >>> [map.shape for map in jax.eval_shape(model.features, jnp.ones((1, 64, 64, 3)))]
     [(1, 16, 16, 64), (1, 8, 8, 128), (1, 4, 4, 256), (1, 2, 2, 512)]
+    >>> model
+    resnet18: 11,181,642 parameters
+      stem      Stem: 64 features, stride 4
+      stages.0  2 x BasicBlock: 64 features, stride 4
+      stages.1  2 x BasicBlock: 128 features, stride 8
+      stages.2  2 x BasicBlock: 256 features, stride 16
+      stages.3  2 x BasicBlock: 512 features, stride 32
+      head      Head: 512 features, 10 classes
 
     Args:
         architecture: the network's description.
@@ -101,15 +64,17 @@ class Backbone(nnx.Module):
             own where absent.
         drop_path_rate: probability of dropping the last blocks' residual branches in training,
             less for earlier ones; the architecture's own where absent.
+        output_stride: pixels of the image per pixel of the last feature map, 8, 16 or 32: stages
+            that would exceed it are dilated instead; the architecture's own where absent.
+        norm: makes each normalization in place of the architecture's: ``norm(features, dtype=,
+            param_dtype=, rngs=)``, such as `nnx.GroupNorm`.
+        act: activation in place of the architecture's, everywhere but within gates.
         dtype: dtype of the computation; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
-        remat: whether training keeps only the feature maps between the stages in memory and
-            computes the rest a second time for the gradient. On CPU XLA undoes that, unless it
-            is told not to, as `make_train_step` does.
         rngs: random streams; ``params`` and ``dropout`` are drawn from.
 
     Attributes:
-        feature_info: what each entry of `features` will be.
+        feature_info: channels and stride of each entry of `features`.
         num_features: length of the pooled features.
         name: what `create_model` calls the network; None for one made without it.
         family: the architecture's.
@@ -127,16 +92,20 @@ class Backbone(nnx.Module):
         in_features: int = 3,
         drop_rate: float | None = None,
         drop_path_rate: float | None = None,
+        output_stride: int | None = None,
+        norm: ModuleFactory | None = None,
+        act: Activation | None = None,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
-        remat: bool = False,
         rngs: nnx.Rngs,
     ):
         rngs = NetworkRngs(rngs, architecture.initialization)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        rows = architecture.stages
         rates = _block_rates(architecture, drop_path_rate)
         self.stem = architecture.stem(in_features, **make)
+        rows = architecture.stages
+        if output_stride is not None:
+            rows = dilated(rows, self.stem.stride, output_stride)
         widths = pairwise([self.stem.out_features, *(row.features for row in rows)])
         self.stages = nnx.List(
             Stage(row, width, drop_paths=stage_rates, **make)
@@ -146,9 +115,14 @@ class Backbone(nnx.Module):
         self.head = architecture.head(rows[-1].features, num_classes, drop_rate=rate, **make)
         self.feature_info = _feature_info(self.stem.stride, rows)
         self.num_features = self.head.pooled_features
-        self.remat = remat
+        self.initialization = architecture.initialization
+        self.rematerialization = False
         self.name: str | None = None
         self.family = architecture.family
+        if norm is not None:
+            replace_norms(self, checks.function("norm", norm), **make)
+        if act is not None:
+            replace_activations(self, checks.function("act", act))
         if architecture.initialization.residual_scale is not None:
             _scale_residuals(self, architecture.initialization.residual_scale, rngs)
 
@@ -162,52 +136,110 @@ class Backbone(nnx.Module):
             Logits of shape ``(n, num_classes)``, or the pooled features of shape
             ``(n, num_features)`` where `num_classes` is 0.
         """
-        return self.head(self.features(x)[-1])
+        return self.forward_head(self.forward_features(x))
 
-    def features(self, x: Float[Array, "n h w c"]) -> list[jax.Array]:
-        """Return the feature map of each stage.
+    def features(
+        self, x: Float[Array, "n h w c"], *, indices: Sequence[int] | None = None
+    ) -> list[jax.Array]:
+        """Return the feature maps of the stages.
+
+        Args:
+            x: images of shape ``(n, h, w, in_features)``.
+            indices: which stages' maps, counted from the end where negative; all where absent.
+                Stages after the last of them are not computed.
+
+        Returns:
+            One array for each index, described by that entry of `feature_info`: of shape
+            ``(n, p, q, features)`` with `p` and `q` about ``h / stride`` and ``w / stride``.
+
+        Raises:
+            TypeError: if an index is not an integer.
+            ValueError: if there is no such stage.
+        """
+        wanted = range(len(self.stages)) if indices is None else self._stage_indices(indices)
+        x = self.stem(x)
+        run = rematerialize if self.rematerialization else _call
+        maps = []
+        for stage in self.stages[: max(wanted, default=-1) + 1]:
+            x = run(stage, x)
+            maps.append(x)
+        return [maps[index] for index in wanted]
+
+    def _stage_indices(self, indices: Sequence[int]) -> list[int]:
+        """Return the indices counted from the start."""
+        count = len(self.stages)
+        for index in indices:
+            if isinstance(index, bool) or not isinstance(index, int):
+                raise TypeError(f"`indices` must be integers, got {index!r}")
+            if not -count <= index < count:
+                raise ValueError(f"`indices` must lie in {-count} to {count - 1}, got {index}")
+        return [index % count for index in indices]
+
+    def forward_features(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+        """Return the last stage's feature map.
 
         Args:
             x: images of shape ``(n, h, w, in_features)``.
 
         Returns:
-            One array for each entry of `feature_info`, of shape ``(n, p, q, features)`` with `p`
-            and `q` about ``h / stride`` and ``w / stride``.
+            An array of shape ``(n, p, q, features)``, see the last entry of `feature_info`.
         """
-        x = self.stem(x)
-        run = _rematerialise if self.remat else _call
-        maps = []
-        for stage in self.stages:
-            x = run(stage, x)
-            maps.append(x)
-        return maps
+        return self.features(x, indices=(-1,))[0]
+
+    def forward_head(
+        self, x: Float[Array, "n p q d"], *, pre_logits: bool = False
+    ) -> Float[Array, "n k"]:
+        """Classify a feature map.
+
+        Args:
+            x: what `forward_features` returns.
+            pre_logits: whether to stop before the classifier and its dropout.
+
+        Returns:
+            What calling the network returns, or pooled features of shape ``(n, num_features)``.
+        """
+        return self.head(x, pre_logits=pre_logits)
+
+    def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
+        """Replace the classifier by a new one, drawn as the network's own was.
+
+        Args:
+            num_classes: length of the output; 0 for the pooled features.
+            rngs: random streams; ``params`` and ``dropout`` are drawn from.
+
+        Raises:
+            TypeError: if `num_classes` is not an integer.
+            ValueError: if it is negative.
+        """
+        training = _trains(self)
+        self.head.reset_classifier(num_classes, rngs=NetworkRngs(rngs, self.initialization))
+        self.head.set_attributes(deterministic=not training, raise_if_not_found=False)
+
+    def set_rematerialization(self, enabled: bool = True) -> None:
+        """Choose whether training computes activations a second time instead of keeping them.
+
+        Only the feature maps between the stages stay in memory for the gradient. On CPU XLA undoes
+        that, unless it is told not to, as `make_train_step` does.
+
+        Args:
+            enabled: whether it does.
+        """
+        self.rematerialization = enabled
+
+    def __repr__(self) -> str:
+        return describe(self)
+
+    __str__ = __repr__
 
 
 def _call(stage: Stage, x: jax.Array) -> jax.Array:
     return stage(x)
 
 
-def _rematerialise(stage: Stage, x: jax.Array) -> jax.Array:
-    """Call the stage so that its gradient computes it again instead of keeping it in memory.
-
-    Unlike `nnx.remat` it writes back only what the call changed, so that a network in eval mode
-    stays a pure function, which plain `jax` transformations may close over.
-    """
-    graphdef, state = nnx.split(stage)
-
-    @jax.checkpoint
-    def run(state: Any, x: jax.Array) -> tuple[jax.Array, Any]:
-        copy = nnx.merge(graphdef, state, copy=True)
-        y = copy(x)
-        before = dict(nnx.to_flat_state(state))
-        after = nnx.to_flat_state(nnx.state(copy))
-        return y, nnx.from_flat_state(
-            [(path, new) for path, new in after if new.get_value() is not before[path].get_value()]
-        )
-
-    y, changed = run(state, x)
-    nnx.update(stage, changed)
-    return y
+def _trains(module: nnx.Module) -> bool:
+    """Return whether a part of the module is in train mode."""
+    switches = ("use_running_average", "deterministic")
+    return any(not getattr(m, s, True) for _, m in nnx.iter_modules(module) for s in switches)
 
 
 def _scale_residuals(model: nnx.Module, init: Initializer, rngs: nnx.Rngs) -> None:

@@ -1,12 +1,13 @@
 """ConvNeXt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from flaxblocks.blocks import ConvNeXtBlock, Head, NormConv, Stem
 from flaxblocks.blocks.convnext import layer_norm
 from flaxblocks.layers.initializers import Initialization, Normal, zeros
 from flaxblocks.models.architecture import Architecture, Networks, StageRow
+from flaxblocks.models.dilation import dilate_all
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ INITIALIZATION = Initialization(
 )
 
 
+def dilate(row: StageRow, before: int, dilation: int) -> StageRow:
+    """Return the stage with dilated blocks, and a 2x2 convolution of stride 1 before them."""
+    downsample = partial(row.downsample or NormConv, kernel_size=2, dilation=before, padding="SAME")
+    return replace(dilate_all(row, before, dilation), downsample=downsample)
+
+
 def convnext(size: Size, drop_path_rate: float) -> Architecture:
     """Describe a ConvNeXt.
 
@@ -59,6 +66,7 @@ def convnext(size: Size, drop_path_rate: float) -> Architecture:
                 stride=2 if stage else 1,
                 blocks=(ConvNeXtBlock,) * depth,
                 downsample=NormConv if stage else None,
+                dilate=dilate,
             )
             for stage, (features, depth) in enumerate(zip(size.features, size.depths, strict=True))
         ),

@@ -12,7 +12,7 @@ from flaxblocks.blocks import FusedMBConv, MBConv
 from flaxblocks.layers import BatchNorm, SqueezeExcite
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import StageRow
+from flaxblocks.models.architecture import Dilate, StageRow, dilate_after_first
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, relu, sigmoid
 
@@ -75,6 +75,7 @@ class InvertedRow:
         norm: ModuleFactory,
         padding: Padding,
         stride: int,
+        dilation: int = 1,
         drop_path: float,
         dtype: jnp.dtype | type | None,
         param_dtype: jnp.dtype | type,
@@ -90,6 +91,7 @@ class InvertedRow:
             always_expand=self.always_expand,
             kernel_size=self.kernel_size,
             stride=stride,
+            dilation=dilation,
             padding=padding,
             use_bias=False,
             norm=norm,
@@ -158,7 +160,11 @@ def _shared(
 
 
 def inverted_stage(
-    rows: Sequence[InvertedRow], *, norm: ModuleFactory = BatchNorm, padding: Padding = None
+    rows: Sequence[InvertedRow],
+    *,
+    norm: ModuleFactory = BatchNorm,
+    padding: Padding = None,
+    dilate: Dilate = dilate_after_first,
 ) -> StageRow:
     """Return the stage made of these rows.
 
@@ -166,11 +172,12 @@ def inverted_stage(
         rows: one or more rows; only the first one's stride may differ from 1.
         norm: makes each normalisation, see `ConvNormAct`.
         padding: of the spatial convolutions, as `Conv` takes it.
+        dilate: how the stage is dilated, see `StageRow`.
     """
     each = [row for row in rows for _ in range(row.depth)]
     blocks = tuple(partial(row.make_block, norm=norm, padding=padding) for row in each)
     widths = tuple(row.features for row in each)
-    return StageRow(widths[-1], rows[0].stride, blocks, widths=widths)
+    return StageRow(widths[-1], rows[0].stride, blocks, widths=widths, dilate=dilate)
 
 
 def _squeeze_excite(gate: Gate | None, in_features: int, hidden: int) -> ModuleFactory | None:

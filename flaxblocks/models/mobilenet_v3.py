@@ -6,6 +6,7 @@ from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.initializers import Initialization, Normal, kaiming_normal, zeros
 from flaxblocks.models.architecture import Architecture, Networks
+from flaxblocks.models.dilation import dilate_all
 from flaxblocks.models.inverted import Gate, InvertedRow, Stages, inverted_stage
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, hard_sigmoid, hard_swish, relu
@@ -64,7 +65,7 @@ def mobilenet_v3(table: Stages, hidden_features: int) -> Architecture:
     """
     return Architecture(
         stem=partial(Stem, features=(16,), norm=BATCH_NORM, act=hard_swish),
-        stages=tuple(inverted_stage(rows, norm=BATCH_NORM) for rows in table),
+        stages=tuple(inverted_stage(rows, norm=BATCH_NORM, dilate=dilate_all) for rows in table),
         head=partial(
             Head,
             conv_features=6 * table[-1][-1].features,

@@ -74,6 +74,7 @@ def regnet_block(
     block: Callable[..., M] = bottleneck,
     act: Activation = relu,
     stride: int,
+    dilation: int = 1,
     drop_path: float,
     dtype: jnp.dtype | type | None,
     param_dtype: jnp.dtype | type,
@@ -90,6 +91,7 @@ def regnet_block(
         block: makes a bottleneck of these numbers.
         act: activation of the block and its gate.
         stride: step of the 3x3 convolution in pixels.
+        dilation: distance between its taps in pixels.
         drop_path: probability of dropping the residual branch of a sample in training.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
@@ -104,6 +106,7 @@ def regnet_block(
         out_features,
         1 / expansion,
         stride=stride,
+        dilation=dilation,
         groups=wide // min(group_width, wide),
         use_bias=False,
         act=act,

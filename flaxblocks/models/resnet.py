@@ -3,13 +3,20 @@
 The stride of a bottleneck is its 3x3 convolution's ("v1.5"), as in torchvision.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from flaxblocks.blocks import BasicBlock, BottleNeck, Head, Stem, projection
 from flaxblocks.layers.initializers import Initialization, kaiming_normal
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, Networks, StageRow
+from flaxblocks.models.architecture import (
+    Architecture,
+    Dilate,
+    Networks,
+    StageRow,
+    dilate_after_first,
+)
+from flaxblocks.models.dilation import dilate_all
 from flaxblocks.ops import max_pool
 
 
@@ -49,6 +56,18 @@ def bottleneck(base_width: int = 64, groups: int = 1) -> ModuleFactory:
     return partial(BottleNeck, shortcut=projection, **arguments)
 
 
+def dilate_basic(row: StageRow, before: int, dilation: int) -> StageRow:
+    """Return a stage of basic blocks with all kernels dilated, the first one as those before."""
+    row = dilate_all(row, before, dilation)
+    first, *rest = row.blocks
+    return replace(row, blocks=(partial(first, first_dilation=before), *rest))
+
+
+def dilation_of(block: ModuleFactory) -> Dilate:
+    """Return how a stage of these blocks is dilated, see `StageRow`."""
+    return dilate_basic if block is basic else dilate_after_first
+
+
 def resnet(
     depths: tuple[int, int, int, int], block: ModuleFactory, widths: Widths = WIDE
 ) -> Architecture:
@@ -62,7 +81,7 @@ def resnet(
     return Architecture(
         stem=partial(Stem, features=(widths.stem,), kernel_size=7, pool=max_pool),
         stages=tuple(
-            StageRow(features, stride, (block,) * depth)
+            StageRow(features, stride, (block,) * depth, dilate=dilation_of(block))
             for features, stride, depth in zip(widths.stages, STRIDES, depths, strict=True)
         ),
         head=Head,

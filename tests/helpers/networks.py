@@ -86,12 +86,18 @@ abstract_torch = cache(make_witness)
 
 
 def torch_network(name: str, image: np.ndarray, seed: int = 0) -> torch.nn.Module:
-    """Return torchvision's network in float64 with random weights and statistics.
+    """Return torchvision's or timm's network in float64, see `with_random_weights`."""
+    return with_random_weights(allocate(make_witness(name).double()), image, seed)
+
+
+def with_random_weights(
+    network: torch.nn.Module, image: np.ndarray, seed: int = 0
+) -> torch.nn.Module:
+    """Give a network of float64 random weights and statistics, in place, and return it.
 
     The statistics have the size of the image's own, so that no activation saturates and every
     layer counts in the output, and no channel is blown up until its rounding shows.
     """
-    network = allocate(make_witness(name).double())
     rng = np.random.default_rng(seed)
     randomize(network, rng)
     norms = [module for module in network.modules() if isinstance(module, BATCH_NORM)]

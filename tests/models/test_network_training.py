@@ -1,4 +1,4 @@
-"""Networks train as torchvision's do: gradients, statistics, dropout, rematerialisation."""
+"""Networks train as torchvision's do: gradients, statistics, dropout, rematerialization."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import torchvision
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.models import Backbone
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers.networks import SMALLEST, flax_network, gradients_of, torch_network
@@ -68,14 +69,14 @@ def _assert_same_gradients(ours: dict, truth: dict) -> None:
 
 
 @pytest.mark.slow
-def test_rematerialisation_changes_no_gradient_and_no_statistic(x64):
+def test_rematerialization_changes_no_gradient_and_no_statistic(x64):
     rng = np.random.default_rng(1)
     image, weights = rng.normal(size=(2, 35, 33, 3)), rng.normal(size=(2, 1000))
     stored = torch_network("mobilenet_v3_small", image).state_dict()
 
     plain, again = (
-        _after_a_step(flax_network("mobilenet_v3_small", stored, remat=remat), image, weights)
-        for remat in (False, True)
+        _after_a_step(flax_network("mobilenet_v3_small", stored), image, weights, enabled)
+        for enabled in (False, True)
     )
 
     for ours, truth in zip(again, plain, strict=True):
@@ -84,10 +85,11 @@ def test_rematerialisation_changes_no_gradient_and_no_statistic(x64):
 
 
 def _after_a_step(
-    network: nnx.Module, image: np.ndarray, weights: np.ndarray
+    network: Backbone, image: np.ndarray, weights: np.ndarray, rematerialize: bool
 ) -> tuple[dict[tuple, np.ndarray], dict[tuple, np.ndarray]]:
     """Return the gradients and the statistics by their paths."""
     network.train()
+    network.set_rematerialization(rematerialize)
     gradients = gradients_of(network, image, weights)
     statistics = nnx.state(network, nnx.BatchStat)
     return _arrays(gradients), _arrays(statistics)
@@ -97,9 +99,10 @@ def _arrays(state: nnx.State) -> dict[tuple, np.ndarray]:
     return {path: np.asarray(leaf.get_value()) for path, leaf in nnx.to_flat_state(state)}
 
 
-@pytest.mark.parametrize("remat", [False, True])
-def test_rematerialises_each_stage_where_asked(remat: bool):
-    network = fb.create_model("mobilenet_v3_small", remat=remat, rngs=nnx.Rngs(0))
+@pytest.mark.parametrize("enabled", [False, True])
+def test_rematerializes_each_stage_where_asked(enabled: bool):
+    network = nnx.eval_shape(lambda: fb.create_model("mobilenet_v3_small", rngs=nnx.Rngs(0)))
+    network.set_rematerialization(enabled)
     network.eval()
     program = str(jax.make_jaxpr(network.features)(jnp.ones((1, 33, 33, 3))))
-    assert program.count("remat") == (len(network.stages) if remat else 0)
+    assert program.count("remat") == (len(network.stages) if enabled else 0)

@@ -11,7 +11,7 @@ from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.layers.scale_norm import rms_norm, simple_norm
 from flaxblocks.models.architecture import Architecture, Networks, StageRow
-from flaxblocks.models.convnext import BASE, INITIALIZATION, LARGE, SMALL, TINY, Size
+from flaxblocks.models.convnext import BASE, INITIALIZATION, LARGE, SMALL, TINY, Size, dilate
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops.activations import Activation, gelu, gelu_tanh, silu
 
@@ -92,6 +92,7 @@ def convnext(
                 stride=2 if stage or second else 1,
                 blocks=(partial(block, kernel_size=kernel_size, norm=norm, act=act),) * depth,
                 downsample=downsample if stage else second,
+                dilate=dilate,
             )
             for stage, (features, depth, kernel_size) in rows
         ),

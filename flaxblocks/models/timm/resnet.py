@@ -1,6 +1,6 @@
 """timm's ResNets: the variants of stem, shortcut, gate and pooling, and a row for each network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -14,8 +14,8 @@ from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.initializers import Initialization, kaiming_normal, zeros
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, Networks, StageRow
-from flaxblocks.models.resnet import NARROW, STRIDES, WIDE, Widths, basic, bottleneck
+from flaxblocks.models.architecture import Architecture, Dilate, Networks, StageRow
+from flaxblocks.models.resnet import NARROW, STRIDES, WIDE, Widths, basic, bottleneck, dilation_of
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops import average_pool, blur_pool, max_pool
 from flaxblocks.ops.activations import Activation
@@ -114,6 +114,26 @@ def _stem(style: Style, halving: Halving, norm: ModuleFactory) -> partial[Stem]:
     )
 
 
+def _dilation_of(block: ModuleFactory, style: Style, halving: Halving) -> Dilate:
+    if halving.block is not None:
+        return _refuse_dilation
+    return partial(_dilate, dilation_of(block), style.shortcut is PooledProjection)
+
+
+def _dilate(rule: Dilate, pools: bool, row: StageRow, before: int, dilation: int) -> StageRow:
+    """Return the dilated stage, whose pooled shortcut keeps pooling though its stride is 1."""
+    row = rule(row, before, dilation)
+    if not pools:
+        return row
+    first, *rest = row.blocks
+    shortcut = partial(PooledProjection, dilated=True)
+    return replace(row, blocks=(partial(first, shortcut=shortcut), *rest))
+
+
+def _refuse_dilation(row: StageRow, before: int, dilation: int) -> StageRow:
+    raise ValueError("`output_stride` must be None or 32 for a network whose blocks pool")
+
+
 def resnet(
     depths: tuple[int, int, int, int],
     block: ModuleFactory | tuple[ModuleFactory, ...] = NORMAL,
@@ -140,7 +160,12 @@ def resnet(
     return Architecture(
         stem=_stem(style, halving, norm),
         stages=tuple(
-            StageRow(features, stride, (partial(make, **parts),) * depth)
+            StageRow(
+                features,
+                stride,
+                (partial(make, **parts),) * depth,
+                dilate=_dilation_of(make, style, halving),
+            )
             for make, features, stride, depth in zip(
                 blocks, widths.stages, STRIDES, depths, strict=True
             )

@@ -88,7 +88,7 @@ def make_train_step(
     What is random depends on the state and `seed` alone: training that goes on from a stored state
     has the same bits as training that was never interrupted. Clipping belongs to the optimizer
     (`optax.clip_by_global_norm`), rematerialization, drop path and bfloat16 to the network
-    (`create_model` takes `remat`, `drop_path_rate` and `dtype`).
+    (`set_rematerialization`; `create_model` takes `drop_path_rate` and `dtype`).
 
     >>> from flaxblocks.train import create_state
     >>> optimizer = optax.sgd(0.1, momentum=0.9)

@@ -19,10 +19,11 @@ NETWORK = Architecture(  # six stages of one block each
 )
 
 
-def temporary_bytes(*, accumulate: int = 1, remat: bool = False) -> int:
+def temporary_bytes(*, accumulate: int = 1, rematerialize: bool = False) -> int:
     """Return what a step of six blocks needs beside its state and its batch."""
     optimizer = optax.sgd(0.1, momentum=0.9)
-    model = nnx.jit(lambda: Backbone(NETWORK, num_classes=10, remat=remat, rngs=nnx.Rngs(0)))()
+    model = nnx.jit(lambda: Backbone(NETWORK, num_classes=10, rngs=nnx.Rngs(0)))()
+    model.set_rematerialization(rematerialize)
     batch = {"image": np.ones((16, 32, 32, 3), np.float32), "label": np.zeros(16, np.int32)}
     step = make_train_step(optimizer, accumulate=accumulate)
     analysis = step.lower(create_state(model, optimizer), batch).compile().memory_analysis()
@@ -37,8 +38,8 @@ def test_accumulation_saves_memory():
 
 
 @pytest.mark.slow
-def test_rematerialisation_saves_memory():
+def test_rematerialization_saves_memory():
     """One block's arrays, and between the blocks the narrow maps, in place of all six blocks'."""
-    kept, again = temporary_bytes(), temporary_bytes(remat=True)
+    kept, again = temporary_bytes(), temporary_bytes(rematerialize=True)
     print(f"{kept / 2**20:.1f} MiB kept, {again / 2**20:.1f} computed again")
     assert again < kept / 3

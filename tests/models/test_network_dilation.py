@@ -1,0 +1,118 @@
+"""Dilated networks compute what torchvision's and timm's own dilated modules do."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import timm
+import torch
+from flax import nnx
+from torchvision.models import mobilenetv3, resnet50
+
+import flaxblocks as fb
+from parity.checks import measure
+from parity.checks.tolerance import bound
+from tests.helpers.networks import (
+    flax_network,
+    nchw,
+    run_by_blocks,
+    run_torch,
+    torch_network,
+    with_random_weights,
+)
+from tests.models import test_timm_inverted as timm_side
+
+IMAGE = (1, 65, 49, 3)
+
+
+def _mobilenet_v3_small() -> torch.nn.Module:
+    rows, last = mobilenetv3._mobilenet_v3_conf("mobilenet_v3_small", dilated=True)
+    return mobilenetv3.MobileNetV3(rows, last)
+
+
+TORCHVISION = [
+    pytest.param("mobilenet_v3_small", 16, _mobilenet_v3_small, id="mobilenet_v3_small"),
+    pytest.param(
+        "resnet50",
+        8,
+        partial(resnet50, replace_stride_with_dilation=[False, True, True]),
+        id="resnet50",
+        marks=pytest.mark.slow,
+    ),
+]
+TIMM = [
+    ("timm/test_resnet", 8),  # basic and bottleneck blocks, pooled shortcuts
+    ("timm/test_efficientnet", 8),  # dense and depthwise kernels
+    ("timm/test_convnext", 8),
+    *(
+        pytest.param(name, stride, marks=pytest.mark.slow)
+        for name, stride in (
+            ("timm/resnet18", 8),
+            ("timm/resnet26", 16),
+            ("timm/regnetx_002", 8),
+            ("timm/tf_efficientnet_lite0", 8),  # TensorFlow's padding
+            ("timm/mobilenetv2_050", 8),
+        )
+    ),
+]
+
+
+def _assert_same(network: nnx.Module, twin: torch.nn.Module, image: np.ndarray) -> None:
+    network.eval()
+    ours, truth = np.asarray(run_by_blocks(network, image)), run_torch(twin.eval(), image)
+    assert measure.scaled_error(ours, truth, np.abs(truth).max()) <= bound("float64", "output")
+
+
+@pytest.mark.parametrize("name,stride,make", TORCHVISION)
+def test_equals_torchvisions_dilated_network_in_float64(name: str, stride: int, make, x64):
+    image = np.random.default_rng(1).normal(size=IMAGE)
+    twin = with_random_weights(make().double(), image)
+    network = flax_network(name, twin.state_dict(), output_stride=stride)
+    _assert_same(network, twin, image)
+
+
+@pytest.mark.parametrize("name,stride", TIMM)
+def test_equals_timms_dilated_network_in_float64(name: str, stride: int, x64):
+    image = np.random.default_rng(1).normal(size=IMAGE)
+    twin = timm.create_model(name.removeprefix("timm/"), output_stride=stride).double()
+    twin = with_random_weights(twin, image)
+    network = timm_side.flax_network(name, twin.state_dict(), output_stride=stride)
+    _assert_same(network, twin, image)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenetv4_conv_small_035", "tf_mobilenetv3_small_minimal_100"])
+def test_feature_maps_equal_timms_where_only_they_can_be_dilated(name: str, x64):
+    image = np.random.default_rng(1).normal(size=(2, *IMAGE[1:]))
+    whole = torch_network(f"timm/{name}", image)
+    twin = timm.create_model(name, features_only=True, output_stride=8).double().eval()
+    assert not twin.load_state_dict(whole.state_dict(), strict=False).missing_keys
+    network = timm_side.flax_network(f"timm/{name}", whole.state_dict(), output_stride=8)
+    network.eval()
+    ours = np.asarray(nnx.jit(lambda network, x: network.features(x)[-1])(network, image))
+    with torch.no_grad():
+        truth = twin(nchw(image))[-1].movedim(1, -1).numpy()
+    assert measure.scaled_error(ours, truth, np.abs(truth).max()) <= bound("float64", "output")
+
+
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_no_map_is_coarser_than_asked(stride: int):
+    network = nnx.eval_shape(
+        lambda: fb.create_model("resnet18", output_stride=stride, rngs=nnx.Rngs(0))
+    )
+    strides = [info.stride for info in network.feature_info]
+    assert max(strides) == stride
+    shapes = nnx.eval_shape(lambda n, x: n.features(x), network, np.zeros((1, 64, 64, 3), "f4"))
+    assert [64 // shape.shape[1] for shape in shapes] == strides
+
+
+@pytest.mark.parametrize(
+    "name,stride,message",
+    [
+        ("resnet18", 4, "`output_stride` must be 8, 16 or 32, got 4"),
+        ("timm/resnetaa50", 16, "`output_stride` must be None or 32 for a network whose blocks"),
+    ],
+)
+def test_what_cannot_be_dilated_is_refused(name: str, stride: int, message: str):
+    with pytest.raises(ValueError, match=message):
+        nnx.eval_shape(lambda: fb.create_model(name, output_stride=stride, rngs=nnx.Rngs(0)))

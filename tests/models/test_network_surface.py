@@ -1,0 +1,135 @@
+"""Feature maps, new classifiers, other norms and activations, and what is printed."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import timm
+import torch
+from flax import nnx
+
+import flaxblocks as fb
+from flaxblocks.models import Backbone, Stage
+from parity.checks import measure
+from parity.checks.tolerance import bound
+from tests.helpers import tolerance
+from tests.helpers.networks import run_by_blocks, run_torch, with_random_weights
+from tests.models.test_timm_inverted import flax_network
+
+X = jnp.ones((1, 33, 33, 3))
+NORM = partial(nnx.GroupNorm, num_groups=16, epsilon=1e-5, use_fast_variance=False)
+
+
+def abstract(name: str, **options) -> Backbone:
+    return nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0), **options))
+
+
+def shapes(network: Backbone, **options) -> list[tuple[int, ...]]:
+    maps = nnx.eval_shape(lambda network, x: network.features(x, **options), network, X)
+    return [leaf.shape for leaf in maps]
+
+
+@pytest.mark.parametrize("indices", [(0,), (1, 3), (-1,), (-2, 0), (2, 2), ()])
+def test_features_of_some_stages_are_those_of_all(indices: tuple[int, ...]):
+    network = abstract("resnet18")
+    every = shapes(network)
+    assert shapes(network, indices=indices) == [every[index] for index in indices]
+
+
+def test_stages_after_the_last_index_are_not_computed(monkeypatch: pytest.MonkeyPatch):
+    network, called = abstract("resnet18"), []
+    call = Stage.__call__
+    monkeypatch.setattr(Stage, "__call__", lambda self, x: (called.append(1), call(self, x))[1])
+    shapes(network, indices=(1, -4))
+    assert len(called) == 2
+
+
+@pytest.mark.usefixtures("as_installed")
+@pytest.mark.parametrize("index,error", [(4, ValueError), (-5, ValueError), (1.0, TypeError)])
+def test_a_bad_index_is_refused(index: object, error: type[Exception]):
+    with pytest.raises(error, match=f"`indices` must .*, got {index}"):
+        shapes(abstract("resnet18"), indices=(index,))
+
+
+@pytest.fixture(scope="module")
+def network() -> Backbone:
+    network = fb.create_model("timm/test_efficientnet", drop_rate=0.5, rngs=nnx.Rngs(0))
+    network.eval()
+    return network
+
+
+def test_the_two_halves_make_the_whole(network: Backbone):
+    whole = network(X)
+    features = network.forward_features(X)
+    assert features.shape[-1] == network.feature_info[-1].features
+    np.testing.assert_array_equal(network.forward_head(features), whole)
+    pooled = network.forward_head(features, pre_logits=True)
+    assert pooled.shape == (1, network.num_features)
+    np.testing.assert_array_equal(network.head.classifier(pooled), whole)
+
+
+def test_a_new_classifier_is_drawn_as_the_networks_own_and_nothing_else_changes():
+    network = fb.create_model("mobilenet_v2", rngs=nnx.Rngs(0))
+    network.eval()
+    before = nnx.state(network, nnx.Param)
+    network.reset_classifier(400, rngs=nnx.Rngs(1))
+    kernel = network.head.classifier.kernel[...]
+    assert kernel.shape == (1280, 400)
+    # torchvision's rule: normal of deviation 0.01, where a linear layer's own is uniform.
+    assert (
+        abs(float(kernel.std()) / 0.01 - 1) < tolerance.bound("any", "statistic of a sample") / 700
+    )
+    assert not network.head.classifier.bias[...].any()
+    assert network.head.dropout.deterministic
+    network.train()
+    network.reset_classifier(0, rngs=nnx.Rngs(1))
+    assert network.head.classifier is None and network.head.dropout is None
+    network.reset_classifier(7, rngs=nnx.Rngs(1))
+    assert not network.head.dropout.deterministic and network.head.dropout.rate == 0.2
+    after = nnx.state(network, nnx.Param)
+    for part in ("stem", "stages"):
+        jax.tree.map(np.testing.assert_array_equal, after[part], before[part])
+
+
+def test_a_norm_for_all_makes_timms_network_of_group_norms():
+    ours = fb.create_model("timm/test_resnet", norm=NORM, rngs=nnx.Rngs(0))
+    kinds = {type(m) for _, m in nnx.iter_modules(ours) if "Norm" in type(m).__name__}
+    assert kinds == {nnx.GroupNorm, fb.ConvNormAct}
+    assert {type(v) for _, v in nnx.to_flat_state(nnx.state(ours))} == {nnx.Param}
+    # The last norm of each branch starts at 0 all the same.
+    assert not ours.stages[0].blocks[0].second.norm.scale[...].any()
+
+
+def test_other_norms_and_activations_equal_timms_in_float64(x64):
+    image = np.random.default_rng(1).normal(size=(1, 49, 33, 3))
+    twin = timm.create_model(
+        "test_resnet",
+        act_layer=torch.nn.SiLU,
+        norm_layer=partial(timm.layers.GroupNorm, num_groups=16),
+    )
+    twin = with_random_weights(twin.double(), image).eval()
+    options = {"act": jax.nn.silu, "norm": NORM}
+    network = flax_network("timm/test_resnet", twin.state_dict(), **options)
+    network.eval()
+    ours, truth = np.asarray(run_by_blocks(network, image)), run_torch(twin, image)
+    assert measure.scaled_error(ours, truth, np.abs(truth).max()) <= bound("float64", "output")
+
+
+def test_gates_keep_their_activations():
+    network = abstract("mobilenet_v3_small", act=jax.nn.silu)
+    gate = network.stages[0].blocks[0].se
+    assert (gate.act, gate.gate) == (fb.activations.relu, fb.activations.hard_sigmoid)
+    assert network.head.act is jax.nn.silu
+
+
+@pytest.mark.parametrize("name", ["resnet152", "timm/mobilenetv4_conv_large", "timm/regnetz_040"])
+def test_repr_is_a_short_summary(name: str):
+    network = abstract(name)
+    lines = repr(network).splitlines()
+    assert str(network) == repr(network)
+    assert len(lines) == len(network.stages) + 3 and max(map(len, lines)) <= 200
+    count = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param)))
+    assert lines[0] == f"{name}: {count:,} parameters"
+    assert len(nnx.Module.__repr__(network)) > 50_000
