@@ -14,13 +14,13 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers.networks import (
     flax_network,
-    nchw,
     run_by_blocks,
     run_torch,
     torch_network,
     with_random_weights,
 )
 from tests.models import test_timm_inverted as timm_side
+from torch_ref.harness.layout import from_nhwc, to_nhwc
 
 IMAGE = (1, 65, 49, 3)
 
@@ -91,7 +91,7 @@ def test_feature_maps_equal_timms_where_only_they_can_be_dilated(name: str, x64)
     network.eval()
     ours = np.asarray(nnx.jit(lambda network, x: network.features(x)[-1])(network, image))
     with torch.no_grad():
-        truth = twin(nchw(image))[-1].movedim(1, -1).numpy()
+        truth = to_nhwc(twin(from_nhwc(image))[-1])
     assert measure.scaled_error(ours, truth, np.abs(truth).max()) <= bound("float64", "output")
 
 

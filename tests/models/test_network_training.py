@@ -101,7 +101,7 @@ def _arrays(state: nnx.State) -> dict[tuple, np.ndarray]:
 
 @pytest.mark.parametrize("enabled", [False, True])
 def test_rematerializes_each_stage_where_asked(enabled: bool):
-    network = nnx.eval_shape(lambda: fb.create_model("mobilenet_v3_small", rngs=nnx.Rngs(0)))
+    network = fb.create_model("mobilenet_v3_small", rngs=nnx.Rngs(0))
     network.set_rematerialization(enabled)
     network.eval()
     program = str(jax.make_jaxpr(network.features)(jnp.ones((1, 33, 33, 3))))
