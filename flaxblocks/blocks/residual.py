@@ -126,12 +126,16 @@ class PooledProjection(ConvNormAct):
             Output of shape ``(n, p, q, out_features)``, at stride 2 half as high and wide, rounded
             up.
         """
+        return super().__call__(self.average(x))
+
+    def average(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q c"]:
+        """Return what is projected: means of 2x2 pixels, or the input itself."""
         if self.pools:
-            x = average_pool(x, ceil_mode=True)
-        elif self.dilated:
-            x = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
-            x = (x[:, :-1, :-1] + x[:, :-1, 1:] + x[:, 1:, :-1] + x[:, 1:, 1:]) / 4
-        return super().__call__(x)
+            return average_pool(x, ceil_mode=True)
+        if not self.dilated:
+            return x
+        x = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+        return (x[:, :-1, :-1] + x[:, :-1, 1:] + x[:, 1:, :-1] + x[:, 1:, 1:]) / 4
 
 
 def pool_for_stride(

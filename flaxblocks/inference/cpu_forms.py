@@ -7,7 +7,7 @@ from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.inference import inverted_residual, residual, units
 from flaxblocks.layers import ConvNormAct
-from flaxblocks.models.backbone import Stage
+from flaxblocks.models.stage import Stage
 from flaxblocks.ops.chunks import chunked
 from flaxblocks.ops.fused import Form, register_forms
 

@@ -9,7 +9,6 @@ from flax import nnx
 from flaxblocks.blocks.residual import PooledProjection, add_branches
 from flaxblocks.layers import Conv, ConvNormAct
 from flaxblocks.layers.optional import apply
-from flaxblocks.ops import average_pool
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.conv.recognize import NHWC, geometry_of
@@ -26,7 +25,7 @@ def unit(program: Program, module: ConvNormAct, x: jax.Array) -> jax.Array | Non
 
 def pooled_projection(program: Program, module: PooledProjection, x: jax.Array):
     """Compute a `PooledProjection`."""
-    return unit(program, module, average_pool(x, ceil_mode=True) if module.pools else x)
+    return unit(program, module, module.average(x))
 
 
 def summed(

@@ -10,6 +10,7 @@ from flax import nnx
 from torchvision.models import mobilenetv3, resnet50
 
 import flaxblocks as fb
+from flaxblocks.blocks.residual import PooledProjection
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers.networks import (
@@ -104,6 +105,15 @@ def test_no_map_is_coarser_than_asked(stride: int):
     assert max(strides) == stride
     shapes = nnx.eval_shape(lambda n, x: n.features(x), network, np.zeros((1, 64, 64, 3), "f4"))
     assert [64 // shape.shape[1] for shape in shapes] == strides
+
+
+def test_a_dilated_shortcut_infers_natively_what_it_computes():
+    shortcut = PooledProjection(3, 4, stride=1, dilated=True, rngs=nnx.Rngs(0))
+    shortcut.eval()
+    x = np.random.default_rng(1).normal(size=(1, 9, 7, 3)).astype("float32")
+    with fb.ops.convolution("native"):
+        fast = fb.for_inference(shortcut)(x)
+    np.testing.assert_allclose(fast, shortcut(x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
