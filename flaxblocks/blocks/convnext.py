@@ -117,7 +117,7 @@ class ConvNeXtBlock(nnx.Module):
         y = apply(self.response_norm, y)
         y = self.project(y)
         if self.layer_scale is not None:
-            y = y * self.layer_scale[...].astype(y.dtype)
+            y = y * self.layer_scale[...].astype(y.dtype)[None, None, None]
         y = apply(self.drop_path, y)
         return y + x.astype(y.dtype)
 

@@ -1,4 +1,4 @@
-"""Batch normalisation with PyTorch's semantics."""
+"""Batch normalization with PyTorch's semantics."""
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,13 @@ from flaxblocks.ops.batch_normalize import batch_normalize
 
 
 class BatchNorm(nnx.BatchNorm):
-    """Normalise each channel over the batch: ``(x - mean) / sqrt(var + epsilon) * scale + bias``.
+    """Normalize each channel over the batch: ``(x - mean) / sqrt(var + epsilon) * scale + bias``.
 
-    In train mode the batch's mean and *biased* variance normalise, and the running mean and the
-    *unbiased* variance are stored, as PyTorch does and NNX does not. Under `jax.jit` a batch that
-    is sharded over devices is normalised as one global batch; under `jax.shard_map` or `jax.vmap`
-    name the mapped axis in `axis_name`. Statistics are computed and kept in at least float32.
+    In train mode the batch's mean and *biased* variance normalize, and the running mean and the
+    *unbiased* variance are stored, as PyTorch does and NNX does not; an empty batch leaves them
+    alone. Under `jax.jit` a batch that is sharded over devices is normalized as one global batch;
+    under `jax.shard_map` or `jax.vmap` name the mapped axis in `axis_name`. Statistics are computed
+    and kept in at least float32.
 
     >>> norm = fb.BatchNorm(8, rngs=nnx.Rngs(0))
     >>> y = norm(jnp.ones((2, 4, 4, 8)))
@@ -30,7 +31,7 @@ class BatchNorm(nnx.BatchNorm):
         momentum: the *decay* of the running statistics, NNX's meaning: 1 minus PyTorch's
             `momentum`. PyTorch's default 0.1 is 0.9 here.
         epsilon: number added to the variance.
-        use_running_average: normalise by the stored statistics; `train()` and `eval()` switch it.
+        use_running_average: normalize by the stored statistics; `train()` and `eval()` switch it.
         axis_name: a mapped axis over which the statistics are averaged too.
         dtype: dtype of the result; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
@@ -77,7 +78,7 @@ class BatchNorm(nnx.BatchNorm):
     def __call__(
         self, x: Float[Array, "*n c"], use_running_average: bool | None = None
     ) -> Float[Array, "*n c"]:
-        """Normalise, and in train mode update the running statistics.
+        """Normalize, and in train mode update the running statistics.
 
         Args:
             x: input of shape ``(n, h, w, num_features)``, or of any rank with the channels last.
@@ -97,16 +98,22 @@ class BatchNorm(nnx.BatchNorm):
         if use_running_average is None:
             use_running_average = self.use_running_average
         assert self.scale is not None and self.bias is not None  # both are always created
-        scale, bias = self.scale[...], self.bias[...]
-        dtype = self.dtype or jnp.result_type(x, scale, bias)
+        dtype = self.dtype or jnp.result_type(x, self.scale[...], self.bias[...])
         wide = _at_least_float32(dtype)
-        values, scale, bias = x.astype(wide), scale.astype(wide), bias.astype(wide)
-        if use_running_average:
-            mean, var = self.mean[...].astype(wide), self.var[...].astype(wide)
-            return ((values - mean) * (scale / jnp.sqrt(var + self.epsilon)) + bias).astype(dtype)
-        count = self._count(x)
-        y, mean, var = batch_normalize(values, scale, bias, self.epsilon, self.axis_name)
-        self._store(mean, var * (count / (count - 1)))
+        values = x.astype(wide)
+        scale, bias, mean, var = (
+            jax.lax.expand_dims(variable[...].astype(wide), range(x.ndim - 1))
+            for variable in (self.scale, self.bias, self.mean, self.var)
+        )
+        count = 0
+        if not use_running_average:
+            count = self._count(x)
+            self.num_batches_tracked[...] += 1
+        if count:
+            y, mean, var = batch_normalize(values, scale, bias, self.epsilon, self.axis_name)
+            self._store(mean, var * (count / (count - 1)))
+        else:
+            y = (values - mean) * (scale / jnp.sqrt(var + self.epsilon)) + bias
         return y.astype(dtype)
 
     def _count(self, x: jax.Array) -> int:
@@ -125,9 +132,8 @@ class BatchNorm(nnx.BatchNorm):
         """Move the running statistics towards the batch's, as PyTorch does."""
         for stored, new in ((self.mean, mean), (self.var, unbiased_var)):
             old = stored[...]
-            moved = self.momentum * old + (1 - self.momentum) * jax.lax.stop_gradient(new)
-            stored[...] = moved.astype(old.dtype)
-        self.num_batches_tracked[...] += 1
+            new = jax.lax.stop_gradient(new).reshape(old.shape)
+            stored[...] = (self.momentum * old + (1 - self.momentum) * new).astype(old.dtype)
 
 
 def _at_least_float32(dtype: DTypeLike) -> jnp.dtype:

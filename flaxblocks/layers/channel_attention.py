@@ -66,5 +66,5 @@ class EfficientChannelAttention(nnx.Module):
         side = kernel.size // 2
         means = jnp.pad(x.mean((1, 2)), ((0, 0), (side, side)))
         windows = [means[:, tap : tap + self.in_features] for tap in range(kernel.size)]
-        gate = sigmoid((jnp.stack(windows, -1) * kernel).sum(-1))
+        gate = sigmoid((jnp.stack(windows, -1) * kernel[None, None]).sum(-1))
         return x * gate[:, None, None]

@@ -62,7 +62,8 @@ class GlobalResponseNorm(nnx.Module):
         """
         check_nhwc(x, self.num_features)
         dtype = self.dtype or jnp.result_type(x, self.scale[...])
-        x, scale, bias = (a.astype(dtype) for a in (x, self.scale[...], self.bias[...]))
+        x = x.astype(dtype)
+        scale, bias = (a[...].astype(dtype)[None, None, None] for a in (self.scale, self.bias))
         squares = jnp.square(x).sum((1, 2), keepdims=True)
         # A channel of zeros has strength 0 with gradient 0, as in PyTorch; the root's own is NaN.
         silent = squares == 0

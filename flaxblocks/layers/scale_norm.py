@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
@@ -70,8 +71,10 @@ class ScaleNorm(nnx.Module):
             An array of the input's shape.
         """
         dtype = self.dtype or jnp.result_type(x, self.scale[...])
-        x = x.astype(dtype)
-        return x / jnp.sqrt(self.power(x) + self.epsilon) * self.scale[...].astype(dtype)
+        x, scale = x.astype(dtype), self.scale[...].astype(dtype)
+        return (
+            x / jnp.sqrt(self.power(x) + self.epsilon) * lax.expand_dims(scale, range(x.ndim - 1))
+        )
 
 
 rms_norm = partial(ScaleNorm, power=mean_square)

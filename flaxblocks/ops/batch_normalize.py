@@ -1,4 +1,4 @@
-"""Normalisation by the statistics of the batch, with its derivative written out."""
+"""Normalization by the statistics of the batch, with its derivative written out."""
 
 from functools import partial
 
@@ -12,22 +12,30 @@ def batch_normalize(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return ``(x - mean) / sqrt(var + epsilon) * scale + bias``, the mean and the biased variance.
 
-    Derived through the two means, the gradient takes five sums over the pixels. Written out it is a
-    projection and takes two, which are the gradients of `scale` and `bias` too: a training step of
-    an MBConv takes a tenth less time, a bottleneck a fifth less temporary memory. The rule is made
-    of differentiable operations and is linear in the tangents, so derivatives of every order and
-    mode follow.
+    A mean of float32 is rounded at the size of the values, which may be far larger than their
+    deviation. So `x` is centered twice, on its rounded mean and then on what is left of the mean,
+    which is summed in the same pass as the squares where XLA fuses sums.
+
+    Differentiating through the two means would take five sums over the pixels. Written out, the
+    derivative is a projection and takes two, which are the gradients of `scale` and `bias` too: a
+    training step of an MBConv takes a tenth less time, a bottleneck a fifth less temporary memory.
+    The rule is made of differentiable operations and is linear in the tangents, so derivatives of
+    every order and mode follow.
 
     Args:
         x: of shape ``(..., c)``.
-        scale: one factor per channel.
+        scale: one factor per channel, of shape ``(1, ..., 1, c)``, as are `bias` and what is
+            returned of mean and variance.
         bias: one term per channel.
         epsilon: number added to the variance.
         axis_name: a mapped axis over which the statistics are averaged too.
     """
-    mean = _mean(x, axis_name)
-    var = _mean(jnp.square(x - mean), axis_name)
-    return (x - mean) * (scale / jnp.sqrt(var + epsilon)) + bias, mean, var
+    rough = _mean(x, axis_name)
+    distance = x - rough
+    correction, square = _mean(distance, axis_name), _mean(jnp.square(distance), axis_name)
+    var = jnp.maximum(square - jnp.square(correction), 0)
+    y = (distance - correction) * (scale / jnp.sqrt(var + epsilon)) + bias
+    return y, rough + correction, var
 
 
 @batch_normalize.defjvp
@@ -46,5 +54,5 @@ def _derivative(epsilon: float, axis_name: str | None, primals, tangents):
 
 
 def _mean(x: jax.Array, axis_name: str | None) -> jax.Array:
-    mean = x.mean(tuple(range(x.ndim - 1)))
+    mean = x.mean(tuple(range(x.ndim - 1)), keepdims=True)
     return mean if axis_name is None else jax.lax.pmean(mean, axis_name)

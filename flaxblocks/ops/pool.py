@@ -29,7 +29,7 @@ def max_pool(
     lowest = np.asarray(-np.inf, x.dtype)  # a constant: JAX differentiates a maximum it knows
     sides = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     window, steps = (1, kernel_size, kernel_size, 1), (1, stride, stride, 1)
-    return jax.lax.reduce_window(x, lowest, lax.max, window, steps, sides)
+    return lax.reduce_window(x, lowest, lax.max, window, steps, sides)
 
 
 def average_pool(x: Float[Array, "n h w c"], *, ceil_mode: bool = False) -> Float[Array, "n p q c"]:
@@ -46,21 +46,10 @@ def average_pool(x: Float[Array, "n h w c"], *, ceil_mode: bool = False) -> Floa
 
     Source: `torch.nn.AvgPool2d(2, ceil_mode=..., count_include_pad=False)`.
     """
-    height, width = x.shape[1:3]
-    if ceil_mode:
-        x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
-    else:
-        x = x[:, : height // 2 * 2, : width // 2 * 2]
-    n, rows, columns, c = x.shape
-    sums = x.reshape(n, rows // 2, 2, columns // 2, 2, c).sum((2, 4))
-    row_counts, column_counts = _counts(height, rows), _counts(width, columns)
-    counts = row_counts[:, None, None] * column_counts[:, None]
-    return sums / counts.astype(x.dtype)
-
-
-def _counts(size: int, padded: int) -> np.ndarray:
-    """Return how many pixels each pair along one axis holds."""
-    return np.minimum(size - np.arange(0, padded, 2), 2)
+    odd = 1 if ceil_mode else 0  # a window beyond the edge adds zeros to what is there
+    pixels = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
+    means = _sum_pool(x, 2, after=odd) / _sum_pool(pixels, 2, after=odd)
+    return means.astype(x.dtype)
 
 
 def blur_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n p q c"]:
@@ -76,6 +65,13 @@ def blur_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n p q c"]:
 
     Source: Zhang 2019, section 3.2, "Anti-aliased downsampling", Triangle-3.
     """
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-    x = (x[:, :-2:2] + 2 * x[:, 1:-1:2] + x[:, 2::2]) / 4
-    return (x[:, :, :-2:2] + 2 * x[:, :, 1:-1:2] + x[:, :, 2::2]) / 4
+    mirrored = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    sums = _sum_pool(_sum_pool(mirrored, 1), 2)  # (1, 2, 1) is (1, 1) convolved with itself
+    return (sums / 16).astype(x.dtype)
+
+
+def _sum_pool(x: jax.Array, stride: int, after: int = 0) -> jax.Array:
+    """Return the sum of each 2x2 window in at least float32, `after` rows of zeros at the end."""
+    x = x.astype(np.promote_types(x.dtype, np.float32))
+    sides, zero = ((0, 0), (0, after), (0, after), (0, 0)), np.zeros((), x.dtype)
+    return lax.reduce_window(x, zero, lax.add, (1, 2, 2, 1), (1, stride, stride, 1), sides)

@@ -103,6 +103,34 @@ def test_refuses_one_value_per_channel_in_train_mode_as_pytorch_does():
     assert norm(x).shape == x.shape
 
 
+def test_an_empty_batch_leaves_the_statistics_as_in_pytorch(x64):
+    ours, theirs = twins()
+    x = np.zeros((0, 5, 4, 5))
+    assert_same(ours(jnp.asarray(x)), apply_torch(theirs, x))
+    assert_same_statistics(ours, theirs)
+    gradients = nnx.grad(lambda norm, x: norm(x).sum())(ours, jnp.asarray(x))
+    assert not np.any(gradients["scale"][...]) and not np.any(gradients["bias"][...])
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 9, 8), (8, 56, 56, 3)], ids=str)
+@pytest.mark.parametrize("mean,deviation", [(1000, 0.01), (-10_000, 1), (0, 1)])
+def test_is_no_less_accurate_than_pytorch_far_from_zero(
+    shape: tuple, mean: float, deviation: float
+):
+    x = (mean + deviation * image(shape)).astype(np.float32)
+    exact = x.astype(np.float64)
+    truth = (exact - exact.mean((0, 1, 2))) / np.sqrt(exact.var((0, 1, 2)) + 1e-5)
+    norm, twin = fb.BatchNorm(shape[-1], rngs=nnx.Rngs(0)), torch.nn.BatchNorm2d(shape[-1])
+
+    ours = nnx.jit(lambda norm, x: norm(x))(norm, jnp.asarray(x))
+
+    limit = max(np.abs(apply_torch(twin, x) - truth).max(), bound("float32", "output"))
+    assert np.abs(ours - truth).max() <= limit
+    stored = 0.1 * exact.mean((0, 1, 2)), 0.9 + 0.1 * exact.var((0, 1, 2), ddof=1)
+    for ours, truth in zip((norm.mean, norm.var), stored, strict=True):
+        np.testing.assert_allclose(ours[...], truth, rtol=bound("float32", "output"), atol=limit)
+
+
 def test_statistics_are_float32_under_bfloat16():
     """In bfloat16 the mean of 4,096 values around 256 would be off by whole units."""
     norm = fb.BatchNorm(2, momentum=0.0, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))

@@ -26,7 +26,7 @@ from parity.checks.tolerance import bound
 from torch_ref.harness.layout import from_nhwc
 from torch_ref.harness.weights import randomize
 
-bare = partial(fb.BottleNeck, use_bias=False)
+bare = partial(fb.BottleNeck, use_bias=False, shortcut=fb.blocks.projection)
 
 PARTS = {  # ours, timm's and the shape of the input
     "eca": (
