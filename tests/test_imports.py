@@ -1,11 +1,15 @@
 """Imports run one way: the rule of the house, held by reading every file's imports."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+import flaxblocks
 
 ROOT = Path(__file__).parent.parent
 ROOT_PACKAGE = "flaxblocks"  # its __init__: the public names, which only what uses them all imports
@@ -19,6 +23,7 @@ ORDER = (  # each may import what stands in an earlier line, nothing beside or a
     ("preprocess",),
     ("create",),
     ("train", "export"),
+    ("_public",),
     (ROOT_PACKAGE, "torch_ref"),
     ("parity",),
     ("bench",),
@@ -180,3 +185,32 @@ def test_a_planted_violation_is_found(name: str, source: str):
 @pytest.mark.parametrize("name,source", ALLOWED)
 def test_what_the_rule_allows_passes(name: str, source: str):
     assert violations(source, name) == []
+
+
+HELP = """
+import sys
+from flaxblocks.cli import main
+try:
+    main(["--help"])
+except SystemExit as end:
+    assert not end.code
+heavy = {"jax", "flax", "torch", "numpy", "matplotlib"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+
+
+def test_help_imports_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "list the networks" in done.stdout
+
+
+def test_every_public_name_is_found_on_first_use():
+    tree = ast.parse((ROOT / "flaxblocks" / "_public.py").read_text())
+    names = {alias.asname for node in tree.body for alias in getattr(node, "names", ())}
+    assert None not in names and len(names) > 30
+    assert {*dir(flaxblocks)} - {"jaxtyping"} == names | {"train"}  # the annotation checks add one
+    for name in dir(flaxblocks):
+        assert getattr(flaxblocks, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'Convolution'"):
+        flaxblocks.Convolution  # noqa: B018

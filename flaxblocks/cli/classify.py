@@ -18,14 +18,11 @@ from flaxblocks.weights import hub
 from flaxblocks.weights.files import TORCHVISION
 from flaxblocks.weights.published import PUBLISHED
 
+DESCRIPTION = "Say what photographs show, by a network with trained weights."
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Describe the subcommand."""
-    parser = subparsers.add_parser(
-        "classify",
-        help="say what photographs show",
-        description="Say what photographs show, by a network with trained weights.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the subcommand."""
     parser.add_argument("photo", nargs="+", help="an image file")
     parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
     parser.add_argument(
@@ -48,7 +45,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="default: 5")
     parser.add_argument("--num-classes", type=positive, default=CLASSES, metavar="N")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

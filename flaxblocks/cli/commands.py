@@ -2,14 +2,47 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
 
 import flaxblocks
 from flaxblocks._base.allocator import keep_freed_memory
 from flaxblocks._base.command_line import exit_status
-from flaxblocks.cli import bench, classify, convert, evaluate, models, parity, summary, train
 
-SUBCOMMANDS = (models, summary, classify, convert, train, evaluate, bench, parity)
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "models": ("flaxblocks.cli.models", "list the networks"),
+    "summary": ("flaxblocks.cli.summary", "show a network block by block"),
+    "classify": ("flaxblocks.cli.classify", "say what photographs show"),
+    "convert": ("flaxblocks.cli.convert", "rewrite weights under another library's names"),
+    "train": ("flaxblocks.cli.train", "train a network"),
+    "evaluate": ("flaxblocks.cli.evaluate", "say how often a network is right"),
+    "bench": ("flaxblocks.bench.command", "time networks and blocks beside their rivals"),
+    "parity": ("parity.command", "check that modules are the same functions as PyTorch's"),
+}
+"""Each subcommand's module, with ``DESCRIPTION``, ``add_arguments`` and ``run``, and its help."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of a subcommand, whose module is imported only where the command is given.
+
+    Args:
+        module: the module's name.
+        **options: argparse's own.
+    """
+
+    def __init__(self, *, module: str, **options: Any):
+        super().__init__(**options)
+        self.module = module
+
+    def parse_known_args(self, args=None, namespace=None):  # pyright: ignore
+        """Add the command's arguments, then parse."""
+        if self.get_default("run") is None:
+            command = import_module(self.module)
+            self.description = command.DESCRIPTION
+            command.add_arguments(self)
+            self.set_defaults(run=command.run)
+        return super().parse_known_args(args, namespace)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +72,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"flaxblocks {flaxblocks.__version__}"
     )
-    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for subcommand in SUBCOMMANDS:
-        subcommand.add_parser(subparsers)
+    subparsers = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", parser_class=CommandParser
+    )
+    for name, (module, text) in COMMANDS.items():
+        subparsers.add_parser(name, help=text, module=module)
     return parser

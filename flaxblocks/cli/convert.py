@@ -10,22 +10,20 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks.cli.networks import NAMES, abstract_network, count, positive, stdout
 
+DESCRIPTION = (
+    "Rewrite weights under another library's parameter names, or in another kind "
+    "of file, in float32, and read the result back to check it."
+)
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Describe the subcommand."""
-    parser = subparsers.add_parser(
-        "convert",
-        help="rewrite weights under another library's names",
-        description="Rewrite weights under another library's parameter names, or in another kind "
-        "of file, in float32, and read the result back to check it.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the subcommand."""
     parser.add_argument("source", metavar="IN", help="what `classify --weights` takes")
     parser.add_argument("path", metavar="OUT", help="a .safetensors, .pth, .pt or .bin file")
     parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
     parser.add_argument("--from", dest="names", choices=sorted(NAMES), required=True)
     parser.add_argument("--to", dest="new_names", choices=sorted(NAMES), required=True)
     parser.add_argument("--num-classes", type=positive, default=1000, metavar="N")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

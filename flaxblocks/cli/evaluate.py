@@ -16,14 +16,11 @@ from flaxblocks.train.step.sharding import make_mesh, place_state, shard_batch
 from flaxblocks.train.step.state import create_state
 from flaxblocks.train.step.train_step import make_eval_step
 
+DESCRIPTION = "Say how often a network is right about images in a folder for each class."
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Describe the subcommand."""
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="say how often a network is right",
-        description="Say how often a network is right about images in a folder for each class.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the subcommand."""
     parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
     parser.add_argument("--data", required=True, metavar="DIR", help="a folder for each class")
     parser.add_argument(
@@ -36,7 +33,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--image-size", type=positive, metavar="N", help="default: the network's")
     parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="default: 64")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

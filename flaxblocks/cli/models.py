@@ -14,6 +14,8 @@ from rich.text import Text
 import flaxblocks as fb
 from flaxblocks.cli.networks import abstract_network, cost, count, image_shape, short, stdout
 
+DESCRIPTION = "List the networks with their size, cost, resolution and source."
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -34,20 +36,14 @@ class Facts:
     source: str
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Describe the subcommand."""
-    parser = subparsers.add_parser(
-        "models",
-        help="list the networks",
-        description="List the networks with their size, cost, resolution and source.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the subcommand."""
     parser.add_argument(
         "pattern",
         nargs="?",
         help="such as 'efficientnet*' or 'timm/resnet*' (default: all but timm's)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -26,6 +26,8 @@ from flaxblocks.models import Backbone
 
 BYTES = 4  # of a float32
 
+DESCRIPTION = "Show a network's blocks with their outputs, parameters and cost."
+
 
 @dataclass(frozen=True)
 class Row:
@@ -48,19 +50,13 @@ class Row:
     multiply_adds: int
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Describe the subcommand."""
-    parser = subparsers.add_parser(
-        "summary",
-        help="show a network block by block",
-        description="Show a network's blocks with their outputs, parameters and cost.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the subcommand."""
     parser.add_argument("name", help="one of `flaxblocks models`")
     parser.add_argument(
         "--image-size", type=positive, metavar="PIXELS", help="default: the network's own"
     )
     parser.add_argument("--num-classes", type=positive, default=1000, metavar="N")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

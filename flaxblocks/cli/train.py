@@ -30,15 +30,14 @@ SETTINGS = (
 )
 """The options that the result depends on."""
 
+DESCRIPTION = (
+    "Train a network on images in a folder for each class. The folder of results "
+    "gets checkpoints, a log, a plot of loss and accuracy, and the weights."
+)
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Describe the subcommand."""
-    parser = subparsers.add_parser(
-        "train",
-        help="train a network",
-        description="Train a network on images in a folder for each class. The folder of results "
-        "gets checkpoints, a log, a plot of loss and accuracy, and the weights.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the subcommand."""
     parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
     parser.add_argument(
         "--data",
@@ -71,7 +70,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--log-every", type=positive, default=50, metavar="N", help="default: 50")
     parser.add_argument("--keep", type=positive, default=3, metavar="N", help="checkpoints; 3")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
