@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import JaxprEqn
@@ -10,8 +10,12 @@ from jax.extend.core import JaxprEqn
 from flaxblocks.ops import convolution
 from flaxblocks.ops.jaxprs import equations
 
-CONTRACTIONS = ("conv_general_dilated", "dot_general")
-"""JAX's names of the operations that multiply and add."""
+
+class Contraction(NamedTuple):
+    """One convolution or matrix product."""
+
+    multiply_adds: int
+    numbers: int  # in its operands and its result
 
 
 def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
@@ -27,23 +31,27 @@ def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
         function: any function that JAX can trace.
         arguments: its arguments, arrays or `jax.ShapeDtypeStruct`.
     """
+    return sum(one.multiply_adds for one in contractions(function, *arguments))
+
+
+def contractions(function: Callable[..., Any], *arguments: Any) -> list[Contraction]:
+    """Return the function's convolutions and matrix products, as `multiply_adds` counts them."""
     with convolution("lax"):
         # A function of its own: JAX remembers the trace of one that it knows.
         jaxpr = jax.make_jaxpr(lambda *args: function(*args))(*arguments).jaxpr
-    return sum(map(_of_equation, equations(jaxpr)))
+    return [
+        _contraction(equation)
+        for equation in equations(jaxpr)
+        if equation.primitive.name in ("conv_general_dilated", "dot_general")
+    ]
 
 
-def _of_equation(equation: JaxprEqn) -> int:
-    name, parameters = equation.primitive.name, equation.params
-    if name not in CONTRACTIONS:
-        return 0
-    left, right, output = (_shape(v) for v in (*equation.invars, *equation.outvars))
-    if name == "dot_general":
-        (contracted, _), _ = parameters["dimension_numbers"]
-        return prod(output) * prod(left[axis] for axis in contracted)
-    out_axis = parameters["dimension_numbers"].rhs_spec[0]
-    return prod(output) * prod(right) // right[out_axis]
-
-
-def _shape(variable: Any) -> tuple[int, ...]:
-    return variable.aval.shape
+def _contraction(equation: JaxprEqn) -> Contraction:
+    variables: list[Any] = [*equation.invars, *equation.outvars]
+    left, right, output = (variable.aval.shape for variable in variables)
+    if equation.primitive.name == "dot_general":
+        (contracted, _), _ = equation.params["dimension_numbers"]
+        terms = prod(left[axis] for axis in contracted)
+    else:
+        terms = prod(right) // right[equation.params["dimension_numbers"].rhs_spec[0]]
+    return Contraction(prod(output) * terms, prod(left) + prod(right) + prod(output))

@@ -1,85 +1,31 @@
 """The table of blocks that every check runs over, described once for both libraries."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from types import ModuleType
+from dataclasses import dataclass
 from typing import Any
 
 from flax import nnx
 
 import flaxblocks
 import torch_ref
-
-
-@dataclass(frozen=True)
-class Function:
-    """An activation function of either library, by name."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A module of either library: the class's name and its arguments.
-
-    Args:
-        name: the class, the same in both libraries.
-        args: positional arguments.
-        kwargs: keyword arguments; `Function`, `Factory` and `Spec` stand for what either
-            library has under that name.
-    """
-
-    name: str
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Factory(Spec):
-    """As `Spec`, for an argument that takes the class with its arguments and calls it itself."""
+from flaxblocks._base.module_spec import Factory, Function, Spec
 
 
 @dataclass(frozen=True)
 class Case:
-    """A block to check.
+    """A block to check."""
 
-    Args:
-        name: what the report calls it.
-        spec: how it is built.
-        shape: shape ``(n, h, w, c)`` of the input.
-    """
-
-    name: str
-    spec: Spec
-    shape: tuple[int, int, int, int]
+    name: str  # what the report calls it
+    spec: Spec  # how it is built
+    shape: tuple[int, int, int, int]  # shape ``(n, h, w, c)`` of the input
 
     def build_torch(self):
         """Return the PyTorch module."""
-        return _build(self.spec, torch_ref, {})
+        return self.spec.build(torch_ref)
 
     def build_flax(self, seed: int = 0, **arguments: Any) -> nnx.Module:
         """Return the Flax module, with more arguments such as `dtype` where given."""
-        return _build(self.spec, flaxblocks, {"rngs": nnx.Rngs(seed), **arguments})
+        return self.spec.build(flaxblocks, rngs=nnx.Rngs(seed), **arguments)
 
-
-def _build(spec: Spec, library: ModuleType, common: Mapping[str, Any]) -> Any:
-    make = getattr(library, spec.name)
-    args = [_resolve(value, library, common) for value in spec.args]
-    kwargs = {name: _resolve(value, library, common) for name, value in spec.kwargs.items()}
-    if isinstance(spec, Factory):
-        return partial(make, *args, **kwargs)
-    takes_common = spec.name not in _WRAPPERS
-    return make(*args, **kwargs, **(common if takes_common else {}))
-
-
-def _resolve(value: Any, library: ModuleType, common: Mapping[str, Any]) -> Any:
-    if isinstance(value, Function):
-        return getattr(library.activations, value.name)
-    return _build(value, library, common) if isinstance(value, Spec) else value
-
-
-_WRAPPERS = ("ResidualAdd",)  # built from modules, they own no parameters
 
 _SEED_SHAPE = (2, 21, 19, 32)
 _SMALL = (2, 11, 13, 8)

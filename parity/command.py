@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from flaxblocks._base.command_line import check_writable, exit_status, nearest
+from flaxblocks._base.command_line import check_writable, nearest, run_program
 
 DESCRIPTION = "Check that Flax modules are the same functions as their PyTorch counterparts."
 
@@ -15,28 +15,12 @@ DTYPES = {"both": ALL_CHECKS, "float64": FLOAT64_CHECKS, "float32": FLOAT32_CHEC
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the parity suite.
-
-    Args:
-        arguments: the command line's arguments; the process's own where absent.
-
-    Returns:
-        The exit status: 0 where everything is equal, 1 where something differs, 2 for bad input.
-    """
-    parser = argparse.ArgumentParser(prog="python -m parity", description=DESCRIPTION)
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    return exit_status("parity", lambda: run(options))
+    """Run the suite; return 0 where all is equal, 1 where something differs, 2 for bad input."""
+    return run_program("python -m parity", DESCRIPTION, add_arguments, run, arguments)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare, print, and write what was asked for; return 0, or 1 where something differs.
-
-    Raises:
-        ImportError: if PyTorch or another package of the extra ``parity`` is not installed.
-        OSError: if a file cannot be read or written.
-        ValueError: if an option's value is out of range.
-    """
+    """Compare, print, and write what was asked for; return 0, or 1 where something differs."""
     checks = _checks(options)
     check_writable(options.json, options.report)
     from parity import run_suite

@@ -10,13 +10,13 @@ import jax
 from flax import nnx
 from torch import nn
 
-from flaxblocks import BottleNeck, create_model, list_models
+from flaxblocks import BottleNeck, create_model, list_models, model_info
 from flaxblocks._base.command_line import matching
 from flaxblocks.blocks import BasicBlock
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
 from parity.sides.pairing import pair_up
-from torch_ref.harness.vendors import allocate, make_witness, vendor_of
+from torch_ref.harness.vendors import allocate, make_network
 
 LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
 IMAGE = (2, 65, 67, 3)  # of the networks: odd, so that every stride has a remainder
@@ -25,60 +25,36 @@ EVEN_IMAGE = (2, 64, 96, 3)
 
 @dataclass(frozen=True)
 class Task:
-    """One pair to compare.
+    """One pair to compare."""
 
-    Args:
-        torch_module: the PyTorch module.
-        flax_module: the Flax module.
-        shape: shape ``(n, h, w, c)`` of the input.
-        names: whose parameter names the PyTorch module uses.
-        names_only: whether the pair is too large to be run.
-    """
-
-    torch_module: nn.Module
-    flax_module: nnx.Module
-    shape: tuple[int, int, int, int]
-    names: str = "native"
-    names_only: bool = False
+    torch_module: nn.Module  # the PyTorch module
+    flax_module: nnx.Module  # the Flax module
+    shape: tuple[int, int, int, int]  # shape ``(n, h, w, c)`` of the input
+    names: str = "native"  # whose parameter names the PyTorch module uses
+    names_only: bool = False  # whether the pair is too large to be run
 
 
-@dataclass(frozen=True)
-class Job:
-    """A pair to compare, which is made when its turn comes.
-
-    Args:
-        name: what the report calls it.
-        make: makes the pair.
-    """
-
-    name: str
-    make: Callable[[], Task]
+Jobs = dict[str, Callable[[], Task]]
+"""Pairs by the name that the report calls them, each made when its turn comes."""
 
 
-def block_jobs(patterns: Sequence[str] | None) -> list[Job]:
-    """Return the blocks whose names match a pattern; the tutorial's where none is given.
-
-    Raises:
-        ValueError: if a pattern matches nothing; it offers the nearest names.
-    """
-    if patterns is None:
-        return [_job(case) for case in SEED_CASES]
+def block_jobs(patterns: Sequence[str] | None) -> Jobs:
+    """Return the blocks whose names match a pattern; the tutorial's where none is given."""
     cases = {case.name: case for case in CASES}
-    return [_job(cases[name]) for name in matching(patterns, list(cases), "--blocks", "block")]
+    names = [case.name for case in SEED_CASES]
+    if patterns is not None:
+        names = matching(patterns, list(cases), "--blocks", "block")
+    return {name: partial(_block, cases[name]) for name in names}
 
 
-def _job(case: Case) -> Job:
-    return Job(case.name, lambda: Task(case.build_torch(), case.build_flax(), case.shape))
+def _block(case: Case) -> Task:
+    return Task(case.build_torch(), case.build_flax(), case.shape)
 
 
-def model_jobs(patterns: Sequence[str]) -> list[Job]:
-    """Return the networks whose names match a pattern.
-
-    Raises:
-        ValueError: if a pattern matches nothing; it offers the nearest names.
-    """
+def model_jobs(patterns: Sequence[str]) -> Jobs:
+    """Return the networks whose names match a pattern."""
     names = matching(patterns, list_models(), "--models", "network")
-    return [Job(name, partial(_networks, name)) for name in names]
+    return {name: partial(_networks, name) for name in names}
 
 
 def _networks(name: str) -> Task:
@@ -86,10 +62,11 @@ def _networks(name: str) -> Task:
         lambda: create_model(name, drop_rate=0, drop_path_rate=0, rngs=nnx.Rngs(0))
     )
     large = sum(p.size for p in jax.tree.leaves(nnx.state(ours, nnx.Param))) > LARGE
-    theirs = make_witness(name)
+    record = model_info(name)
+    theirs = make_network(record.source, record.name_at_source)
     if not large:
         allocate(theirs)
-    return Task(theirs, ours, _image_for(ours), vendor_of(name), large)
+    return Task(theirs, ours, _image_for(ours), record.source, large)
 
 
 def _image_for(network: nnx.Module) -> tuple[int, int, int, int]:
@@ -102,13 +79,8 @@ def _image_for(network: nnx.Module) -> tuple[int, int, int, int]:
     return EVEN_IMAGE if average_pool in pools else IMAGE
 
 
-def pair_job(torch_name: str, flax_name: str, size: int) -> Job:
-    """Return the user's own pair.
-
-    Args:
-        torch_name: the function that makes the PyTorch module, ``pkg.mod:function``.
-        flax_name: the function that makes the Flax module.
-        size: height of the input in pixels; it is two pixels wider.
+def pair_job(torch_name: str, flax_name: str, size: int) -> Jobs:
+    """Return the user's own pair, made by two functions, each ``pkg.mod:function``.
 
     Raises:
         ValueError: if a function cannot be imported, makes something else, or the modules do not
@@ -128,7 +100,7 @@ def pair_job(torch_name: str, flax_name: str, size: int) -> Job:
     first = next((m for m in modules[0].modules() if isinstance(m, nn.Conv2d)), None)
     channels = 3 if first is None else first.in_channels
     task = Task(*modules, (2, size, size + 2, channels))
-    return Job(torch_name.rpartition(":")[2], lambda: task)
+    return {torch_name.rpartition(":")[2]: lambda: task}
 
 
 def _called(name: str) -> Any:

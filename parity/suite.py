@@ -17,7 +17,7 @@ import flaxblocks
 from flaxblocks._base.command_line import WIDTH, own_arguments, versions
 from parity.command import split
 from parity.comparison import compare
-from parity.jobs import Job, block_jobs, model_jobs, pair_job
+from parity.jobs import Jobs, block_jobs, model_jobs, pair_job
 from parity.photo import load_photo, photo_input
 from parity.report.rows import Report
 from parity.report.table import print_reports
@@ -35,14 +35,14 @@ def run_suite(options: argparse.Namespace, checks: Sequence[str]) -> int:
     return 0 if all(report.ok for report in reports) else 1
 
 
-def _jobs(options: argparse.Namespace) -> list[Job]:
+def _jobs(options: argparse.Namespace) -> Jobs:
     if options.pair is not None:
-        return [pair_job(options.pair[0], options.pair[1], options.size)]
+        return pair_job(options.pair[0], options.pair[1], options.size)
     if options.all:
-        return [*block_jobs(["*"]), *model_jobs(["*"])]
-    jobs = [] if options.models is None else model_jobs(split(options.models))
+        return block_jobs(["*"]) | model_jobs(["*"])
+    jobs = {} if options.models is None else model_jobs(split(options.models))
     if options.blocks is not None or not jobs:
-        jobs += block_jobs(None if options.blocks is None else split(options.blocks))
+        jobs |= block_jobs(None if options.blocks is None else split(options.blocks))
     return jobs
 
 
@@ -63,9 +63,7 @@ def _inputs(options: argparse.Namespace) -> Inputs:
     return inputs_of
 
 
-def _run(
-    jobs: Sequence[Job], inputs_of: Inputs, checks: Sequence[str], seed: int
-) -> Iterator[Report]:
+def _run(jobs: Jobs, inputs_of: Inputs, checks: Sequence[str], seed: int) -> Iterator[Report]:
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(),
@@ -75,12 +73,12 @@ def _run(
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=len(jobs) * len(checks))
-        for done, job in enumerate(jobs, 1):
+        for done, (name, make) in enumerate(jobs.items(), 1):
 
-            def show(check: str, name: str = job.name) -> None:
+            def show(check: str, name: str = name) -> None:
                 progress.update(bar, description=f"{name}: {check}", advance=1)
 
-            task = job.make()
+            task = make()
             yield compare(
                 task.torch_module,
                 task.flax_module,
@@ -88,7 +86,7 @@ def _run(
                 names=task.names,
                 checks=("names",) if task.names_only else checks,
                 seed=seed,
-                name=job.name,
+                name=name,
                 on_check=show,
             )
             progress.update(bar, completed=done * len(checks))

@@ -31,6 +31,20 @@ def exit_status(program: str, run: Callable[[], int | None]) -> int:
         return 2
 
 
+def run_program(
+    program: str,
+    description: str,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], int | None],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Read a program's arguments, the process's own where absent, and run it as `exit_status`."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    return exit_status(program.rpartition(" ")[2], lambda: run(options))
+
+
 def _one_line(message: str) -> str:
     first, *others = (line.strip() for line in message.splitlines())
     if not others:

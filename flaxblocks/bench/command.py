@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flaxblocks._base.command_line import check_writable, exit_status, positive, stdout
+from flaxblocks._base.command_line import check_writable, positive, run_program, stdout
 from flaxblocks.bench.sides.contestants import OURS, RIVALS, rivals
 from flaxblocks.bench.tasks.suites import SUITES, Plan
 from flaxblocks.bench.tasks.task import BYTES, Task
@@ -27,18 +27,8 @@ RESULTS = Path("benchmarks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark.
-
-    Args:
-        arguments: the command line's arguments; the process's own where absent.
-
-    Returns:
-        The exit status: 0, or 2 for bad input.
-    """
-    parser = argparse.ArgumentParser(prog="python -m flaxblocks.bench", description=DESCRIPTION)
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    return exit_status("bench", lambda: run(options))
+    """Run the benchmark; return 0, or 2 for bad input."""
+    return run_program("python -m flaxblocks.bench", DESCRIPTION, add_arguments, run, arguments)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,9 +76,7 @@ def run(options: argparse.Namespace) -> None:
     """Time, print, and write what was asked for.
 
     Raises:
-        ImportError: if a package for plots is not installed.
-        OSError: if a file cannot be written.
-        ValueError: if a name is unknown, or a task was not timed.
+        ValueError: if an option's value is out of range, or a task was not timed.
     """
     from flaxblocks.bench.report.environment import facts
     from flaxblocks.bench.report.table import print_results

@@ -8,7 +8,7 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row, label
 from parity.sides.runs import Runs
-from torch_ref.harness.weights import BATCH_NORM
+from parity.sides.weights import BATCH_NORM
 
 SUMS_PER_NORM = 4
 BENDS = (0, 6)

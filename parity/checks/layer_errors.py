@@ -19,9 +19,8 @@ def layer_errors(runs: Runs, checks: Sequence[str]) -> dict[str, dict[str, float
     return {
         path: {
             "float64": measure.scaled_error(wide.outputs[path], value),
-            "float32": measure.rms_error(ours.outputs[path], value),
+            "float32": measure.rms_error(result, value),
             "torch float32": measure.rms_error(theirs.outputs[path], value),
         }
-        for path, value in truth.outputs.items()
-        if path in ours.outputs
+        for path, value, result in measure.paired(truth.outputs, ours.outputs)
     }

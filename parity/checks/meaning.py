@@ -29,10 +29,9 @@ def check_float64(runs: Runs) -> Iterator[Row]:
     for i in range(len(runs.inputs)):
         for mode, run in (("eval", runs.forward), ("train", runs.train_step)):
             theirs, ours = run("float64", i)
-            for path, truth in theirs.outputs.items():
-                if path in ours.outputs:
-                    error = measure.scaled_error(ours.outputs[path], truth)
-                    yield Row.judged("float64", label(path, i, mode), error, limit)
+            for path, truth, value in measure.paired(theirs.outputs, ours.outputs):
+                error = measure.scaled_error(value, truth)
+                yield Row.judged("float64", label(path, i, mode), error, limit)
 
 
 def check_gradients(runs: Runs) -> Iterator[Row]:
@@ -51,10 +50,10 @@ def check_statistics(runs: Runs) -> Iterator[Row]:
     limit = bound("float64", "statistic")
     for i in range(len(runs.inputs)):
         theirs, ours = runs.train_step("float64", i)
-        names = [name for name in theirs.state if name in ours.state]
-        for name in names:
-            error = measure.scaled_error(ours.state[name], theirs.state[name])
+        pairs = list(measure.paired(theirs.state, ours.state))
+        for name, truth, value in pairs:
+            error = measure.scaled_error(value, truth)
             yield Row.judged("statistics", label(name, i), error, limit)
-        if not names:
+        if not pairs:
             yield Row("statistics", "", 0, limit, None, "no running statistics")
             return

@@ -1,6 +1,6 @@
 """How far two arrays are apart."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -50,9 +50,11 @@ def ulps(value: np.ndarray, truth: np.ndarray) -> float:
     return float(_difference(value, truth).max(initial=0.0)) / unit
 
 
-def distinct(value: np.ndarray) -> int:
-    """Return the number of different values."""
-    return int(np.unique(value).size)
+def paired(
+    theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield what both sides have: the name, PyTorch's array, ours."""
+    yield from ((name, value, ours[name]) for name, value in theirs.items() if name in ours)
 
 
 def _pooled(value: np.ndarray) -> np.ndarray:

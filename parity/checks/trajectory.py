@@ -27,17 +27,11 @@ STEPS = 20
 
 @dataclass(frozen=True)
 class Optimizer:
-    """One optimiser in both libraries.
+    """One optimiser in both libraries."""
 
-    Args:
-        name: what the report calls it.
-        make_torch: makes it from PyTorch's parameters.
-        optax: the same in optax.
-    """
-
-    name: str
-    make_torch: Callable[..., torch.optim.Optimizer]
-    optax: optax.GradientTransformation
+    name: str  # what the report calls it
+    make_torch: Callable[..., torch.optim.Optimizer]  # makes it from PyTorch's parameters
+    optax: optax.GradientTransformation  # the same in optax
 
 
 OPTIMIZERS: tuple[Optimizer, ...] = (

@@ -12,7 +12,7 @@ from parity.report.rows import Row
 from parity.sides.flax_side import FlaxRun
 from parity.sides.runs import Runs
 from parity.sides.torch_side import TorchRun
-from torch_ref.harness.weights import BATCH_NORM
+from parity.sides.weights import BATCH_NORM
 
 EXPLAINED = 0.02  # a cause is named when it explains all but this part of the difference
 FLOAT32_LIKE = (1e-9, 1e-5)  # a float64 run off by this much was computed in float32
@@ -48,12 +48,10 @@ def _in_float32(runs: Runs) -> Iterator[str]:
     """Look for the first layer whose float32 result is worse than PyTorch's."""
     truth, _ = runs.forward("float64", 0)
     theirs, ours = runs.forward("float32", 0)
-    for path, value in truth.outputs.items():
-        if path not in ours.outputs:
-            continue
+    for path, value, result in measure.paired(truth.outputs, ours.outputs):
         own = measure.rms_error(theirs.outputs[path], value)
         limit = max(own * bound("float32", "output"), bound("float32", "floor"))
-        if measure.rms_error(ours.outputs[path], value) > limit:
+        if measure.rms_error(result, value) > limit:
             reason = _reason(runs, path, theirs, ours, "float32", training=False)
             yield f"first loss of precision at {path or 'the whole module'}: {reason}"
             return
@@ -93,10 +91,8 @@ def _moved(layer: BATCH_NORM, path: str, x: np.ndarray, ours: FlaxRun) -> Iterat
 
 
 def _first_diverging(theirs: TorchRun, ours: FlaxRun, limit: float) -> str | None:
-    for path, value in theirs.outputs.items():
-        if path in ours.outputs and measure.scaled_error(ours.outputs[path], value) > limit:
-            return path
-    return None
+    pairs = measure.paired(theirs.outputs, ours.outputs)
+    return next((path for path, a, b in pairs if measure.scaled_error(b, a) > limit), None)
 
 
 def _reason(

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from parity.sides.weights import BATCH_NORM
 from torch_ref.harness.layout import from_nhwc, to_nhwc
-from torch_ref.harness.weights import BATCH_NORM
 
 Prediction = tuple[str, np.ndarray]
 

@@ -18,19 +18,15 @@ from flaxblocks.weights.entries import children, entries
 
 @dataclass
 class FlaxRun:
-    """What one run of a Flax module produced, under native names.
+    """What one run of a Flax module produced, under native names."""
 
-    Args:
-        outputs: each module's output by its path, NHWC; the whole module's is under ``""``.
-        loss: the loss of a train-mode step.
-        gradients: the gradient of each parameter by name, in PyTorch's layout, and the input's,
-            NHWC, under ``"input"``.
-        state: parameters and statistics after the run, in PyTorch's layout.
-    """
-
+    # each module's output by its path, NHWC; the whole module's is under ``""``
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
-    loss: float = 0.0
+    loss: float = 0.0  # the loss of a train-mode step
+    # the gradient of each parameter by name, in PyTorch's layout, and the input's, NHWC, under
+    # ``"input"``
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    # parameters and statistics after the run, in PyTorch's layout
     state: dict[str, np.ndarray] = field(default_factory=dict)
 
 

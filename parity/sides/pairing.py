@@ -16,23 +16,16 @@ from parity.sides.torch_side import children_after
 
 @dataclass(frozen=True)
 class Pair:
-    """Two modules and how their names correspond.
+    """Two modules and how their names correspond."""
 
-    Args:
-        torch_module: the reference.
-        flax_module: the module under test.
-        keys: native name of each tensor of PyTorch's state dict that has a counterpart.
-        missing: names, with shapes, that only PyTorch has, or that differ in shape.
-        unexpected: names, with shapes, that only Flax has.
-        paths: native path of each PyTorch module that has a counterpart; another path for what
-            only has the name of one of ours.
-    """
-
-    torch_module: nn.Module
-    flax_module: nnx.Module
+    torch_module: nn.Module  # the reference
+    flax_module: nnx.Module  # the module under test
+    # native name of each tensor of PyTorch's state dict that has a counterpart
     keys: dict[str, str]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
+    missing: tuple[str, ...]  # names, with shapes, that only PyTorch has, or that differ in shape
+    unexpected: tuple[str, ...]  # names, with shapes, that only Flax has
+    # native path of each PyTorch module that has a counterpart; another path for what only has the
+    # name of one of ours
     paths: dict[str, str]
 
     @property

@@ -8,32 +8,24 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from parity.sides import flax_side, torch_side
+from parity.sides import flax_side, torch_side, weights
 from parity.sides.flax_side import FlaxRun
 from parity.sides.pairing import Pair
 from parity.sides.torch_side import TorchRun
-from torch_ref.harness import passes, weights
+from torch_ref.harness import passes
 
 TARGETS = 7  # sets the targets' random numbers apart: a target equal to the input has no gradient
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """A pair with its weights and inputs; each run is made when it is first asked for.
+    """A pair with its weights and inputs; each run is made when it is first asked for."""
 
-    Args:
-        pair: the two modules.
-        inputs: float32 arrays, NHWC.
-        seed: where the random weights and targets come from.
-        randomize: whether to draw random weights, or keep PyTorch's own.
-        made: the runs made so far.
-    """
-
-    pair: Pair
-    inputs: Sequence[np.ndarray]
-    seed: int = 0
-    randomize: bool = True
-    made: dict[Hashable, Any] = field(default_factory=dict)
+    pair: Pair  # the two modules
+    inputs: Sequence[np.ndarray]  # float32 arrays, NHWC
+    seed: int = 0  # where the random weights and targets come from
+    randomize: bool = True  # whether to draw random weights, or keep PyTorch's own
+    made: dict[Hashable, Any] = field(default_factory=dict)  # the runs made so far
 
     @cached_property
     def start(self) -> nn.Module:

@@ -6,32 +6,28 @@ import numpy as np
 import torch
 from torch import nn
 
+from parity.sides.weights import BATCH_NORM
 from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import from_nhwc, to_nhwc
 from torch_ref.harness.passes import dtype_of, half_mean_square, state_of, train_mode
-from torch_ref.harness.weights import BATCH_NORM
 
 NORMS = (BATCH_NORM, nn.GroupNorm, nn.LayerNorm)
 
 
 @dataclass
 class TorchRun:
-    """What one run of a PyTorch module produced.
+    """What one run of a PyTorch module produced."""
 
-    Args:
-        outputs: each module's output by its path, NHWC, in the order they were computed; the
-            whole module's is under ``""``. A norm's is what it hands to its `children_after`.
-        inputs: each module's first input by its path, NHWC.
-        loss: the loss of a train-mode step.
-        gradients: the gradient of each parameter by name, in PyTorch's layout, and the input's,
-            NHWC, under ``"input"``.
-        state: parameters and buffers after the run, in PyTorch's layout.
-    """
-
+    # each module's output by its path, NHWC, in the order they were computed; the whole module's is
+    # under ``""``. A norm's is what it hands to its `children_after`.
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    # each module's first input by its path, NHWC
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
-    loss: float = 0.0
+    loss: float = 0.0  # the loss of a train-mode step
+    # the gradient of each parameter by name, in PyTorch's layout, and the input's, NHWC, under
+    # ``"input"``
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    # parameters and buffers after the run, in PyTorch's layout
     state: dict[str, np.ndarray] = field(default_factory=dict)
 
 

@@ -11,9 +11,9 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks._base.functional import loss_and_gradients
 from parity.sides.flax_side import compiled
+from parity.sides.weights import BATCH_NORM, randomize
 from torch_ref.harness.layout import from_nhwc
-from torch_ref.harness.vendors import allocate, make_witness
-from torch_ref.harness.weights import BATCH_NORM, randomize
+from torch_ref.harness.vendors import allocate, make_network
 
 PUBLISHED = {  # parameters, from the metadata of torchvision's weights
     "convnext_base": 88591464,
@@ -80,6 +80,12 @@ SMALLEST = {  # of each family
 def abstract(name: str) -> nnx.Module:
     """Return our network without its arrays; it is shared, so leave it as it is."""
     return nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0)))
+
+
+def make_witness(name: str) -> torch.nn.Module:
+    """Return torchvision's or timm's own module without its arrays."""
+    record = fb.model_info(name)
+    return make_network(record.source, record.name_at_source)
 
 
 abstract_torch = cache(make_witness)

@@ -10,8 +10,8 @@ import flaxblocks as fb
 from parity.cases import CASES, Case
 from parity.checks import measure
 from parity.checks.tolerance import bound
+from parity.sides.weights import randomize
 from torch_ref.harness.layout import from_nhwc, to_nhwc
-from torch_ref.harness.weights import randomize
 
 BY_NAME = {case.name: case for case in CASES}
 

@@ -8,12 +8,12 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.models.record import TIMM_PREFIX
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers.networks import gradients_of, run_by_blocks, run_torch, torch_network
 from tests.models.test_network_initialization import _assert_same_distribution
 from torch_ref.harness.layout import from_nhwc
-from torch_ref.harness.vendors import TIMM
 
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
 
@@ -72,7 +72,7 @@ def test_logits_equal_timms_in_float64(name: str, x64):
 def test_state_dicts_go_in_and_out_of_timms_module():
     name = "test_efficientnet"
     theirs, twin = (timm.create_model(name) for _ in range(2))
-    network = nnx.eval_shape(lambda: fb.create_model(TIMM + name, rngs=nnx.Rngs(0)))
+    network = nnx.eval_shape(lambda: fb.create_model(TIMM_PREFIX + name, rngs=nnx.Rngs(0)))
 
     fb.load_state_dict(network, theirs.state_dict(), names="timm")
     exported = fb.state_dict(network, names="timm")
@@ -139,7 +139,7 @@ def test_gradients_and_statistics_equal_timms(name: str, x64):
 )
 def test_fresh_tensors_have_timms_mean_and_deviation(name: str):
     torch.manual_seed(0)
-    theirs = timm.create_model(name.removeprefix(TIMM)).state_dict()
+    theirs = timm.create_model(name.removeprefix(TIMM_PREFIX)).state_dict()
     ours = fb.state_dict(fb.create_model(name, rngs=nnx.Rngs(0)), names="timm")
     for key, value in theirs.items():
         _assert_same_distribution(key, ours[key].astype(np.float64), value.double().numpy())
@@ -176,7 +176,7 @@ def test_without_classes_the_features_are_timms(name: str, x64):
 )
 def test_training_drops_paths_at_timms_rates(name: str):
     rate = 0.3
-    theirs = timm.create_model(name.removeprefix(TIMM), drop_path_rate=rate)
+    theirs = timm.create_model(name.removeprefix(TIMM_PREFIX), drop_path_rate=rate)
     network = nnx.eval_shape(lambda: fb.create_model(name, drop_path_rate=rate, rngs=nnx.Rngs(0)))
     assert [
         block.drop_path.rate

@@ -9,9 +9,9 @@ from flax import nnx
 from timm.models._efficientnet_blocks import EdgeResidual, InvertedResidual
 
 import flaxblocks as fb
+from flaxblocks.models.record import TIMM_PREFIX
 from flaxblocks.weights.state_dict import NAMES
 from tests.helpers.networks import abstract, abstract_torch
-from torch_ref.harness.vendors import TIMM
 
 MODULES = ("resnet", "efficientnet", "mobilenetv3", "regnet", "convnext")
 THEIRS = [name for module in MODULES for name in timm.list_models(module=module)]
@@ -19,8 +19,8 @@ OURS = fb.list_models("timm/*")
 INVERTED = [
     name
     for name in OURS
-    if name.removeprefix(TIMM) in timm.list_models(module="efficientnet")
-    or name.removeprefix(TIMM) in timm.list_models(module="mobilenetv3")
+    if name.removeprefix(TIMM_PREFIX) in timm.list_models(module="efficientnet")
+    or name.removeprefix(TIMM_PREFIX) in timm.list_models(module="mobilenetv3")
 ]
 
 QUICK = (  # to make, and different from each other
@@ -66,7 +66,7 @@ def timm_shapes(name: str) -> dict[str, tuple[int, ...]]:
 
 def test_at_least_120_of_timms_networks_are_here_as_the_readme_counts_them():
     assert len(THEIRS) == 296
-    assert {name.removeprefix(TIMM) for name in OURS} <= set(THEIRS)
+    assert {name.removeprefix(TIMM_PREFIX) for name in OURS} <= set(THEIRS)
     assert len(OURS) >= 120
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     assert f"And {len(OURS)} of timm's {len(THEIRS)} entry points" in readme

@@ -10,14 +10,15 @@ from flax import nnx
 from timm import layers as timm_layers
 
 import flaxblocks as fb
+from flaxblocks.models.record import TIMM_PREFIX
 from flaxblocks.models.timm import convnext, regnet, resnet
 from flaxblocks.weights.state_dict import NAMES
-from tests.helpers.networks import abstract, run_by_blocks, run_torch, torch_network
+from parity.sides.weights import randomize
+from tests.helpers.networks import abstract, make_witness, run_by_blocks, run_torch, torch_network
 from tests.helpers.twins import assert_same
 from tests.models.test_network_initialization import _assert_same_distribution
 from tests.models.test_timm_inverted import flax_network
-from torch_ref.harness.vendors import TIMM, allocate, make_witness
-from torch_ref.harness.weights import randomize
+from torch_ref.harness.vendors import allocate
 
 NAMED = [
     name
@@ -41,7 +42,7 @@ LARGE = """
 def marked(names: Sequence[str], quick: Sequence[str]) -> list:
     """Return the names for a test, all but the quick ones marked as slow."""
     return [
-        pytest.param(TIMM + name, marks=[] if name in quick else [pytest.mark.slow])
+        pytest.param(TIMM_PREFIX + name, marks=[] if name in quick else [pytest.mark.slow])
         for name in names
     ]
 
@@ -82,7 +83,7 @@ TWINS = {  # torchvision's networks, and timm's with the same tensors
 )
 def test_torchvisions_networks_have_timms_names_too(name: str):
     entries = NAMES["timm"](abstract(name))
-    theirs = make_witness(TIMM + TWINS[name]).state_dict()
+    theirs = make_witness(TIMM_PREFIX + TWINS[name]).state_dict()
     assert {key: tuple(entry.shape) for key, entry in entries.items()} == {
         key: tuple(value.shape) for key, value in theirs.items()
     }
@@ -123,7 +124,7 @@ def test_without_classes_timms_pooled_features_come_out(name: str, x64):
     image = np.random.default_rng(1).normal(size=IMAGE)
     twin = timm.create_model(name, num_classes=0).double().eval()
     randomize(twin, np.random.default_rng(0))
-    network = flax_network(TIMM + name, twin.state_dict(), num_classes=0)
+    network = flax_network(TIMM_PREFIX + name, twin.state_dict(), num_classes=0)
     network.eval()
     assert_same(run_by_blocks(network, image), run_torch(twin, image))
 
@@ -140,7 +141,7 @@ def test_without_classes_timms_pooled_features_come_out(name: str, x64):
 def test_each_tensor_is_drawn_from_timms_distribution(name: str):
     torch.manual_seed(0)
     theirs = timm.create_model(name).state_dict()
-    ours = fb.state_dict(fb.create_model(TIMM + name, rngs=nnx.Rngs(0)), names="timm")
+    ours = fb.state_dict(fb.create_model(TIMM_PREFIX + name, rngs=nnx.Rngs(0)), names="timm")
     for key, value in theirs.items():
         _assert_same_distribution(key, ours[key].astype(np.float64), value.double().numpy())
 
@@ -150,9 +151,11 @@ def test_stochastic_depth_grows_as_timms(name: str):
     twin = timm.create_model(name, drop_path_rate=0.3)
     theirs = [m.drop_prob for m in twin.modules() if isinstance(m, timm_layers.DropPath)]
     network = nnx.eval_shape(
-        lambda: fb.create_model(TIMM + name, drop_path_rate=0.3, rngs=nnx.Rngs(0))
+        lambda: fb.create_model(TIMM_PREFIX + name, drop_path_rate=0.3, rngs=nnx.Rngs(0))
     )
     blocks = [block for stage in network.stages for block in stage.blocks]
     ours = [block.drop_path.rate for block in blocks if block.drop_path is not None]
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-    assert abstract(TIMM + name).stages[0].blocks[0].drop_path is None  # timm's own rate is 0
+    assert (
+        abstract(TIMM_PREFIX + name).stages[0].blocks[0].drop_path is None
+    )  # timm's own rate is 0

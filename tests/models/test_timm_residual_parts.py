@@ -23,8 +23,8 @@ from flaxblocks.models.timm.resnet import squeeze_excite
 from flaxblocks.ops import average_pool, blur_pool, max_pool
 from parity.checks import measure
 from parity.checks.tolerance import bound
+from parity.sides.weights import randomize
 from torch_ref.harness.layout import from_nhwc
-from torch_ref.harness.weights import randomize
 
 bare = partial(fb.BottleNeck, use_bias=False, shortcut=fb.blocks.projection)
 

@@ -20,8 +20,7 @@ from parity import compare
 from parity.jobs import model_jobs
 from parity.sides import torch_side
 from parity.sides.pairing import pair_up
-from tests.helpers.networks import abstract
-from torch_ref.harness.vendors import make_witness
+from tests.helpers.networks import abstract, make_witness
 
 X = np.random.default_rng(0).normal(size=(2, 10, 12, 8)).astype(np.float32)
 CHECKS = ("names", "float64", "gradients", "statistics")
@@ -152,8 +151,8 @@ def test_a_planted_fault_is_found_at_its_layer(plant, layer, cause):
 
 @pytest.mark.parametrize("name", ["timm/resnet18", "timm/resnetaa34d"])
 def test_the_image_has_a_size_that_timms_network_takes(name):
-    (job,) = model_jobs([name])
-    assert torch_side.output_shape(make_witness(name), job.make().shape) == (2, 1000)
+    job = model_jobs([name])[name]
+    assert torch_side.output_shape(make_witness(name), job().shape) == (2, 1000)
 
 
 @pytest.mark.slow

@@ -11,9 +11,9 @@ from flax import nnx
 
 import flaxblocks as fb
 from parity.cases import CASES, Case
+from parity.sides.weights import randomize
 from tests.helpers.tolerance import bound
 from tests.helpers.twins import BY_NAME, image
-from torch_ref.harness.weights import randomize
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 COUNTER = "norm.num_batches_tracked"

@@ -10,8 +10,6 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-TIMM = "timm/"
-
 AS_TRAINED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"fbnetc_100": MappingProxyType({"bn_eps": 1e-3})}
 )
@@ -30,27 +28,22 @@ def declare_operators() -> torch.library.Library:
     return library
 
 
-def vendor_of(name: str) -> str:
-    """Return whose network it is, ``"torchvision"`` or ``"timm"``."""
-    return "timm" if name.startswith(TIMM) else "torchvision"
-
-
-def make_witness(name: str) -> nn.Module:
+def make_network(vendor: str, name: str) -> nn.Module:
     """Return the vendor's own module without its arrays.
 
     Args:
-        name: one of `flaxblocks.list_models`.
+        vendor: ``"torchvision"`` or ``"timm"``.
+        name: the vendor's name of the network.
 
     Raises:
         ImportError: if the vendor's package is not installed.
     """
     declare_operators()
-    if vendor_of(name) == "timm":
+    if vendor == "timm":
         import timm
 
         with torch.device("meta"):
-            theirs = name.removeprefix(TIMM)
-            return timm.create_model(theirs, **AS_TRAINED.get(theirs, {}))
+            return timm.create_model(name, **AS_TRAINED.get(name, {}))
     import torchvision
 
     with _regnet_widths_on_cpu(), torch.device("meta"):
@@ -58,7 +51,7 @@ def make_witness(name: str) -> nn.Module:
 
 
 def allocate(network: nn.Module) -> nn.Module:
-    """Give a network from `make_witness` arrays, in place, and return it.
+    """Give a network from `make_network` arrays, in place, and return it.
 
     What a state dict holds is not set yet; what it does not hold, such as a blur's filter, is.
     """

@@ -10,41 +10,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One contestant at one task.
+    """One contestant at one task."""
 
-    Args:
-        subject: the module's name.
-        mode: ``"infer"`` or ``"train"``, see `Task`.
-        batch: images.
-        size: height and width of the input in pixels.
-        contestant: who ran it.
-        seconds: the median of all timed calls.
-        low: the first quartile.
-        high: the third quartile.
-        fastest: the least; on a busy machine it moves less than the median.
-        calls: how many were timed.
-        compile_seconds: what the compilation took, apart from all that.
-        memory: the peak while it ran, in bytes, see `Worker.memory`; None where it is unknown.
-        difference: of its answer from ours, as a fraction of the answer's size.
-        multiply_adds: of the task, see `work.multiply_adds_of`.
-        moved: the bytes that the task must move at least, see `work.moved_by`.
-    """
-
-    subject: str
-    mode: str
-    batch: int
-    size: int
-    contestant: str
-    seconds: float
-    low: float
-    high: float
-    fastest: float
-    calls: int
-    compile_seconds: float
+    subject: str  # the module's name
+    mode: str  # ``"infer"`` or ``"train"``, see `Task`
+    batch: int  # images
+    size: int  # height and width of the input in pixels
+    contestant: str  # who ran it
+    seconds: float  # the median of all timed calls
+    low: float  # the first quartile
+    high: float  # the third quartile
+    fastest: float  # the least; on a busy machine it moves less than the median
+    calls: int  # how many were timed
+    compile_seconds: float  # what the compilation took, apart from all that
+    # the peak while it ran, in bytes, see `Worker.memory`; None where it is unknown
     memory: int | None
-    difference: float
-    multiply_adds: int
-    moved: int
+    difference: float  # of its answer from ours, as a fraction of the answer's size
+    multiply_adds: int  # of the task, see `cost_of`
+    moved: int  # the bytes that the task must read and write at least, see `cost_of`
 
     @property
     def task(self) -> tuple[str, str, int, int]:
@@ -69,36 +52,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What the machine does at best, measured in the same run.
+    """What the machine does at best, measured in the same run."""
 
-    Args:
-        flops: operations in a second of a large matrix product.
-        bandwidth: bytes in a second, read and written, of a large copy.
-        device: what JAX calls the device.
-    """
-
-    flops: float
-    bandwidth: float
-    device: str
+    flops: float  # operations in a second of a large matrix product
+    bandwidth: float  # bytes in a second, read and written, of a large copy
+    device: str  # what JAX calls the device
 
 
 @dataclass(frozen=True)
 class Results:
-    """A whole run.
+    """A whole run."""
 
-    Args:
-        facts: versions, processor, threads, date, command.
-        ceilings: what the machine does at best.
-        rows: in the order they were measured.
-        notes: who did not take part, and why.
-        refused: the tasks that were not timed, and why.
-    """
-
-    facts: dict[str, Any]
-    ceilings: Ceilings
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-    refused: tuple[str, ...] = field(default=())
+    facts: dict[str, Any]  # versions, processor, threads, date, command
+    ceilings: Ceilings  # what the machine does at best
+    rows: tuple[Row, ...]  # in the order they were measured
+    notes: tuple[str, ...] = ()  # who did not take part, and why
+    refused: tuple[str, ...] = field(default=())  # the tasks that were not timed, and why
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""

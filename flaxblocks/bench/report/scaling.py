@@ -18,27 +18,16 @@ Common = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Growth:
-    """A power law, fitted on logarithmic axes to what was measured.
+    """A power law, fitted on logarithmic axes to what was measured."""
 
-    Args:
-        subject: the module's name.
-        mode: see `Task`.
-        contestant: who ran it.
-        fixed: what stayed as it was, in words.
-        by: what grew, ``"batch"`` or ``"size"``.
-        values: what it was.
-        time: the exponent of the time.
-        memory: the exponent of the peak memory; None where it was not measured.
-    """
-
-    subject: str
-    mode: str
-    contestant: str
-    fixed: str
-    by: str
-    values: tuple[int, ...]
-    time: float
-    memory: float | None
+    subject: str  # the module's name
+    mode: str  # see `Task`
+    contestant: str  # who ran it
+    fixed: str  # what stayed as it was, in words
+    by: str  # what grew, ``"batch"`` or ``"size"``
+    values: tuple[int, ...]  # what it was
+    time: float  # the exponent of the time
+    memory: float | None  # the exponent of the peak memory; None where it was not measured
 
     def __str__(self) -> str:
         """Return it as a sentence."""

@@ -11,26 +11,17 @@ from flaxblocks.bench.sides.contestants import OURS
 
 @dataclass(frozen=True)
 class Target:
-    """How fast something is to be.
+    """How fast something is to be."""
 
-    Args:
-        name: what it is about.
-        subjects: the pattern of the subjects that count.
-        mode: see `Task`.
-        rivals: against whom; where there are several, the fastest at each task.
-        limit: the bound of the geometric mean over the tasks.
-        is_speedup: whether the mean is that of their time over ours, which must be at least the
-            limit; or else of our time over theirs, which must be at most the limit.
-        quantity: the time that counts, a field of `Row`.
-    """
-
-    name: str
-    subjects: str
-    mode: str
-    rivals: tuple[str, ...]
-    limit: float
+    name: str  # what it is about
+    subjects: str  # the pattern of the subjects that count
+    mode: str  # see `Task`
+    rivals: tuple[str, ...]  # against whom; where there are several, the fastest at each task
+    limit: float  # the bound of the geometric mean over the tasks
+    # whether the mean is that of their time over ours, which must be at least the limit; or else of
+    # our time over theirs, which must be at most the limit
     is_speedup: bool
-    quantity: str = "seconds"
+    quantity: str = "seconds"  # the time that counts, a field of `Row`
 
 
 LAX, TORCH = ("lax",), ("torch", "torch-compile")
@@ -54,19 +45,12 @@ TARGETS: tuple[Target, ...] = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a target stands.
+    """How a target stands."""
 
-    Args:
-        target: it.
-        mean: the geometric mean over the tasks.
-        worst: the task that is furthest from the limit.
-        tasks: how many there are.
-    """
-
-    target: Target
-    mean: float
-    worst: float
-    tasks: int
+    target: Target  # it
+    mean: float  # the geometric mean over the tasks
+    worst: float  # the task that is furthest from the limit
+    tasks: int  # how many there are
 
     @property
     def met(self) -> bool:

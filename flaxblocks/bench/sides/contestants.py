@@ -10,20 +10,14 @@ from flaxblocks.bench.tasks.task import Prepare
 
 @dataclass(frozen=True)
 class Contestant:
-    """One that can do tasks.
+    """One that can do tasks."""
 
-    Args:
-        name: what tables call it.
-        prepare: where its function is, ``package.module:function``, which is imported in the
-            contestant's own process only.
-        needs: packages that it cannot do without.
-        modes: the modes it has.
-    """
-
-    name: str
+    name: str  # what tables call it
+    # where its function is, ``package.module:function``, which is imported in the contestant's own
+    # process only
     prepare: str
-    needs: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ("infer", "train")
+    needs: tuple[str, ...] = ()  # packages that it cannot do without
+    modes: tuple[str, ...] = ("infer", "train")  # the modes it has
 
     def missing(self) -> list[str]:
         """Return the packages that it needs and that are not installed."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from flaxblocks.bench.tasks.subjects import subject
 from flaxblocks.bench.tasks.task import Data, Prepared, Task
+from flaxblocks.models import model_info
 
 if TYPE_CHECKING:
     import torch
@@ -57,12 +58,13 @@ def load(task: Task, data: Data) -> "tuple[nn.Module, torch.Tensor]":
 
 def _module(task: Task) -> "nn.Module":
     import torch_ref
-    from torch_ref.harness.vendors import allocate, make_witness
+    from torch_ref.harness.vendors import allocate, make_network
 
     what = subject(task.subject)
-    if what.make is None:
-        return allocate(make_witness(what.name))
-    return what.make(torch_ref)
+    if what.spec is not None:
+        return what.spec.build(torch_ref)
+    record = model_info(what.name)
+    return allocate(make_network(record.source, record.name_at_source))
 
 
 def _device(task: Task) -> "torch.device":

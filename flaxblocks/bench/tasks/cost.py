@@ -1,55 +1,31 @@
-"""How much there is to compute and to move, whoever does it."""
+"""How much a task has to compute and to move, whoever does it."""
 
-from math import prod
-from typing import Any
-
-import jax
 from flax import nnx
 
 from flaxblocks.bench.tasks.subjects import subject
 from flaxblocks.bench.tasks.task import BYTES, Task
-from flaxblocks.flops import CONTRACTIONS, multiply_adds
-from flaxblocks.ops import convolution
-from flaxblocks.ops.jaxprs import equations
+from flaxblocks.flops import contractions
 
 FORWARD_PASSES = {"infer": 1, "train": 3}
 """A backward pass is two convolutions, each as large as the forward one."""
 
 
-def multiply_adds_of(task: Task) -> int:
-    """Return the multiply-adds of a task's convolutions and matrix products."""
-    return FORWARD_PASSES[task.mode] * multiply_adds(*_forward(task))
+def cost_of(task: Task) -> tuple[int, int]:
+    """Return a task's multiply-adds, and the bytes that it must read and write at least.
 
-
-def moved_by(task: Task) -> int:
-    """Return the bytes that convolutions and matrix products must read and write.
-
-    Each reads its two operands once and writes its result once. What is done to single values,
-    such as activations and normalisations, is taken to be done on the way.
+    Convolutions and matrix products count. Each reads its two operands once and writes its result
+    once; what is done to single values, such as activations and normalizations, is taken to be
+    done on the way.
     """
-    function, *arguments = _forward(task)
-    with convolution("lax"):
-        jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
-    numbers = sum(
-        prod(_shape(variable))
-        for equation in equations(jaxpr)
-        if equation.primitive.name in CONTRACTIONS
-        for variable in (*equation.invars, *equation.outvars)
-    )
-    return FORWARD_PASSES[task.mode] * BYTES[task.dtype] * numbers
-
-
-def _shape(variable: Any) -> tuple[int, ...]:
-    return variable.aval.shape
-
-
-def _forward(task: Task) -> tuple[Any, Any, Any]:
     what = subject(task.subject)
     module = what.abstract()
     module.eval()
     graphdef, state = nnx.split(module)
-
-    def forward(state: Any, x: jax.Array) -> jax.Array:
-        return nnx.merge(graphdef, state)(x)
-
-    return forward, state, what.input(task.batch, task.size)
+    found = contractions(
+        lambda state, x: nnx.merge(graphdef, state)(x), state, what.input(task.batch, task.size)
+    )
+    passes = FORWARD_PASSES[task.mode]
+    return (
+        passes * sum(one.multiply_adds for one in found),
+        passes * sum(one.numbers for one in found) * BYTES[task.dtype],
+    )

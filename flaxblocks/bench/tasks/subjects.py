@@ -1,9 +1,8 @@
 """What can be timed, by name: blocks and convolutions at published shapes, and every network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -12,38 +11,29 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks._base import command_line
+from flaxblocks._base.module_spec import Factory, Function, Spec
 
 IMAGE_SIZE = 224
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A module that can be timed.
+    """A module that can be timed."""
 
-    Args:
-        name: what the command line calls it.
-        features: channels of its input.
-        size: height and width of its input in pixels, where nothing else is asked for.
-        make: makes it: ``make(library, **common)``, the library being flaxblocks or torch_ref,
-            which have the same names; None for a network, which `create_model` makes.
-    """
-
-    name: str
-    features: int
-    size: int
-    make: Callable[..., Any] | None = None
+    name: str  # what the command line calls it
+    features: int  # channels of its input
+    size: int  # height and width of its input in pixels, where nothing else is asked for
+    spec: Spec | None = None  # how it is built; None for a network, which `create_model` makes
 
     @property
     def is_network(self) -> bool:
         """Whether it is a whole network, the input of which needs no gradient."""
-        return self.make is None
+        return self.spec is None
 
     @property
     def names(self) -> str:
         """Whose parameter names PyTorch's counterpart uses."""
-        if self.make is not None:
-            return "native"
-        return "timm" if self.name.startswith("timm/") else "torchvision"
+        return fb.model_info(self.name).source if self.is_network else "native"
 
     def abstract(self) -> nnx.Module:
         """Return flaxblocks' module without its arrays, with nothing dropped at random."""
@@ -51,53 +41,32 @@ class Subject:
 
     def _flax(self) -> nnx.Module:
         rngs = nnx.Rngs(0)
-        if self.make is None:
+        if self.spec is None:
             return fb.create_model(self.name, drop_rate=0, drop_path_rate=0, rngs=rngs)
-        return self.make(fb, rngs=rngs)
+        return self.spec.build(fb, rngs=rngs)
 
     def input(self, batch: int, size: int) -> jax.ShapeDtypeStruct:
         """Return its input, the values unknown."""
         return jax.ShapeDtypeStruct((batch, size, size, self.features), jnp.float32)
 
 
-def _convolution(width: int, kernel: int, groups: int, out: int | None = None) -> Callable:
-    def make(library: ModuleType, **common: Any) -> Any:
-        return library.Conv(width, out or width, kernel, groups=groups, use_bias=False, **common)
-
-    return make
+def _convolution(width: int, kernel: int, groups: int, out: int | None = None) -> Spec:
+    return Spec("Conv", (width, out or width, kernel), {"groups": groups, "use_bias": False})
 
 
-def _efficientnet(width: int, kernel: int) -> Callable:
-    def make(library: ModuleType, **common: Any) -> Any:
-        silu = library.activations.silu
-        gate = partial(library.SqueezeExcite, squeeze_features=max(1, width // 4), act=silu)
-        return library.MBConv(
-            width,
-            width,
-            6,
-            kernel_size=kernel,
-            use_bias=False,
-            act=silu,
-            final_act=None,
-            se=gate,
-            **common,
-        )
-
-    return make
+def _efficientnet(width: int, kernel: int) -> Spec:
+    silu = Function("silu")
+    gate = Factory("SqueezeExcite", kwargs={"squeeze_features": width // 4, "act": silu})
+    return _mbconv(width, kernel_size=kernel, act=silu, se=gate)
 
 
-def _mobilenet_v2(width: int) -> Callable:
-    def make(library: ModuleType, **common: Any) -> Any:
-        return library.MBConv(width, width, 6, use_bias=False, final_act=None, **common)
-
-    return make
+def _mbconv(width: int, **arguments: Any) -> Spec:
+    published = {"use_bias": False, "final_act": None}
+    return Spec("MBConv", (width, width, 6), published | arguments)
 
 
-def _bottleneck(width: int, reduction: int = 4, groups: int = 1) -> Callable:
-    def make(library: ModuleType, **common: Any) -> Any:
-        return library.BottleNeck(width, width, reduction, groups=groups, use_bias=False, **common)
-
-    return make
+def _bottleneck(width: int, reduction: int = 4, groups: int = 1) -> Spec:
+    return Spec("BottleNeck", (width, width, reduction), {"groups": groups, "use_bias": False})
 
 
 _resnext = partial(_bottleneck, reduction=2, groups=32)
@@ -118,9 +87,9 @@ BLOCKS: tuple[Subject, ...] = (
     Subject("MBConv/efficientnet-14", 112, 14, _efficientnet(112, 5)),
     Subject("MBConv/efficientnet-7", 192, 7, _efficientnet(192, 5)),
     # Sandler et al. 2018, table 2
-    Subject("MBConv/mobilenet_v2-56", 24, 56, _mobilenet_v2(24)),
-    Subject("MBConv/mobilenet_v2-28", 32, 28, _mobilenet_v2(32)),
-    Subject("MBConv/mobilenet_v2-14", 64, 14, _mobilenet_v2(64)),
+    Subject("MBConv/mobilenet_v2-56", 24, 56, _mbconv(24)),
+    Subject("MBConv/mobilenet_v2-28", 32, 28, _mbconv(32)),
+    Subject("MBConv/mobilenet_v2-14", 64, 14, _mbconv(64)),
     # He et al. 2016, table 1
     Subject("BottleNeck/resnet50-56", 256, 56, _bottleneck(256)),
     Subject("BottleNeck/resnet50-28", 512, 28, _bottleneck(512)),

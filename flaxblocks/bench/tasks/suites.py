@@ -7,18 +7,12 @@ from flaxblocks.bench.tasks.task import Task
 
 @dataclass(frozen=True)
 class Plan:
-    """Tasks: every combination of what is given.
+    """Tasks: every combination of what is given."""
 
-    Args:
-        subjects: names or patterns.
-        modes: see `Task`.
-        batches: images.
-        sizes: height and width in pixels; each subject's own where there are none.
-    """
-
-    subjects: tuple[str, ...]
-    modes: tuple[str, ...] = ("infer", "train")
-    batches: tuple[int, ...] = (1, 8)
+    subjects: tuple[str, ...]  # names or patterns
+    modes: tuple[str, ...] = ("infer", "train")  # see `Task`
+    batches: tuple[int, ...] = (1, 8)  # images
+    # height and width in pixels; each subject's own where there are none
     sizes: tuple[int, ...] = ()
 
     def tasks(self, dtype: str, device: str, threads: int, keep: bool = False) -> list[Task]:

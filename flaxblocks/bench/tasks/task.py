@@ -11,30 +11,20 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Task:
-    """A module, what is done with it, and on what.
+    """A module, what is done with it, and on what."""
 
-    Args:
-        subject: the module's name, see `flaxblocks.bench.tasks.subjects`.
-        mode: ``"infer"``, a forward pass in eval mode; or ``"train"``, a forward and a backward
-            pass in train mode, of half the mean square of ``output - target``, which gives the
-            loss, the new statistics, the gradients of all parameters and, where the module is not
-            a whole network, of the input. No optimiser's update.
-        batch: images.
-        size: height and width of the input in pixels.
-        dtype: of parameters, input and computation.
-        device: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
-        threads: of each contestant on CPU.
-        keep_freed_memory: whether each contestant's process does what the function of that name
-            does.
-    """
-
-    subject: str
+    subject: str  # the module's name, see `flaxblocks.bench.tasks.subjects`
+    # ``"infer"``, a forward pass in eval mode; or ``"train"``, a forward and a backward pass in
+    # train mode, of half the mean square of ``output - target``, which gives the loss, the new
+    # statistics, the gradients of all parameters and, where the module is not a whole network, of
+    # the input. No optimiser's update.
     mode: str
-    batch: int
-    size: int
-    dtype: str
-    device: str
-    threads: int
+    batch: int  # images
+    size: int  # height and width of the input in pixels
+    dtype: str  # of parameters, input and computation
+    device: str  # ``"cpu"``, ``"gpu"`` or ``"tpu"``
+    threads: int  # of each contestant on CPU
+    # whether each contestant's process does what the function of that name does
     keep_freed_memory: bool = False
 
     def __str__(self) -> str:
@@ -44,37 +34,25 @@ class Task:
 
 @dataclass(frozen=True)
 class Data:
-    """What all contestants of a task get.
+    """What all contestants of a task get."""
 
-    Args:
-        weights: the state dict, in PyTorch's layout, float32.
-        names: whose names it uses.
-        x: the input, NHWC, float32.
-        target: what training compares the output with, of the output's shape, float32.
-    """
-
-    weights: Mapping[str, np.ndarray]
-    names: str
-    x: np.ndarray
-    target: np.ndarray
+    weights: Mapping[str, np.ndarray]  # the state dict, in PyTorch's layout, float32
+    names: str  # whose names it uses
+    x: np.ndarray  # the input, NHWC, float32
+    target: np.ndarray  # what training compares the output with, of the output's shape, float32
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A contestant that is ready.
+    """A contestant that is ready."""
 
-    Args:
-        run: does the task once and returns when it is done.
-        answer: what the task gives, in float32 or float64, NHWC: ``output``; or ``loss``,
-            ``gradients`` (all parameters' in one array, in PyTorch's layout and the order of
-            their sorted names), ``input gradient``.
-        compile_seconds: what the compilation ahead took; 0 where nothing is compiled.
-        memory: returns the peak of the device's own memory in bytes; None on CPU.
-    """
-
-    run: Callable[[], object]
+    run: Callable[[], object]  # does the task once and returns when it is done
+    # what the task gives, in float32 or float64, NHWC: ``output``; or ``loss``, ``gradients`` (all
+    # parameters' in one array, in PyTorch's layout and the order of their sorted names), ``input
+    # gradient``
     answer: Mapping[str, np.ndarray]
-    compile_seconds: float = 0.0
+    compile_seconds: float = 0.0  # what the compilation ahead took; 0 where nothing is compiled
+    # returns the peak of the device's own memory in bytes; None on CPU
     memory: Callable[[], int] | None = None
 
 

@@ -26,21 +26,13 @@ class Racer(Protocol):
 
 @dataclass(frozen=True)
 class Spread:
-    """What was measured of one contestant.
+    """What was measured of one contestant."""
 
-    Args:
-        seconds: the median of all calls.
-        low: the first quartile.
-        high: the third quartile.
-        fastest: the least.
-        calls: how many were timed.
-    """
-
-    seconds: float
-    low: float
-    high: float
-    fastest: float
-    calls: int
+    seconds: float  # the median of all calls
+    low: float  # the first quartile
+    high: float  # the third quartile
+    fastest: float  # the least
+    calls: int  # how many were timed
 
 
 def race(

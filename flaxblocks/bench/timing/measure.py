@@ -7,7 +7,7 @@ from dataclasses import asdict
 from flaxblocks.bench.report.results import Row
 from flaxblocks.bench.sides.answers import difference, limit
 from flaxblocks.bench.sides.contestants import Contestant
-from flaxblocks.bench.tasks.cost import moved_by, multiply_adds_of
+from flaxblocks.bench.tasks.cost import cost_of
 from flaxblocks.bench.tasks.random_data import draw
 from flaxblocks.bench.tasks.task import Task
 from flaxblocks.bench.timing.interleaved import race
@@ -24,13 +24,7 @@ def measure(
     seconds: float,
     on_step: Callable[[str], None],
 ) -> tuple[list[Row], list[str]]:
-    """Time contestants at a task.
-
-    Args:
-        task: what they do.
-        contestants: who does it; the first one's answer is what the others' are compared with.
-        seconds: how long to time each of them.
-        on_step: is told what happens now.
+    """Time contestants at a task, each for so many seconds; the first is who the others must equal.
 
     Returns:
         A row for each that could do it, and a line about each other one.
@@ -59,7 +53,7 @@ def measure(
         spreads = race(
             list(ready), seconds, lambda fraction: on_step(f"timing, {100 * fraction:.0f} %")
         )
-        work = {"multiply_adds": multiply_adds_of(task), "moved": moved_by(task)}
+        work, moved = cost_of(task)
         return [
             Row(
                 subject=task.subject,
@@ -71,7 +65,8 @@ def measure(
                 compile_seconds=ready[worker].compile_seconds,
                 memory=worker.memory(),
                 difference=differences[worker.name],
-                **work,
+                multiply_adds=work,
+                moved=moved,
             )
             for worker in ready
         ], notes

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from flaxblocks._base.random_weights import random_tensor
+
 BATCH_NORM = nn.modules.batchnorm._BatchNorm  # PyTorch's base of all that keep statistics
 TERMS = 4  # nonzero weights per output of a dyadic kernel
 
@@ -20,24 +22,11 @@ def randomize(module: nn.Module, rng: np.random.Generator) -> None:
     """Give the module random weights and random statistics, in place.
 
     Values are float32 numbers, whatever the module's dtype, so that every precision computes
-    the same function. Kernels keep the size of what passes through; statistics are far from the
-    identity, and scales wide enough that ReLU6 and the hard activations meet both their bends.
+    the same function.
     """
     for name, value in held_by(module):
-        leaf = name.rpartition(".")[2]
-        if leaf == "num_batches_tracked":
-            value.fill_(int(rng.integers(1, 100)))
-        elif not value.is_floating_point():
-            continue
-        elif leaf == "running_var":
-            _fill(value, rng.uniform(0.5, 2.0, tuple(value.shape)))
-        elif value.ndim >= 2:
-            fan_in = max(1, value[0].numel())
-            _fill(value, rng.normal(0, np.sqrt(1 / fan_in), tuple(value.shape)))
-        elif leaf == "weight":
-            _fill(value, rng.uniform(0.5, 2.5, tuple(value.shape)))
-        else:
-            _fill(value, rng.normal(0, 0.5, tuple(value.shape)))
+        if value.is_floating_point() or name.endswith("num_batches_tracked"):
+            value.copy_(torch.from_numpy(random_tensor(name, tuple(value.shape), rng)))
 
 
 @torch.no_grad()
