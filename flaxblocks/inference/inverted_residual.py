@@ -5,8 +5,9 @@ from flax import nnx
 
 from flaxblocks.blocks.mbconv import MBConv
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
-from flaxblocks.inference.units import geometry_in, is_unit, weights
+from flaxblocks.inference.units import geometry_in, is_unit, summed, weights
 from flaxblocks.layers import ConvNormAct, SqueezeExcite
+from flaxblocks.layers.optional import apply
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.native import inverted_residual as kernel
@@ -25,12 +26,15 @@ def universal(
     program: Program, block: UniversalInvertedBottleneck, x: jax.Array
 ) -> jax.Array | None:
     """Compute a `UniversalInvertedBottleneck`, the convolution before the expansion apart."""
-    if not program.native or block.depthwise is None:
+    if not program.native:
         return None
+    y = apply(block.start, x)
+    if block.depthwise is None:
+        return summed(block.project, block.expand(y), x, None) if block.residual else None
     units = block.expand, block.depthwise, block.project
     if block.start is None:
         return _inverted(x, *units, None, None, residual=block.residual)
-    y = _inverted(block.start(x), *units, None, None, residual=False)
+    y = _inverted(y, *units, None, None, residual=False)
     return y + x if y is not None and block.residual else y
 
 

@@ -11,6 +11,8 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks import activations, ops
+from flaxblocks.blocks.residual import PooledProjection
+from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.ops.native.targets import ACTIVATIONS
 from tests.helpers.folded import gate, randomised, run
 from tests.ops.test_conv_door_transforms import assert_close
@@ -20,20 +22,15 @@ KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 FAR = [0, 1e-3, 1, 3, 6, 20, 87, 90, 104, 1e4, 1e30, 3e38, np.inf, np.nan]
 
 
-def unit(*args, dtype=jnp.float64, **kwargs) -> fb.ConvNormAct:
-    made = fb.ConvNormAct(*args, **kwargs, param_dtype=dtype, rngs=nnx.Rngs(0))
+def ready(kind: type[nnx.Module], *args, **kwargs) -> nnx.Module:
+    made = kind(*args, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     return fb.for_inference(randomised(made))
 
 
-def bottleneck(*args, seed: int = 0, **kwargs) -> fb.BottleNeck:
-    made = fb.BottleNeck(*args, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
-    return fb.for_inference(randomised(made))
-
-
-def basic(*args, **kwargs) -> fb.BasicBlock:
-    made = fb.BasicBlock(*args, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
-    return fb.for_inference(randomised(made))
-
+unit, bottleneck, basic = (
+    partial(ready, kind) for kind in (fb.ConvNormAct, fb.BottleNeck, fb.BasicBlock)
+)
+universal = partial(ready, UniversalInvertedBottleneck)
 
 SUMS = {
     # A row of cells and a rest; weights that stay in the cache and such that do not, and such that
@@ -61,11 +58,40 @@ SUMS = {
     ),
     "basic": (partial(basic, 32, 32), (2, 9, 8, 32), ["dense", "dense"]),
     "basic of stride 2": (partial(basic, 32, 64, stride=2), (2, 9, 8, 32), ["dense"] * 3),
+    "pooled shortcut": (
+        partial(bottleneck, 32, 64, 4, stride=2, shortcut=PooledProjection),
+        (2, 9, 8, 32),
+        ["pointwise", "dense", "pointwise", "pointwise"],
+    ),
+    "inverted": (
+        partial(ready, fb.InvertedResidual, 16, 16, 2),
+        (2, 9, 8, 16),
+        ["pointwise", "dense", "pointwise"],
+    ),
+    "fused": (partial(ready, fb.FusedMBConv, 16, 16), (2, 9, 8, 16), ["dense", "pointwise"]),
+    "gated fused": (
+        partial(ready, fb.FusedMBConv, 16, 16, se=gate(4)), (2, 9, 8, 16), ["dense", "pointwise"],
+    ),
+    "universal": (partial(universal, 16, 16), (2, 9, 8, 16), ["inverted_residual"]),
+    "universal with a start": (
+        partial(universal, 16, 16, start_kernel_size=5),
+        (2, 9, 8, 16),
+        ["narrow", "inverted_residual"],
+    ),
+    "universal of stride 2": (
+        partial(universal, 16, 24, start_kernel_size=3, stride=2),
+        (2, 9, 8, 16),
+        ["narrow", "inverted_residual"],
+    ),
+    "universal without depthwise": (
+        partial(universal, 16, 16, kernel_size=None), (2, 9, 8, 16), ["pointwise", "pointwise"],
+    ),
 }  # fmt: skip
 
 
-# The gate comes between the last convolution and the sum.
-APART = ("gated bottleneck",)
+# The gate comes between the last convolution and the sum, or is its own; or the branch is longer
+# than the kernel.
+APART = ("gated bottleneck", "gated fused", "universal with a start", "pooled shortcut")
 
 
 @pytest.mark.parametrize("name", SUMS)
