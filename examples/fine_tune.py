@@ -1,8 +1,10 @@
 """Fine-tune a network with PyTorch's weights on your own images.
 
-The images lie in a folder for each class, ``train/cat/*.jpg`` and ``val/cat/*.jpg``:
+The images are in a folder for each class, ``train/cat/*.jpg`` and ``val/cat/*.jpg``:
 
     python examples/fine_tune.py photos results --weights torchvision:resnet50/IMAGENET1K_V2
+
+With ``--train head stages.3`` the rest of the network stays as it is, its statistics too.
 """
 
 import argparse
@@ -12,9 +14,8 @@ from pathlib import Path
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.train import RECIPES
-from flaxblocks.train.data import ImageFolder
-from flaxblocks.train.run.training import Training
+from flaxblocks.train import RECIPES, Training, under
+from flaxblocks.train.data import ImageFolder, RandomCrop, flip
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--weights", default="torchvision:resnet50/IMAGENET1K_V2")
+    parser.add_argument("--train", nargs="*", metavar="MODULE", help="train only these modules")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--image-size", type=int, default=224)
@@ -35,13 +37,19 @@ def main(arguments: list[str] | None = None) -> None:
     # The classifier is new: it has as many outputs as there are folders.
     fb.load_weights(model, options.weights, names="torchvision", new_head=True)
 
-    # Trained weights need small steps: a tenth of the recipe's.
+    # Trained weights need small steps, and the first layers the smallest.
     recipe = replace(
-        RECIPES["quick"], epochs=options.epochs, learning_rate=4e-4, augmentations=("crop", "flip")
+        RECIPES["quick"],
+        epochs=options.epochs,
+        learning_rate=4e-4,
+        layer_decay=0.9,
+        crop=RandomCrop(),
+        augmentations=(flip,),
     )
     size = options.image_size
     preprocess = replace(fb.create_preprocess(options.model), resize=size, crop=size)
-    training = Training(recipe, preprocess, batch_size=options.batch_size)
+    trainable = under(*options.train) if options.train else ...
+    training = Training(recipe, preprocess, batch_size=options.batch_size, trainable=trainable)
     state = training.run(model, images, options.out, validation=validation, resume=True)
     fb.save_weights(state.model(), options.out / "model.safetensors", names="torchvision")
 

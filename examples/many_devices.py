@@ -1,9 +1,9 @@
-"""Train a network from scratch on all devices, or on eight that a CPU plays.
+"""Train a network from scratch on all devices, or on a CPU that simulates eight.
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 python examples/many_devices.py photos out
 
-With ``--shard`` each device holds a part of the parameters and of the optimizer's state in place
-of all of them. The result is the same but for rounding.
+With ``--shard`` each device holds a part of the parameters and of the optimizer's state, not all
+of them. The result is the same but for rounding.
 """
 
 import argparse
@@ -14,9 +14,8 @@ import jax
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.train import RECIPES, replicate, shard_largest
-from flaxblocks.train.data import ImageFolder
-from flaxblocks.train.run.training import Training
+from flaxblocks.train import RECIPES, Training, replicate, shard_largest
+from flaxblocks.train.data import ImageFolder, RandomCrop, flip
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,13 +34,13 @@ def main(arguments: list[str] | None = None) -> None:
     model = fb.create_model(options.model, num_classes=images.num_classes, rngs=nnx.Rngs(0))
     size = options.image_size
     training = Training(
-        replace(RECIPES["quick"], epochs=options.epochs, augmentations=("crop", "flip")),
+        replace(RECIPES["quick"], epochs=options.epochs, crop=RandomCrop(), augmentations=(flip,)),
         replace(fb.create_preprocess(options.model), resize=size, crop=size),
         batch_size=options.batch_size,
         devices=jax.devices(),
         rule=shard_largest if options.shard else replicate,
     )
-    # A run that was interrupted goes on; it may do so on another number of devices.
+    # An interrupted run is resumed, even on another number of devices.
     state = training.run(model, images, options.out, resume=True)
     fb.save_weights(state.model(), options.out / "model.safetensors")
 

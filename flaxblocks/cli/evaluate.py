@@ -10,11 +10,15 @@ from rich.progress import track
 
 import flaxblocks as fb
 from flaxblocks.cli.networks import NAMES, positive, stdout
+from flaxblocks.train import (
+    create_state,
+    evaluate,
+    make_eval_step,
+    make_mesh,
+    place_state,
+    shard_batch,
+)
 from flaxblocks.train.data import Feed, ImageFolder, UnreadableImages, evaluation_batches
-from flaxblocks.train.run.loop import evaluate
-from flaxblocks.train.step.sharding import make_mesh, place_state, shard_batch
-from flaxblocks.train.step.state import create_state
-from flaxblocks.train.step.train_step import make_eval_step
 
 DESCRIPTION = "Say how often a network is right about images in a folder for each class."
 
@@ -51,17 +55,19 @@ def run(options: argparse.Namespace) -> None:
     mesh = make_mesh()
     check_batch_size(options.batch_size, mesh.size)
     state = place_state(mesh, create_state(fb.for_inference(model), optax.identity()))
-    damage = UnreadableImages(len(source))
-    batches = evaluation_batches(source, preprocess, batch_size=options.batch_size, damage=damage)
+    unreadable = UnreadableImages(len(source))
+    batches = evaluation_batches(
+        source, preprocess, batch_size=options.batch_size, unreadable=unreadable
+    )
     with Feed(batches, lambda batch: shard_batch(mesh, batch)) as feed:
         values = evaluate(make_eval_step(), state, _shown(feed, len(source) // options.batch_size))
     console = stdout()
-    for name, reason in damage.new():
+    for name, reason in unreadable.new():
         console.print(f"left out {name}: {reason}", markup=False, soft_wrap=True)
     console.print(
         f"{options.model}: accuracy {100 * values['accuracy']:.2f} %, among the first five "
         f"{100 * values['accuracy5']:.2f} %, loss {values['loss']:.4f}, of "
-        f"{len(source) - damage.count} images",
+        f"{len(source) - unreadable.count} images",
         soft_wrap=True,
     )
 

@@ -10,11 +10,10 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks.cli.evaluate import image_preprocess, usual_names
 from flaxblocks.cli.networks import NAMES, positive, stdout
+from flaxblocks.train import RECIPES, Recipe, Training, under
 from flaxblocks.train.data import ImageFolder
 from flaxblocks.train.run.orbax_messages import hide_orbax_messages
-from flaxblocks.train.run.recipes import RECIPES, Recipe
 from flaxblocks.train.run.stop import Stop
-from flaxblocks.train.run.training import Training
 
 WEIGHTS = "model.safetensors"
 CLASSES = "classes.json"
@@ -23,6 +22,7 @@ SETTINGS = (
     "recipe",
     "weights",
     "names",
+    "train",
     "epochs",
     "learning_rate",
     "batch_size",
@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=sorted(NAMES),
         help="whose parameter names all weights have (default: those of the network's source)",
     )
+    parser.add_argument(
+        "--train", nargs="+", metavar="MODULE", help="only these modules, such as: head stages.3"
+    )
     parser.add_argument("--epochs", type=positive, metavar="N", help="default: the recipe's")
     parser.add_argument(
         "--learning-rate", type=float, metavar="X", help="of a batch of 256; default: the recipe's"
@@ -86,6 +89,7 @@ def run(options: argparse.Namespace) -> None:
         _recipe(options),
         image_preprocess(options.model, options.image_size),
         batch_size=options.batch_size,
+        trainable=under(*options.train) if options.train else ...,
         seed=options.seed,
         log_every=options.log_every,
         save_every=options.save_every,

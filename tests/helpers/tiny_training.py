@@ -17,7 +17,14 @@ from flax import nnx
 from PIL import Image
 
 import flaxblocks as fb
-from flaxblocks.train.data import ImageFolder
+from flaxblocks.train.data import (
+    ColorJitter,
+    ImageFolder,
+    RandAugment,
+    RandomCrop,
+    RandomErasing,
+    flip,
+)
 from flaxblocks.train.run.recipes import RECIPES
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.run.training import Training
@@ -32,7 +39,8 @@ RECIPE = replace(
     epochs=2,
     average_decay=0.9,
     mixing=Mixing(mixup_alpha=0.8, cutmix_alpha=1.0),
-    augmentations=("crop", "flip", "jitter", "randaugment", "erase"),
+    crop=RandomCrop(),
+    augmentations=(flip, ColorJitter(), RandAugment(), RandomErasing()),
 )
 
 

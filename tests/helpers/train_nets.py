@@ -13,7 +13,7 @@ from parity.checks import measure
 
 
 class SmallNet(nnx.Module):
-    """A gated block with drop path between a stem and a head with dropout.
+    """A residual unit with drop path between a stem and a head with dropout.
 
     Args:
         rate: of drop path and of dropout.
@@ -32,11 +32,13 @@ class SmallNet(nnx.Module):
     ):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.stem = fb.ConvNormAct(3, 32, **make)
-        self.block = fb.MBConv(32, 32, 2, se=fb.SqueezeExcite, drop_path=rate, **make)
+        self.unit = fb.ConvNormAct(32, 32, 1, **make)
+        self.drop_path = fb.StochasticDepth(rate, rngs=rngs)
         self.head = fb.Head(32, 10, drop_rate=rate, **make)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.head(self.block(self.stem(x)))
+        x = self.stem(x)
+        return self.head(x + self.drop_path(self.unit(x)))
 
 
 def batch(rows: int = 8, seed: int = 0) -> dict[str, np.ndarray]:

@@ -10,7 +10,14 @@ import numpy as np
 import optax
 from jax.experimental import multihost_utils
 
-from flaxblocks.train import create_state, make_mesh, make_train_step, place_state, shard_batch
+from flaxblocks.train import (
+    CrossEntropy,
+    create_state,
+    make_mesh,
+    make_train_step,
+    place_state,
+    shard_batch,
+)
 from flaxblocks.train.step.sharding import Rule, replicate, shard_largest
 from flaxblocks.train.step.state import TrainState
 from tests.helpers.train_nets import batch, float64_net
@@ -24,7 +31,7 @@ def train(devices: list | None, steps: int, rule: Rule = replicate) -> tuple[Tra
     """Train on the same global batches, however many devices share them."""
     mesh = make_mesh(devices)
     state = place_state(mesh, create_state(float64_net(), OPTIMIZER, average=True), rule)
-    step = make_train_step(OPTIMIZER, label_smoothing=0.1)
+    step = make_train_step(OPTIMIZER, loss=CrossEntropy(0.1))
     rows = slice(jax.process_index(), None, jax.process_count())
     losses = []
     for number in range(steps):

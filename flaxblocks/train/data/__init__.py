@@ -1,5 +1,6 @@
-"""Images and labels for training: where they are, what is done to them, and in which order."""
+"""Training data: sources of images, augmentation, and batches in a reproducible order."""
 
+from flaxblocks.train.data.augment import CENTER_CROP as CENTER_CROP
 from flaxblocks.train.data.augment import Augment as Augment
 from flaxblocks.train.data.augment import ColorJitter as ColorJitter
 from flaxblocks.train.data.augment import RandomCrop as RandomCrop
@@ -10,8 +11,6 @@ from flaxblocks.train.data.batches import Feed as Feed
 from flaxblocks.train.data.batches import evaluation_batches as evaluation_batches
 from flaxblocks.train.data.batches import training_batches as training_batches
 from flaxblocks.train.data.image_folder import ImageFolder as ImageFolder
-from flaxblocks.train.data.named import AUGMENTATIONS as AUGMENTATIONS
-from flaxblocks.train.data.named import make_augment as make_augment
 from flaxblocks.train.data.random_erasing import RandomErasing as RandomErasing
 from flaxblocks.train.data.records import Records as Records
 from flaxblocks.train.data.source import Source as Source

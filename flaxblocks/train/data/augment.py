@@ -1,4 +1,4 @@
-"""What training does to an image at random, with Pillow, before the network sees it."""
+"""Random crops, flips and color jitter of training images, with Pillow."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,10 +10,13 @@ import numpy as np
 from flaxblocks._base import checks
 
 Operation = Callable[[Any, np.random.Generator], Any]
-"""Gives a changed Pillow image, by the numbers that it draws."""
+"""Takes a Pillow image and returns one, of the same size or another."""
+
+Crop = Callable[[Any, int, np.random.Generator], Any]
+"""Takes a Pillow image and returns a square one whose side has that many pixels."""
 
 
-def draw_part(
+def draw_rectangle(
     pixels: int,
     area: tuple[float, float],
     aspect: tuple[float, float],
@@ -23,9 +26,9 @@ def draw_part(
 
     Args:
         pixels: of the whole image.
-        area: least and greatest fraction of them.
-        aspect: least and greatest width by height.
-        rng: what the two are drawn from, the aspect on a logarithmic scale.
+        area: range of the rectangle's area, as fractions of the image's.
+        aspect: range of width / height, which is drawn on a logarithmic scale.
+        rng: random numbers.
     """
     part = pixels * rng.uniform(area[0], area[1])
     ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
@@ -34,36 +37,34 @@ def draw_part(
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """A random part of the image, of random proportions, resized to a square.
+    """A random part of the image, of random aspect ratio, resized to a square: a `Crop`.
 
     Args:
-        size: height and width of the result, in pixels.
-        area: least and greatest fraction of the image's area.
-        aspect: least and greatest width by height.
+        area: range of the part's area, as fractions of the image's.
+        aspect: range of width / height.
         interpolation: how Pillow resamples, ``"bilinear"`` or ``"bicubic"``.
 
     Source: Szegedy et al. 2015, Going Deeper with Convolutions, section 6; the defaults are
-    torchvision's, and so is the center where ten draws do not fit into the image.
+    torchvision's, and so is the center crop where ten draws do not fit into the image.
     """
 
-    size: int
     area: tuple[float, float] = (0.08, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: str = "bilinear"
 
-    def __call__(self, image: Any, rng: np.random.Generator) -> Any:
+    def __call__(self, image: Any, size: int, rng: np.random.Generator) -> Any:
         """Return the part of a Pillow image."""
         from PIL import Image
 
         return image.resize(
-            (self.size, self.size),
+            (size, size),
             Image.Resampling[self.interpolation.upper()],
             box=self._box(image.width, image.height, rng),
         )
 
     def _box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         for _ in range(10):
-            w, h = draw_part(width * height, self.area, self.aspect, rng)
+            w, h = draw_rectangle(width * height, self.area, self.aspect, rng)
             if 0 < w <= width and 0 < h <= height:
                 left, top = rng.integers(width - w + 1), rng.integers(height - h + 1)
                 return int(left), int(top), int(left) + w, int(top) + h
@@ -73,8 +74,12 @@ class RandomCrop:
         return left, top, left + w, top + h
 
 
+CENTER_CROP = RandomCrop(area=(1.0, 1.0), aspect=(1.0, 1.0))
+"""The largest square, at the center of the image."""
+
+
 def flip(image: Any, rng: np.random.Generator) -> Any:
-    """Return the image, or with probability 0.5 its mirror image."""
+    """Return the image, or with probability 0.5 its mirror image: an `Operation`."""
     from PIL import Image
 
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
@@ -82,13 +87,13 @@ def flip(image: Any, rng: np.random.Generator) -> Any:
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """Brightness, contrast, saturation and hue changed at random, in random order.
+    """Random changes of brightness, contrast, saturation and hue, in random order: an `Operation`.
 
     Args:
         brightness: the factor lies between ``1 - brightness`` and ``1 + brightness``.
         contrast: as `brightness`.
         saturation: as `brightness`.
-        hue: greatest turn of the color circle, either way, as a fraction of it; at most 0.5.
+        hue: largest shift of the hue, either way, as a fraction of the color circle; at most 0.5.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -112,39 +117,43 @@ class ColorJitter:
         kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
         amounts = (self.brightness, self.contrast, self.saturation)
         factors = [rng.uniform(1 - amount, 1 + amount) for amount in amounts]
-        turn = rng.uniform(-self.hue, self.hue)
+        shift = rng.uniform(-self.hue, self.hue)
         for index in rng.permutation(4):
             if index < 3:
                 image = kinds[index](image).enhance(factors[index])
             elif self.hue:
-                image = _turn_hue(image, turn)
+                image = _shift_hue(image, shift)
         return image
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Operations one after the other, and the bytes of what comes out.
+    """What training does to each image: a crop, then other operations.
 
-    >>> augment = Augment([RandomCrop(32), flip, ColorJitter()])
+    >>> augment = Augment(32, RandomCrop(), (flip, ColorJitter()))
 
     Args:
-        operations: the first of them usually a `RandomCrop`, so that the others have less to do
-            and all images get the same size.
+        size: height and width of the crop, in pixels.
+        crop: comes first, so that the other operations have less to do.
+        operations: in order.
     """
 
-    operations: Sequence[Operation]
+    size: int
+    crop: Crop = CENTER_CROP
+    operations: Sequence[Operation] = ()
 
     def __call__(self, image: Any, rng: np.random.Generator) -> np.ndarray:
-        """Return the bytes of the changed image, of shape ``(h, w, 3)``."""
+        """Return the augmented image as bytes, of shape ``(h, w, 3)``."""
+        image = self.crop(image, self.size, rng)
         for operation in self.operations:
             image = operation(image, rng)
         return np.asarray(image)
 
 
-def _turn_hue(image: Any, turn: float) -> Any:
+def _shift_hue(image: Any, shift: float) -> Any:
     from PIL import Image
 
     hue, saturation, value = image.convert("HSV").split()
-    # Bytes wrap around, as the circle does.
-    turned = np.asarray(hue) + np.uint8(round(turn * 255) % 256)
-    return Image.merge("HSV", (Image.fromarray(turned), saturation, value)).convert("RGB")
+    # Bytes wrap around, as the color circle does.
+    shifted = np.asarray(hue) + np.uint8(round(shift * 255) % 256)
+    return Image.merge("HSV", (Image.fromarray(shifted), saturation, value)).convert("RGB")

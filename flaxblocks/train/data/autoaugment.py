@@ -1,4 +1,4 @@
-"""RandAugment and AutoAugment: changes drawn at random."""
+"""RandAugment and AutoAugment: image operations drawn at random."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,44 +6,44 @@ from typing import Any
 import numpy as np
 
 from flaxblocks._base import checks
-from flaxblocks.train.data.image_operations import SIGNED, UNSIGNED, change
+from flaxblocks.train.data.image_operations import SIGNED, UNSIGNED, apply_operation
 
 STRONGEST = 30  # RandAugment's greatest magnitude
 LEVELS = 9  # AutoAugment's
 
 RANDOM = (*SIGNED, *(name for name in UNSIGNED if name != "invert"))
-"""The fourteen changes that RandAugment draws from."""
+"""The fourteen operations that RandAugment draws from."""
 
 
 @dataclass(frozen=True)
 class RandAugment:
-    """A few of fourteen changes, drawn at random, all at one magnitude.
+    """A few of fourteen image operations, drawn at random, all of one magnitude: an `Operation`.
 
     Args:
-        changes: how many.
-        magnitude: how strong they are, from 0 to 30.
+        operations: how many are applied.
+        magnitude: from 0 to 30.
 
     Raises:
-        TypeError: if `changes` is not an integer.
+        TypeError: if `operations` is not an integer.
         ValueError: if an argument is out of range.
 
     Source: Cubuk et al. 2019, RandAugment, section 3.
     """
 
-    changes: int = 2
+    operations: int = 2
     magnitude: float = 9.0
 
     def __post_init__(self):
-        checks.positive_int("changes", self.changes)
+        checks.positive_int("operations", self.operations)
         if not 0 <= self.magnitude <= STRONGEST:
             raise ValueError(
                 f"`magnitude` must lie between 0 and {STRONGEST}, got {self.magnitude!r}"
             )
 
     def __call__(self, image: Any, rng: np.random.Generator) -> Any:
-        """Return the changed Pillow image."""
-        for index in rng.integers(len(RANDOM), size=self.changes):
-            image = change(image, RANDOM[index], self.magnitude / STRONGEST, rng)
+        """Return the augmented Pillow image."""
+        for index in rng.integers(len(RANDOM), size=self.operations):
+            image = apply_operation(image, RANDOM[index], self.magnitude / STRONGEST, rng)
         return image
 
 
@@ -74,15 +74,15 @@ IMAGENET: tuple[tuple[tuple[str, float, int], tuple[str, float, int]], ...] = (
     (("color", 0.6, 4), ("contrast", 1.0, 8)),
     (("equalize", 0.8, 0), ("equalize", 0.6, 0)),
 )
-"""Pairs of changes with their probabilities and levels.
+"""Pairs of operations with their probabilities and levels.
 
 Source: Cubuk et al. 2018, AutoAugment, table 9.
 """
 
 
 def autoaugment(image: Any, rng: np.random.Generator) -> Any:
-    """Return the Pillow image after one of the pairs of changes found for ImageNet."""
+    """Return the Pillow image after one of ImageNet's 25 pairs of operations: an `Operation`."""
     for name, probability, level in IMAGENET[rng.integers(len(IMAGENET))]:
         if rng.random() < probability:
-            image = change(image, name, level / LEVELS, rng)
+            image = apply_operation(image, name, level / LEVELS, rng)
     return image

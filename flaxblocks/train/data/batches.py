@@ -1,4 +1,4 @@
-"""Batches out of a source of images, by grain: in an order that a seed fixes, and resumable."""
+"""Batches from a source of images, by grain: in an order fixed by a seed, and resumable."""
 
 import os
 import time
@@ -16,9 +16,9 @@ from flaxblocks.train.data.unreadable import UnreadableImages
 
 Batch = dict[str, np.ndarray]
 Place = Callable[[Batch], Any]
-"""Brings a batch to the devices, such as `shard_batch` with a mesh."""
+"""Puts a batch on the devices, such as `shard_batch` with a mesh."""
 
-AHEAD = 2  # batches that are on the devices before they are asked for
+AHEAD = 2  # batches on the devices before they are needed
 
 
 def training_batches(
@@ -26,25 +26,25 @@ def training_batches(
     augment: Augment,
     *,
     batch_size: int,
-    damage: UnreadableImages,
+    unreadable: UnreadableImages,
     seed: int = 0,
     process: int | None = None,
     processes: int | None = None,
 ) -> Any:
     """Return endless batches of training images, in a new order in each epoch.
 
-    What is left of an epoch after its last whole batch is dropped. An image that cannot be read
-    is left out, and the next one stands in its place. The order and the augmentations depend on
-    the seed only, not on the number of processes.
+    The last, incomplete batch of an epoch is dropped. An image that cannot be read is replaced by
+    the next one. The order and the augmentations depend on the seed only, not on the number of
+    processes.
 
     Args:
         source: images and labels.
-        augment: what is done to each image.
+        augment: turns each image into bytes of one size.
         batch_size: images in a batch, over all processes.
-        damage: where images that cannot be read are reported.
-        seed: of the order and the augmentations.
-        process: which of the processes this is; what JAX says where absent.
-        processes: how many share the images; what JAX says where absent.
+        unreadable: collects images that cannot be read.
+        seed: seed of the order and the augmentations.
+        process: index of this process; JAX's where absent.
+        processes: number of processes that share the images; JAX's where absent.
 
     Returns:
         A grain dataset of this process's part of the batches: ``image`` of shape
@@ -62,7 +62,7 @@ def training_batches(
     def train_on(example: Example, rng: np.random.Generator) -> Batch:
         return _row(augment(example["image"], rng), example["label"])
 
-    images = grain().MapDataset.source(Readable(source, damage)).seed(seed).shuffle()
+    images = grain().MapDataset.source(Readable(source, unreadable)).seed(seed).shuffle()
     images = images.random_map(train_on)[: len(source) // batch_size * batch_size]
     images = images[process::processes].repeat()
     return images.to_iter_dataset(_reading(rows)).batch(rows, drop_remainder=True)
@@ -73,22 +73,22 @@ def evaluation_batches(
     preprocess: Preprocess,
     *,
     batch_size: int,
-    damage: UnreadableImages,
+    unreadable: UnreadableImages,
     process: int | None = None,
     processes: int | None = None,
 ) -> Any:
     """Return batches of every image once, in order.
 
-    The last batch is filled up with rows of weight 0; so is the place of an image that cannot be
-    read. Every process gets as many batches.
+    The last batch is padded with rows of weight 0, and an image that cannot be read becomes such
+    a row. Every process gets the same number of batches.
 
     Args:
         source: images and labels.
-        preprocess: what is done to each image.
+        preprocess: resizes, crops and normalizes each image.
         batch_size: images in a batch, over all processes.
-        damage: where images that cannot be read are reported.
-        process: which of the processes this is; what JAX says where absent.
-        processes: how many share the images; what JAX says where absent.
+        unreadable: collects images that cannot be read.
+        process: index of this process; JAX's where absent.
+        processes: number of processes that share the images; JAX's where absent.
 
     Returns:
         A grain dataset of this process's part of the batches: ``image`` of shape
@@ -99,7 +99,7 @@ def evaluation_batches(
         ValueError: if the batch size is not positive or does not fit the number of processes.
     """
     rows, process, processes = _share(batch_size, process, processes)
-    readable = Readable(source, damage)
+    readable = Readable(source, unreadable)
     length = -(-len(source) // batch_size) * batch_size
 
     def evaluate_on(index: int) -> Batch:
@@ -115,14 +115,14 @@ def evaluation_batches(
 
 
 class Feed:
-    """Batches on the devices, made ahead of time in the background.
+    """Batches on the devices, prepared ahead of time in the background.
 
     Args:
         batches: a grain dataset of batches.
-        place: brings a batch to the devices.
+        place: puts a batch on the devices.
 
     Attributes:
-        waited: seconds for which a batch was asked for and not there, so far.
+        waited: seconds spent waiting for batches so far.
 
     Raises:
         ImportError: if grain is not installed.
@@ -144,23 +144,23 @@ class Feed:
         return batch
 
     def position(self) -> dict[str, Any]:
-        """Return where the next batch begins, for JSON."""
+        """Return the position of the next batch, as JSON can hold it."""
         return self._iterator.get_state()
 
     def go_to(self, position: dict[str, Any]) -> None:
-        """Continue from a `position`."""
+        """Continue from what `position` returned."""
         self._iterator.set_state(position)
 
     def __enter__(self) -> "Feed":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop making batches."""
+        """Stop the background threads."""
         self._iterator.close()
 
 
 def grain() -> Any:
-    """Return the package that reads ahead.
+    """Return the package grain.
 
     Raises:
         ImportError: if it is not installed.
@@ -177,7 +177,7 @@ def _row(image: np.ndarray, label: int) -> Batch:
 
 
 def _share(batch_size: int, process: int | None, processes: int | None) -> tuple[int, int, int]:
-    """Return a process's rows of a batch, which process it is, and how many there are."""
+    """Return the rows per process, the index of this process, and the number of processes."""
     process = jax.process_index() if process is None else process
     processes = jax.process_count() if processes is None else processes
     if checks.positive_int("batch_size", batch_size) % processes:
@@ -188,6 +188,6 @@ def _share(batch_size: int, process: int | None, processes: int | None) -> tuple
 
 
 def _reading(rows: int) -> Any:
-    """Return how many images are read at the same time, and how many ahead."""
+    """Return how many threads read images, and how many images they read ahead."""
     threads = min(2 * (os.cpu_count() or 1), 32)
     return grain().ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * rows, threads))

@@ -7,20 +7,20 @@ from pathlib import Path
 from flaxblocks.train.data.source import Example
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-"""Of the files that are images; others, such as a list of them, are left alone."""
+"""Suffixes of image files; other files are ignored."""
 
 
 class ImageFolder:
-    """Images in ``root/class/.../file.jpg``; the classes are numbered in the order of their names.
+    """Images in ``root/class/.../file.jpg``, a `Source`.
 
     Args:
         root: the folder with a folder for each class.
-        classes: the classes' names in the order of their numbers, such as those of the images
-            that a network was trained on; those that are there, sorted, where absent.
+        classes: names of the classes in the order of their labels, such as those that a network
+            was trained on; the names of the folders, sorted, where absent.
 
     Attributes:
-        classes: the classes' names.
-        num_classes: how many they are.
+        classes: names of the classes.
+        num_classes: number of classes.
 
     Raises:
         NotADirectoryError: if `root` is not a folder.
@@ -54,7 +54,7 @@ class ImageFolder:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Example:
-        """Return an image and its class's number.
+        """Return an image and its label.
 
         Raises:
             FileNotFoundError: if the file is gone.

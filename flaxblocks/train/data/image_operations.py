@@ -1,11 +1,11 @@
-"""The changes that AutoAugment and RandAugment draw from, on Pillow images."""
+"""The image operations that AutoAugment and RandAugment draw from, with Pillow."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-Change = Callable[[Any, float], Any]
-"""Changes an image, as strongly as a number between -1 and 1 says."""
+ImageOperation = Callable[[Any, float], Any]
+"""Takes a Pillow image and a magnitude, and returns an image."""
 
 
 def _affine(image: Any, *coefficients: float) -> Any:
@@ -14,69 +14,65 @@ def _affine(image: Any, *coefficients: float) -> Any:
     return image.transform(image.size, Image.Transform.AFFINE, coefficients)
 
 
-def _enhance(kind: str) -> Change:
-    def change(image: Any, strength: float) -> Any:
+def _enhance(kind: str) -> ImageOperation:
+    def operation(image: Any, magnitude: float) -> Any:
         from PIL import ImageEnhance
 
-        return getattr(ImageEnhance, kind)(image).enhance(1 + 0.9 * strength)
+        return getattr(ImageEnhance, kind)(image).enhance(1 + 0.9 * magnitude)
 
-    return change
+    return operation
 
 
-def _ops(name: str, argument: Callable[[float], float] | None = None) -> Change:
-    def change(image: Any, strength: float) -> Any:
+def _ops(name: str, argument: Callable[[float], float] | None = None) -> ImageOperation:
+    def operation(image: Any, magnitude: float) -> Any:
         from PIL import ImageOps
 
-        arguments = () if argument is None else (argument(strength),)
+        arguments = () if argument is None else (argument(magnitude),)
         return getattr(ImageOps, name)(image, *arguments)
 
-    return change
+    return operation
 
 
-SIGNED: Mapping[str, Change] = MappingProxyType(
+SIGNED: Mapping[str, ImageOperation] = MappingProxyType(
     {
-        "shear_x": lambda image, strength: _affine(image, 1, 0.3 * strength, 0, 0, 1, 0),
-        "shear_y": lambda image, strength: _affine(image, 1, 0, 0, 0.3 * strength, 1, 0),
-        "translate_x": lambda image, strength: _affine(
-            image, 1, 0, 150 / 331 * image.width * strength, 0, 1, 0
-        ),
-        "translate_y": lambda image, strength: _affine(
-            image, 1, 0, 0, 0, 1, 150 / 331 * image.height * strength
-        ),
-        "rotate": lambda image, strength: image.rotate(30 * strength),
+        "shear_x": lambda image, m: _affine(image, 1, 0.3 * m, 0, 0, 1, 0),
+        "shear_y": lambda image, m: _affine(image, 1, 0, 0, 0.3 * m, 1, 0),
+        "translate_x": lambda image, m: _affine(image, 1, 0, 150 / 331 * image.width * m, 0, 1, 0),
+        "translate_y": lambda image, m: _affine(image, 1, 0, 0, 0, 1, 150 / 331 * image.height * m),
+        "rotate": lambda image, m: image.rotate(30 * m),
         "brightness": _enhance("Brightness"),
         "color": _enhance("Color"),
         "contrast": _enhance("Contrast"),
         "sharpness": _enhance("Sharpness"),
     }
 )
-"""Changes that go either way, by strengths from -1 to 1.
+"""Operations in either direction, with magnitudes from -1 to 1.
 
 Source: Cubuk et al. 2018, AutoAugment, table 6.
 """
 
-UNSIGNED: Mapping[str, Change] = MappingProxyType(
+UNSIGNED: Mapping[str, ImageOperation] = MappingProxyType(
     {
-        "identity": lambda image, strength: image,
-        "posterize": _ops("posterize", lambda strength: 8 - round(4 * strength)),
-        "solarize": _ops("solarize", lambda strength: 256 * (1 - strength)),
+        "identity": lambda image, m: image,
+        "posterize": _ops("posterize", lambda m: 8 - round(4 * m)),
+        "solarize": _ops("solarize", lambda m: 256 * (1 - m)),
         "autocontrast": _ops("autocontrast"),
         "equalize": _ops("equalize"),
         "invert": _ops("invert"),
     }
 )
-"""Changes that go one way, by strengths from 0 to 1; source as for `SIGNED`."""
+"""Operations in one direction, with magnitudes from 0 to 1; the source is that of `SIGNED`."""
 
 
-def change(image: Any, name: str, strength: float, rng: Any) -> Any:
-    """Return the image after a change, which goes either way where it can.
+def apply_operation(image: Any, name: str, magnitude: float, rng: Any) -> Any:
+    """Return the image after an operation, in a random direction where there are two.
 
     Args:
         image: a Pillow image.
-        name: of the change.
-        strength: from 0 to 1.
-        rng: a numpy generator, for the way.
+        name: a key of `SIGNED` or `UNSIGNED`.
+        magnitude: from 0 to 1.
+        rng: a numpy generator.
     """
     if name in UNSIGNED:
-        return UNSIGNED[name](image, strength)
-    return SIGNED[name](image, -strength if rng.random() < 0.5 else strength)
+        return UNSIGNED[name](image, magnitude)
+    return SIGNED[name](image, -magnitude if rng.random() < 0.5 else magnitude)

@@ -1,4 +1,4 @@
-"""Random erasing: a rectangle of noise in the image."""
+"""Random erasing: a rectangle of noise over the image."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,23 +7,23 @@ import numpy as np
 
 from flaxblocks._base import checks
 from flaxblocks.preprocess.transform import MEAN, STD
-from flaxblocks.train.data.augment import draw_part
+from flaxblocks.train.data.augment import draw_rectangle
 
 
 @dataclass(frozen=True)
 class RandomErasing:
-    """Noise in place of a random rectangle.
+    """Noise in place of a random rectangle: an `Operation`.
 
     Args:
-        probability: of erasing anything.
-        area: least and greatest fraction of the image's area.
-        aspect: least and greatest width by height.
+        probability: how often a rectangle is erased.
+        area: range of the rectangle's area, as fractions of the image's.
+        aspect: range of width / height.
 
     Raises:
-        ValueError: if `probability` is not one.
+        ValueError: if `probability` does not lie between 0 and 1.
 
     Source: Zhong et al. 2017, Random Erasing, algorithm 1. The noise has the mean and deviation
-    of ImageNet's pixels, so that it is standard normal once the image is normalized.
+    of ImageNet's pixels, and is standard normal once the image is normalized.
     """
 
     probability: float = 0.25
@@ -39,7 +39,7 @@ class RandomErasing:
 
         if rng.random() >= self.probability:
             return image
-        width, height = draw_part(image.width * image.height, self.area, self.aspect, rng)
+        width, height = draw_rectangle(image.width * image.height, self.area, self.aspect, rng)
         width, height = min(width, image.width), min(height, image.height)
         noise = rng.normal(MEAN, STD, (height, width, 3)).clip(0, 1)
         changed = image.copy()

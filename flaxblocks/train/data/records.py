@@ -10,10 +10,10 @@ from flaxblocks.train.data.source import Example
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Anything that has a length and gives a dictionary for each index."""
+    """A sequence of dictionaries."""
 
     def __len__(self) -> int:
-        """Return how many records there are."""
+        """Return the number of records."""
         ...
 
     def __getitem__(self, index: int, /) -> Any:
@@ -22,7 +22,7 @@ class Dataset(Protocol):
 
 
 class Records:
-    """Images in records: Pillow's, paths, or arrays of bytes of shape ``(h, w, 3)``.
+    """Images in records, as Pillow images, paths, or bytes of shape ``(h, w, 3)``: a `Source`.
 
     >>> rows = [{"image": np.zeros((8, 8, 3), np.uint8), "label": 1}]
     >>> Records(rows, num_classes=2)[0]["image"].size
@@ -30,9 +30,9 @@ class Records:
 
     Args:
         dataset: the records.
-        num_classes: how many classes there are.
-        image: what the records call the image.
-        label: what the records call the class's number.
+        num_classes: number of classes.
+        image: key of the image in a record.
+        label: key of the label in a record.
 
     Raises:
         TypeError: if `num_classes` is not an integer.
@@ -53,12 +53,12 @@ class Records:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Example:
-        """Return an image and its class's number.
+        """Return an image and its label.
 
         Raises:
             ImportError: if Pillow is not installed.
             KeyError: if the record has no such entry.
-            TypeError: if the image is none of what it may be.
+            TypeError: if the image is of none of these types.
             ValueError: if it cannot be read as an image.
         """
         from PIL import Image
@@ -75,5 +75,5 @@ class Records:
         return Example(image=photo.rgb(image), label=record[self._label])
 
     def name(self, index: int) -> str:
-        """Return what to call a record."""
+        """Return a record's name for messages."""
         return f"record {index}"

@@ -1,4 +1,4 @@
-"""What a source of images has to offer, and how each of its images is read."""
+"""The interface of a source of images, and how its images are read and checked."""
 
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
@@ -7,7 +7,7 @@ import numpy as np
 from flaxblocks.train.data.unreadable import UnreadableImages
 
 UNREADABLE = (OSError, ValueError, SyntaxError)
-"""What a damaged image raises, Pillow's SyntaxError for a broken PNG among it."""
+"""What reading a damaged image raises; Pillow has SyntaxError for a broken PNG."""
 
 
 class Example(TypedDict):
@@ -24,16 +24,16 @@ class Example(TypedDict):
 
 @runtime_checkable
 class Source(Protocol):
-    """Images with labels, in any order that stays the same.
+    """Images with labels, in a fixed order.
 
     Attributes:
-        num_classes: how many classes there are; labels lie below.
+        num_classes: number of classes; labels are from 0 to ``num_classes - 1``.
     """
 
     num_classes: int
 
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
         ...
 
     def __getitem__(self, index: int) -> Example:
@@ -46,21 +46,21 @@ class Source(Protocol):
         ...
 
     def name(self, index: int) -> str:
-        """Return what to call an image in a message, such as its path."""
+        """Return an image's name for messages, such as its path."""
         ...
 
 
 class Readable:
-    """The images of a source that can be read; the others are None, and reported.
+    """A source whose unreadable images are reported and given as None.
 
     Args:
         source: the images.
-        damage: where those that cannot be read are reported.
+        unreadable: collects those that cannot be read.
     """
 
-    def __init__(self, source: Source, damage: UnreadableImages):
+    def __init__(self, source: Source, unreadable: UnreadableImages):
         self.source = source
-        self.damage = damage
+        self.unreadable = unreadable
 
     def __len__(self) -> int:
         return len(self.source)
@@ -74,7 +74,7 @@ class Readable:
         try:
             example = self.source[index]
         except UNREADABLE as error:
-            self.damage.add(self.source.name(index), str(error))
+            self.unreadable.add(self.source.name(index), str(error))
             return None
         label = example["label"]
         if not isinstance(label, int | np.integer) or not 0 <= label < self.source.num_classes:

@@ -1,49 +1,48 @@
-"""The images that could not be read: counted and named, and no reason to stop until many are."""
+"""Images that cannot be read: reported once each, and an error when they are too many."""
 
 import threading
 
 
 class UnreadableImages:
-    """Collects images that could not be read; threads may share it.
+    """Collects images that cannot be read; threads may share it.
 
-    >>> damage = UnreadableImages(images=100)
-    >>> damage.add("cat/17.jpg", "it is truncated")
-    >>> damage.new(), damage.new(), damage.count
+    >>> unreadable = UnreadableImages(total=100)
+    >>> unreadable.add("cat/17.jpg", "it is truncated")
+    >>> unreadable.new(), unreadable.new(), unreadable.count
     ([('cat/17.jpg', 'it is truncated')], [], 1)
 
     Args:
-        images: how many there are. Where more than half of them are damaged, something else is
-            wrong, and adding another one is an error.
+        total: number of images. More than half of them unreadable is an error.
     """
 
-    def __init__(self, images: int):
-        self.images = images
+    def __init__(self, total: int):
+        self.total = total
         self._found: dict[str, str] = {}
-        self._told = 0
+        self._reported = 0
         self._lock = threading.Lock()
 
     @property
     def count(self) -> int:
-        """How many different images could not be read."""
+        """Number of different images that could not be read."""
         return len(self._found)
 
     def add(self, name: str, reason: str) -> None:
-        """Note an image that cannot be read; a second time it is the same one.
+        """Add an image; a second time it counts nothing.
 
         Raises:
-            ValueError: if that is true of more than half of the images.
+            ValueError: if more than half of the images cannot be read.
         """
         with self._lock:
             self._found.setdefault(name, reason)
-            if 2 * len(self._found) > self.images:
+            if 2 * len(self._found) > self.total:
                 raise ValueError(
-                    f"{len(self._found)} of {self.images} images cannot be read, such as {name}: "
+                    f"{len(self._found)} of {self.total} images cannot be read, such as {name}: "
                     f"{reason}"
                 )
 
     def new(self) -> list[tuple[str, str]]:
-        """Return the names and reasons of what was found since the last call."""
+        """Return the names and reasons of the images added since the last call."""
         with self._lock:
-            found = list(self._found.items())[self._told :]
-            self._told = len(self._found)
+            found = list(self._found.items())[self._reported :]
+            self._reported = len(self._found)
         return found

@@ -1,4 +1,4 @@
-"""Learning rates over a run: how they rise and how they fall."""
+"""Learning-rate schedules: warm-up, then decay."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from jax.typing import ArrayLike
 from flaxblocks._base import checks
 
 Schedule = Callable[[float, int, float], optax.Schedule]
-"""Gives the learning rate by the number of updates so far, from its peak, the run's number of
-updates and the run's number of epochs."""
+"""Takes the peak, the number of updates and the number of epochs of the run, and returns the
+learning rate as a function of the number of updates so far."""
 
 
 @dataclass(frozen=True)
 class Decay:
-    """Multiply by a factor every so many epochs.
+    """Multiply the learning rate by a factor every so many epochs: a `Schedule`.
 
     >>> rate = Decay(0.1, every=30)(0.1, 900, 90)
     >>> [round(float(rate(step)), 6) for step in (0, 299, 300, 600)]
     [0.1, 0.1, 0.01, 0.001]
 
     Args:
-        factor: what each fall leaves.
-        every: epochs from one fall to the next, counted from the start of the run.
-        warmup: epochs in which the learning rate rises from 0, in a straight line.
+        factor: factor of each decay.
+        every: epochs from one decay to the next, counted from the start of the run.
+        warmup: epochs of linear warm-up from 0.
 
     Raises:
         TypeError: if an argument is not a number.
@@ -48,21 +48,21 @@ class Decay:
     def __call__(self, peak: float, total_steps: int, epochs: float) -> optax.Schedule:
         """Return the learning rate as a function of the number of updates so far."""
         every, warmup = (_steps(n, total_steps, epochs) for n in (self.every, self.warmup))
-        falling = optax.exponential_decay(peak, max(1, every), self.factor, staircase=True)
-        return _rising_first(peak, warmup, falling)
+        decay = optax.exponential_decay(peak, max(1, every), self.factor, staircase=True)
+        return _with_warmup(peak, warmup, decay)
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """Fall along half a cosine, from the end of the warm-up to the end of the run.
+    """Half a cosine from the end of the warm-up to the end of the run: a `Schedule`.
 
     >>> rate = Cosine(warmup=1)(0.8, 50, 5)
     >>> [round(float(rate(step)), 6) for step in (0, 5, 10, 30, 50)]
     [0.0, 0.4, 0.8, 0.4, 0.0]
 
     Args:
-        warmup: epochs in which the learning rate rises from 0, in a straight line.
-        floor: the last learning rate, as a part of the peak.
+        warmup: epochs of linear warm-up from 0.
+        floor: the last learning rate, as a fraction of the peak.
 
     Raises:
         TypeError: if an argument is not a number.
@@ -81,16 +81,16 @@ class Cosine:
     def __call__(self, peak: float, total_steps: int, epochs: float) -> optax.Schedule:
         """Return the learning rate as a function of the number of updates so far."""
         warmup = _steps(self.warmup, total_steps, epochs)
-        falling = optax.cosine_decay_schedule(peak, max(1, total_steps - warmup), self.floor)
-        return _rising_first(peak, warmup, lambda step: falling(jnp.asarray(step) - warmup))
+        decay = optax.cosine_decay_schedule(peak, max(1, total_steps - warmup), self.floor)
+        return _with_warmup(peak, warmup, lambda step: decay(jnp.asarray(step) - warmup))
 
 
 def _steps(epochs: float, total_steps: int, total_epochs: float) -> int:
     return round(epochs * total_steps / total_epochs)
 
 
-def _rising_first(peak: float, warmup: int, then: optax.Schedule) -> optax.Schedule:
-    """Return a straight line from 0 to the peak, and after so many steps the other schedule."""
+def _with_warmup(peak: float, warmup: int, then: optax.Schedule) -> optax.Schedule:
+    """Return linear warm-up from 0 to the peak, and then the other schedule."""
     if not warmup:
         return then
 

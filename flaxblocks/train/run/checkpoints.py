@@ -1,4 +1,4 @@
-"""Checkpoints: all that training needs to go on as if it had never stopped."""
+"""Checkpoints: everything that training needs to resume with the same bits."""
 
 import hashlib
 import json
@@ -15,21 +15,21 @@ from flaxblocks._base import checks
 from flaxblocks.train.step.state import ARRAYS, TrainState
 
 DIGESTS = "digests.json"
-"""In each checkpoint: the SHA-256 of its contents, written before it gets its name."""
+"""In each checkpoint: the SHA-256 of its files, written before the checkpoint gets its name."""
 
-DESCRIPTION = 1 << 20  # bytes, generously, of what a checkpoint says about its arrays
+METADATA = 1 << 20  # bytes, generously, of a checkpoint beside its arrays
 
 
 class Checkpoints:
     """The newest checkpoints of a run, one folder each, named by the step.
 
-    A checkpoint is written in the background and appears when it is complete, so a process that
-    is killed at any moment leaves whole ones only. They hold the state and the position in the
-    data, and can be restored onto other devices than they were saved from.
+    A checkpoint is written in the background and gets its name when it is complete, so a process
+    that is killed at any moment leaves complete ones only. It holds the state and the position in
+    the data, and can be restored onto other devices than it was saved from.
 
     Args:
-        folder: where they are; it is made if it does not exist.
-        keep: how many are kept.
+        folder: the folder; it is made if it does not exist.
+        keep: number of checkpoints that are kept.
 
     Raises:
         ImportError: if orbax-checkpoint is not installed.
@@ -59,25 +59,25 @@ class Checkpoints:
         self._manager.close()
 
     def steps(self) -> list[int]:
-        """Return the steps of which there are checkpoints, the oldest first."""
+        """Return the steps of the checkpoints, in order."""
         return sorted(self._manager.all_steps())
 
     def save(self, state: TrainState, position: dict[str, Any]) -> None:
-        """Begin to write a checkpoint, once the one before is written.
+        """Start writing a checkpoint, after waiting for the previous one.
 
         Args:
             state: the state, which may be consumed as soon as this returns.
-            position: where the data continue, such as `Feed.position` tells.
+            position: the position in the data, see `Feed.position`.
 
         Raises:
-            OSError: if it cannot be written, or the one before could not be.
+            OSError: if it cannot be written, or the previous one could not be.
         """
         self.wait()
         self._saving = int(state.step)
-        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + DESCRIPTION
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + METADATA
         free = shutil.disk_usage(self.folder).free
         if free < needed:
-            raise self._unwritten(f"it takes {needed:,} bytes, and {free:,} are free")
+            raise self._unwritten(f"it needs {needed:,} bytes, and {free:,} are free")
         arguments = self._orbax.args.Composite(
             state=self._orbax.args.StandardSave(_arrays(state)),
             data=_grain_checkpoint().CheckpointSave(_Position(position)),
@@ -88,7 +88,7 @@ class Checkpoints:
             raise self._unwritten(_reason(error)) from error
 
     def wait(self) -> None:
-        """Wait until the checkpoint that was begun is written.
+        """Wait until the checkpoint is written.
 
         Raises:
             OSError: if it cannot be.
@@ -99,15 +99,13 @@ class Checkpoints:
             raise self._unwritten(_reason(error)) from error
 
     def restore(
-        self, like: TrainState, tell: Callable[[str], None]
+        self, like: TrainState, report: Callable[[str], None]
     ) -> tuple[TrainState, dict[str, Any]] | None:
-        """Return what the newest checkpoint holds that is not damaged.
-
-        Newer ones that are damaged are deleted.
+        """Restore the newest undamaged checkpoint, and delete damaged ones that are newer.
 
         Args:
-            like: a state of the same network and optimizer; the arrays get its devices.
-            tell: is called with a sentence about each checkpoint that is damaged.
+            like: a state of the same network and optimizer; the arrays get its sharding.
+            report: is called with a sentence about each damaged checkpoint.
 
         Returns:
             The state and the position in the data; None where there are no checkpoints.
@@ -123,7 +121,7 @@ class Checkpoints:
                     self._manager.delete(worse)
                 return self._read(step, like)
             damaged.append(step)
-            tell(f"the checkpoint of step {step} is damaged ({reason}): trying the one before")
+            report(f"the checkpoint of step {step} is damaged ({reason}): trying the one before")
         if damaged:
             raise ValueError(f"every checkpoint in {self.folder} is damaged")
         return None
@@ -141,11 +139,11 @@ class Checkpoints:
         return TrainState(**found.state, graphdef=like.graphdef), position.value
 
     def _write_digests(self) -> None:
-        """Describe the files of the checkpoint that is about to get its name."""
+        """Write the digests of the checkpoint that is about to get its name."""
         if jax.process_index():
             return
         (folder,) = self.folder.glob(f"{self._saving}.*")
-        # Those of the state and the position only: Orbax adds a date to the others later.
+        # The files of state and position only: Orbax still adds a date to the others.
         files = (path for path in folder.glob("*/**/*") if path.is_file())
         digests = {str(path.relative_to(folder)): _digest(path) for path in files}
         (folder / DIGESTS).write_text(json.dumps(digests, indent=1), encoding="utf-8")
@@ -174,7 +172,7 @@ class Checkpoints:
 
 
 class _Position:
-    """A position in the data as grain's own handler of checkpoints takes it."""
+    """A position in the data, with the methods that grain's checkpoint handler calls."""
 
     def __init__(self, value: dict[str, Any]):
         self.value = value
@@ -186,11 +184,11 @@ class _Position:
         self.value = json.loads(state)
 
     def start_prefetch(self) -> None:
-        """There is nothing to begin."""
+        """Nothing to prefetch."""
 
 
 def _arrays(state: TrainState) -> dict[str, Any]:
-    """Return the fields of a state that are arrays."""
+    """Return the fields of a state that hold arrays."""
     return {name: getattr(state, name) for name in ARRAYS}
 
 
@@ -200,7 +198,7 @@ def _digest(path: Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a file could not be written; TensorStore has it at the end of much else."""
+    """Return why a file could not be written, which TensorStore hides in a long message."""
     code = re.search(r"os_error_code='(\d+)'", str(error))
     if code:
         return os.strerror(int(code[1]))

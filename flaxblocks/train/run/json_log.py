@@ -1,4 +1,4 @@
-"""The log of a run, for programs: one JSON object a line."""
+"""The log of a run as JSON lines."""
 
 import json
 import os
@@ -9,18 +9,18 @@ from typing import Any
 from flaxblocks._base.replacing import replacing
 
 Record = Mapping[str, Any]
-"""What happened at a ``step``: numbers and texts by name."""
+"""A ``step``, and numbers and texts by name."""
 
 
 class JsonLines:
-    """Appends what happens to a file.
+    """Appends records to a file.
 
-    What the file has of later steps than the one that a run goes on from is dropped, so that each
-    step is there once, however often the run was interrupted.
+    Records of steps after the one that a run is resumed from are dropped, so that each step is
+    there once, however often the run was interrupted.
 
     Args:
         path: the file.
-        step: the step that the run goes on from, 0 for a new one.
+        step: the step that the run is resumed from, 0 for a new run.
 
     Raises:
         OSError: if the file cannot be written.
@@ -33,7 +33,7 @@ class JsonLines:
             temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
 
     def __call__(self, record: Record) -> None:
-        """Append a line.
+        """Append a record.
 
         Raises:
             OSError: if it cannot be written.
@@ -46,7 +46,7 @@ class JsonLines:
 
 
 def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Return the lines of a log; none where there is no file.
+    """Return the records of a log; none where there is no file.
 
     A line that was being written when the process was killed is left out.
     """

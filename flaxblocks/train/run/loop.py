@@ -1,10 +1,9 @@
-"""The loop around the train step: it watches, evaluates, saves and stops."""
+"""The loop around the train step: it logs, evaluates, saves and stops."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,30 +15,29 @@ from flaxblocks.train.data.unreadable import UnreadableImages
 from flaxblocks.train.run.checkpoints import Checkpoints
 from flaxblocks.train.run.json_log import Record
 from flaxblocks.train.run.stop import Stop
-from flaxblocks.train.step.evaluation import Metrics, add, means
-from flaxblocks.train.step.state import Batch, TrainState
+from flaxblocks.train.step.state import Batch, Metrics, TrainState
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-"""A train step, which consumes the state."""
+"""A train step, which consumes the state; see `TrainStep`."""
 
 Watcher = Callable[[Record], None]
-"""Is told what happens, such as `JsonLines` and `Live`."""
+"""Receives the records of the log, such as `JsonLines` and `ProgressLine`."""
 
-AHEAD = 2  # steps that the devices are told to do before the result of the first is looked at
+AHEAD = 2  # steps that are dispatched before the first one's metrics are read
 
 
 class DivergedError(ValueError):
-    """The loss, or what training changes, is no longer a finite number."""
+    """The loss or the state is no longer finite."""
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """How often a loop does what it does besides training, in steps.
+    """How often a loop logs, saves and evaluates.
 
     Args:
-        log: between lines of the log.
-        save: between checkpoints.
-        evaluate: between evaluations.
+        log: steps between lines of the log.
+        save: steps between checkpoints.
+        evaluate: steps between evaluations.
 
     Raises:
         TypeError: if one is not an integer.
@@ -59,19 +57,19 @@ class Intervals:
 class Loop:
     """Trains a state to a number of steps.
 
-    The state that comes out depends on the state that goes in and the data's position only: a run
-    that is interrupted at any moment and goes on from its newest checkpoint ends with the same
-    bits as one that is not.
+    The final state depends on the first state and the data's position only: a run that is
+    interrupted at any moment and resumed from its newest checkpoint ends with the same bits as
+    one that is not.
 
     Args:
-        step: the train step, such as `make_train_step` makes; it consumes the state.
+        step: the train step, see `make_train_step`.
         feed: the batches.
         checkpoints: where the state is saved.
-        watchers: are called with each record of the log.
-        evaluate: gives numbers about a state; None for no evaluation.
-        damage: images that could not be read, for the log.
+        watchers: receive the records of the log.
+        evaluate: returns numbers about a state for the log; None for no evaluation.
+        unreadable: images that could not be read, for the log.
         intervals: how often to log, save and evaluate.
-        stop: says when to save and stop early.
+        stop: asks the loop to save and stop early.
     """
 
     step: Step
@@ -79,7 +77,7 @@ class Loop:
     checkpoints: Checkpoints
     watchers: Sequence[Watcher] = ()
     evaluate: Callable[[TrainState], dict[str, float]] | None = None
-    damage: UnreadableImages | None = None
+    unreadable: UnreadableImages | None = None
     intervals: Intervals = field(default_factory=Intervals)
     stop: Stop = field(default_factory=Stop)
 
@@ -87,14 +85,14 @@ class Loop:
         """Train.
 
         Args:
-            state: where to go on from; it is consumed.
-            until: the step to end with.
+            state: the state to continue from; it is consumed.
+            until: number of the last step.
 
         Returns:
-            The state at the end, saved; or earlier, where `stop` was asked for.
+            The last state, which is saved; an earlier one where `stop` asked for it.
 
         Raises:
-            DivergedError: if the loss or the state is not finite; the checkpoints before are good.
+            DivergedError: if the loss or the state is not finite; earlier checkpoints are.
             OSError: if a checkpoint or the log cannot be written.
             ValueError: if too many images cannot be read, or a label is out of range.
         """
@@ -106,41 +104,41 @@ class Loop:
             state, metrics = self.step(state, batch)
             number += 1
             pending.append((number, metrics))
-            window.images = len(batch["label"])
+            window.images = len(jax.tree.leaves(batch)[0])
             evaluates = number == until or number % self.intervals.evaluate == 0
             saves = number % self.intervals.save == 0
             while len(pending) > (0 if evaluates or saves else AHEAD):
-                self._look_at(*pending.popleft(), window)
+                self._report(*pending.popleft(), window)
             start = time.monotonic()
             if evaluates and self.evaluate is not None:
-                self._tell_evaluation(number, self.evaluate(state))
+                self._log_evaluation(number, self.evaluate(state))
             if saves:
                 self._save(state, number)
                 saved = number
             window.pause(time.monotonic() - start)
         for step in pending:
-            self._look_at(*step, window)
+            self._report(*step, window)
         if saved < number:
             self._save(state, number)
         self.checkpoints.wait()
         return state
 
-    def _look_at(self, number: int, metrics: Metrics, window: "_Window") -> None:
-        """Wait for a step to end, and tell about it."""
+    def _report(self, number: int, metrics: Metrics, window: "_Window") -> None:
+        """Wait for the metrics of a step, check its loss, and log."""
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if not np.isfinite(values["loss"]):
             raise DivergedError(
                 f"the loss of step {number} is {values['loss']}: training stops{self._kept()}"
             )
         window.add(values)
-        for name, reason in self.damage.new() if self.damage else ():
-            self._tell({"step": number, "damaged": name, "text": f"left out {name}: {reason}"})
+        for name, reason in self.unreadable.new() if self.unreadable else ():
+            self._log({"step": number, "unreadable": name, "text": f"left out {name}: {reason}"})
         if number % self.intervals.log == 0 or number == window.until:
-            damaged = {"damaged_images": self.damage.count} if self.damage else {}
-            self._tell({"step": number, **window.close(number), **damaged})
+            count = {"unreadable_images": self.unreadable.count} if self.unreadable else {}
+            self._log({"step": number, **window.close(number), **count})
 
-    def _tell_evaluation(self, number: int, values: dict[str, float]) -> None:
-        self._tell({"step": number} | {f"evaluation_{k}": value for k, value in values.items()})
+    def _log_evaluation(self, number: int, values: dict[str, float]) -> None:
+        self._log({"step": number} | {f"evaluation_{k}": value for k, value in values.items()})
 
     def _save(self, state: TrainState, number: int) -> None:
         if not all_finite(state):
@@ -153,13 +151,13 @@ class Loop:
         steps = self.checkpoints.steps()
         return f", and step {steps[-1]} is kept in {self.checkpoints.folder}" if steps else ""
 
-    def _tell(self, record: Record) -> None:
+    def _log(self, record: Record) -> None:
         for watch in self.watchers:
             watch(record)
 
 
 class _Window:
-    """What happened since the last line of the log."""
+    """The metrics and times since the last line of the log."""
 
     def __init__(self, feed: Feed, until: int):
         self.feed = feed
@@ -173,14 +171,14 @@ class _Window:
         self._waited = self.feed.waited
 
     def pause(self, seconds: float) -> None:
-        """Leave time out that was not spent on training."""
+        """Do not count time that was spent on evaluation and saving."""
         self._start += seconds
 
     def add(self, values: dict[str, float]) -> None:
         self._seen.append(values)
 
     def close(self, number: int) -> dict[str, float]:
-        """Return the means, and begin a new window."""
+        """Return the means and rates, and begin a new window."""
         seconds = max(time.monotonic() - self._start, 1e-9)
         steps = len(self._seen)
         waited = self.feed.waited - self._waited
@@ -195,7 +193,7 @@ class _Window:
 
 
 def all_finite(state: TrainState) -> bool:
-    """Return whether every floating point number that a state holds is finite."""
+    """Return whether every floating-point number of a state is finite."""
     floating = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return bool(_all_finite(floating))
 
@@ -203,27 +201,3 @@ def all_finite(state: TrainState) -> bool:
 @jax.jit
 def _all_finite(leaves: list[jax.Array]) -> jax.Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
-
-
-def evaluate(
-    step: Callable[[TrainState, Batch], Metrics], state: TrainState, batches: Any
-) -> dict[str, float]:
-    """Return the means over all batches, such as `make_eval_step` counts them.
-
-    Args:
-        step: the evaluation step.
-        state: the network.
-        batches: on the devices, such as a `Feed` of `evaluation_batches`.
-
-    Returns:
-        ``loss``, ``accuracy`` and ``accuracy5``.
-
-    Raises:
-        ValueError: if no image could be read.
-    """
-    sums = None
-    for batch in batches:
-        sums = add(sums, step(state, batch))
-    if sums is None:
-        raise ValueError("`batches` must be one or more, got none")
-    return means(sums)

@@ -1,4 +1,4 @@
-"""What other packages say of an error that is answered in one sentence already."""
+"""Messages of Orbax about errors that we report in one sentence ourselves."""
 
 import logging
 import sys
@@ -6,17 +6,17 @@ from typing import Any
 
 
 def hide_orbax_messages() -> None:
-    """Leave out of the standard error what Orbax, grain and TensorStore add to an error.
+    """Keep what Orbax, grain and TensorStore log about an error off standard error.
 
-    Where one array of a checkpoint cannot be written, Orbax raises that, and TensorStore then
-    finds the event loop closed for each of the others, and prints a traceback for each.
+    Where one array of a checkpoint cannot be written, Orbax raises an error and closes its event
+    loop, and TensorStore then prints a traceback for each of the other arrays.
     """
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    tell = sys.unraisablehook
+    hook = sys.unraisablehook
 
-    def tell_others(unraisable: Any) -> None:
+    def report_others(unraisable: Any) -> None:
         error = unraisable.exc_value
         if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
-            tell(unraisable)
+            hook(unraisable)
 
-    sys.unraisablehook = tell_others
+    sys.unraisablehook = report_others

@@ -1,4 +1,4 @@
-"""Loss and accuracy over the steps of a run, as a picture."""
+"""Plot loss and accuracy over the steps of a run."""
 
 import os
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from flaxblocks.train.run.json_log import Record
 
 
 def plot(records: Sequence[Record], path: str | os.PathLike[str]) -> None:
-    """Draw loss and accuracy, in training and in evaluation.
+    """Plot loss and accuracy, in training and in evaluation.
 
     Args:
         records: a run's log, see `read_log`.
-        path: where to; the suffix says which kind of file.
+        path: the file; its suffix is the format.
 
     Raises:
         ImportError: if matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""The log of a run, for a person who watches."""
+"""The log of a run as one moving line on a terminal."""
 
 from datetime import timedelta
 
@@ -9,14 +9,14 @@ from rich.text import Text
 from flaxblocks.train.run.json_log import Record
 
 
-class Live:
-    """A line that shows how training goes, on a terminal; elsewhere, a line now and then.
+class ProgressLine:
+    """Shows the progress of training: one moving line on a terminal, else a line for each record.
 
     Args:
-        steps: how many there are.
-        console: where to write; the standard error where absent.
-        first: whether this is the first of several processes; the others tell of their own images
-            only.
+        steps: number of steps in the run.
+        console: where to write; standard error where absent.
+        first: whether this is the first of several processes; the others print only which of
+            their images cannot be read.
     """
 
     def __init__(self, steps: int, console: Console | None = None, *, first: bool = True):
@@ -31,7 +31,7 @@ class Live:
         )
         self._task = self._progress.add_task("the first step is being compiled", total=steps)
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> "ProgressLine":
         self._progress.start()
         return self
 
@@ -56,12 +56,12 @@ class Live:
             )
 
     def say(self, line: str) -> None:
-        """Print a line above the one that moves."""
+        """Print a line above the moving one."""
         self._console.print(Text(line), soft_wrap=True)
 
 
 def describe(record: Record, steps: int) -> str:
-    """Return a record of training as a line.
+    """Return a training record as a line.
 
     >>> numbers = {"loss": 1.5, "images_per_second": 1234.5, "seconds_left": 61, "input_stall": 0}
     >>> describe({"step": 9} | numbers, 100)

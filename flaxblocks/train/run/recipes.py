@@ -1,23 +1,29 @@
-"""How published networks were trained, as small typed configurations."""
+"""How published networks were trained, as values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import optax
 
 from flaxblocks._base import checks
+from flaxblocks.train.data.augment import CENTER_CROP, Crop, Operation, RandomCrop, flip
+from flaxblocks.train.data.autoaugment import RandAugment, autoaugment
+from flaxblocks.train.data.random_erasing import RandomErasing
+from flaxblocks.train.optim.groups import scale_layers
 from flaxblocks.train.optim.optimizers import (
-    AdamW,
     Algorithm,
     Mask,
-    RmsProp,
-    Sgd,
+    adamw,
     all_but_norms,
     everything,
     kernels_only,
+    rmsprop,
+    sgd,
 )
 from flaxblocks.train.optim.schedules import Cosine, Decay, Schedule
+from flaxblocks.train.step.losses import CROSS_ENTROPY, CrossEntropy, Loss
 from flaxblocks.train.step.mixing import Mixing
 
 REFERENCE_BATCH = 256  # images; learning rates are given for it
@@ -34,19 +40,22 @@ class Recipe:
 
     Args:
         algorithm: the optimizer.
-        learning_rate: its highest learning rate for a batch of 256; it grows with the batch.
-        schedule: how the learning rate moves.
+        learning_rate: its peak for a batch of 256; it grows linearly with the batch.
+        schedule: the learning rate over the run.
         epochs: length of the run.
-        weight_decay: how fast weights decay.
-        decays: which ones do.
-        label_smoothing: the part of the target that is spread evenly over all classes.
+        weight_decay: strength of the weight decay.
+        decays: which parameters decay.
+        layer_decay: factor of the learning rate from each layer to the one before it, see
+            `scale_layers`; None for one learning rate.
+        clip_norm: largest norm of the whole gradient; None for no limit.
+        loss: what is minimized.
         mixing: Mixup and CutMix; None for neither.
-        average_decay: the weight of the past in the moving average; None for no average.
-        clip_norm: the largest norm of the whole gradient; None for no limit.
-        augmentations: names of what is done to each training image, in order.
+        average_decay: weight of the past in the moving average; None for no average.
+        crop: cuts the training images to the network's size.
+        augmentations: further random operations on each training image, in order.
 
     Raises:
-        TypeError: if a number is not one.
+        TypeError: if an argument is of the wrong type.
         ValueError: if a number is out of range.
     """
 
@@ -56,19 +65,22 @@ class Recipe:
     epochs: int
     weight_decay: float = 0.0
     decays: Mask = everything
-    label_smoothing: float = 0.0
+    layer_decay: float | None = None
+    clip_norm: float | None = None
+    loss: Loss = CROSS_ENTROPY
     mixing: Mixing | None = None
     average_decay: float | None = None
-    clip_norm: float | None = None
-    augmentations: tuple[str, ...] = ()
+    crop: Crop = CENTER_CROP
+    augmentations: tuple[Operation, ...] = ()
 
     def __post_init__(self):
         checks.at_least_0("learning_rate", self.learning_rate)
         checks.positive_int("epochs", self.epochs)
         checks.at_least_0("weight_decay", self.weight_decay)
-        checks.fraction("label_smoothing", self.label_smoothing)
-        if self.average_decay is not None:
-            checks.fraction("average_decay", self.average_decay)
+        checks.function("loss", self.loss)
+        for name in ("average_decay", "layer_decay"):
+            if getattr(self, name) is not None:
+                checks.fraction(name, getattr(self, name))
         if self.clip_norm is not None:
             checks.at_least_0("clip_norm", self.clip_norm)
 
@@ -92,50 +104,55 @@ class Recipe:
         """Return the optax transformation; see `learning_rates` for the arguments."""
         rates = self.learning_rates(total_steps, batch_size)
         update = self.algorithm(rates, self.weight_decay, self.decays)
-        if self.clip_norm is None:
-            return update
-        return optax.chain(optax.clip_by_global_norm(self.clip_norm), update)
+        if self.clip_norm is not None:
+            update = optax.chain(optax.clip_by_global_norm(self.clip_norm), update)
+        if self.layer_decay is not None:
+            update = optax.chain(update, scale_layers(self.layer_decay))
+        return update
 
 
 RESNET50 = Recipe(
-    algorithm=Sgd(momentum=0.9),
+    algorithm=partial(sgd, momentum=0.9),
     learning_rate=0.1,
     schedule=Decay(0.1, every=30),
     epochs=90,
     weight_decay=1e-4,
-    augmentations=("crop", "flip"),
+    crop=RandomCrop(),
+    augmentations=(flip,),
 )
-"""torchvision's classification reference, of which ResNet-50's first weights come."""
+"""torchvision's classification reference, which made ResNet-50's first weights."""
 
 EFFICIENTNET = Recipe(
-    algorithm=RmsProp(decay=0.9, momentum=0.9, epsilon=1e-3),
+    algorithm=partial(rmsprop, decay=0.9, momentum=0.9, epsilon=1e-3),
     learning_rate=0.016,
     schedule=Decay(0.97, every=2.4, warmup=5),
     epochs=350,
     weight_decay=1e-5,
     decays=all_but_norms,
-    label_smoothing=0.1,
+    loss=CrossEntropy(smoothing=0.1),
     average_decay=0.9999,
-    augmentations=("crop", "flip", "autoaugment"),
+    crop=RandomCrop(),
+    augmentations=(flip, autoaugment),
 )
 """Tan and Le 2019, section 5, and the released code."""
 
 CONVNEXT = Recipe(
-    algorithm=AdamW(beta1=0.9, beta2=0.999, epsilon=1e-8),
+    algorithm=adamw,
     learning_rate=2.5e-4,  # 4e-3 for a batch of 4,096
     schedule=Cosine(warmup=20),
     epochs=300,
     weight_decay=0.05,
     decays=kernels_only,
-    label_smoothing=0.1,
+    loss=CrossEntropy(smoothing=0.1),
     mixing=Mixing(mixup_alpha=0.8, cutmix_alpha=1.0),
     average_decay=0.9999,
-    augmentations=("crop", "flip", "randaugment", "erase"),
+    crop=RandomCrop(),
+    augmentations=(flip, RandAugment(), RandomErasing()),
 )
 """Liu et al. 2022, appendix A.1."""
 
 QUICK = Recipe(
-    algorithm=AdamW(),
+    algorithm=adamw,
     learning_rate=2e-2,
     schedule=Cosine(warmup=1),
     epochs=15,

@@ -1,4 +1,4 @@
-"""The folder that a run of training leaves: its settings, log, checkpoints and plot."""
+"""The folder of a training run: settings, log, checkpoints and plot."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from flaxblocks._base.replacing import replacing
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run's files are.
+    """Paths of a run's files.
 
     Args:
         path: the folder.
-        process: which of the processes that share it this is.
+        process: index of this process among those that share the folder.
     """
 
     path: Path
@@ -27,22 +27,22 @@ class RunFolder:
 
     @property
     def settings(self) -> Path:
-        """What the run was begun with, as JSON."""
+        """The settings that the run was started with, as JSON."""
         return self.path / "run.json"
 
     @property
     def log(self) -> Path:
-        """What happened, one JSON object a line; of the images, what this process met."""
+        """The log of this process, as JSON lines."""
         return self.path / (f"log-{self.process}.jsonl" if self.process else "log.jsonl")
 
     @property
     def tensorboard(self) -> Path:
-        """The folder with the same in TensorBoard's format."""
+        """The folder of TensorBoard's event files."""
         return self.path / "tensorboard"
 
     @property
     def checkpoints(self) -> Path:
-        """The folder with the checkpoints."""
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
@@ -54,18 +54,18 @@ class RunFolder:
 def open_run(
     path: str | os.PathLike[str], settings: Mapping[str, Any], *, resume: bool
 ) -> RunFolder:
-    """Return the folder of a new run, or of one that goes on.
+    """Return the folder of a new run, or of one that is resumed.
 
-    Of several processes each looks at the folder, and the first one writes.
+    Every process checks the folder; the first one writes.
 
     Args:
         path: the folder; it is made if it does not exist.
-        settings: what the result of the run depends on, as JSON has it.
-        resume: whether a run that is there may go on.
+        settings: what the result of the run depends on, as JSON can hold it.
+        resume: whether an existing run may be resumed.
 
     Raises:
         OSError: if the folder cannot be made or written to.
-        ValueError: if there is a run that may not go on, or was begun with other settings.
+        ValueError: if there is a run that may not be resumed, or has other settings.
     """
     folder = RunFolder(Path(path), jax.process_index())
     try:
@@ -73,7 +73,7 @@ def open_run(
         new = not folder.settings.exists()
         if not new:
             _check(folder, settings, resume=resume)
-        multihost_utils.sync_global_devices("looked at the folder of the run")
+        multihost_utils.sync_global_devices("checked the folder of the run")
         if new and folder.process == 0:
             with replacing(folder.settings) as temporary:
                 temporary.write_text(json.dumps(dict(settings), indent=1), encoding="utf-8")
@@ -83,7 +83,7 @@ def open_run(
 
 
 def _check(folder: RunFolder, settings: Mapping[str, Any], *, resume: bool) -> None:
-    """Raise an error where a run that is there may not go on."""
+    """Raise an error where an existing run cannot be resumed."""
     if not resume:
         raise ValueError(
             f"there is a run in {folder.path} already: resume it, or choose another folder"
@@ -92,6 +92,6 @@ def _check(folder: RunFolder, settings: Mapping[str, Any], *, resume: bool) -> N
     for name in sorted(before.keys() | settings.keys()):
         if before.get(name) != settings.get(name):
             raise ValueError(
-                f"the run in {folder.path} was begun with {name} {before.get(name)!r}, and cannot "
-                f"be resumed with {settings.get(name)!r}"
+                f"the run in {folder.path} was started with {name} {before.get(name)!r}, and "
+                f"cannot be resumed with {settings.get(name)!r}"
             )

@@ -1,4 +1,4 @@
-"""Ending a run from outside: the signals that ask for it."""
+"""Stopping a run by a signal, after a checkpoint."""
 
 import signal
 from types import FrameType
@@ -10,17 +10,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop:
-    """Notes that the process is asked to end, so that training can save first.
+    """Records a signal that asks the process to end, so that training can save first.
 
-    As a context manager it takes the place of what SIGTERM and SIGINT did, for the first of them:
-    the second one does what it did before.
+    As a context manager it handles the first SIGTERM or SIGINT; the second has its former effect.
 
-    Of several processes any may get the signal, and all end at the same step: JAX's preemption
-    service, which listens for SIGTERM since `jax.distributed.initialize`, has them agree on it.
-    There, SIGINT is handed on as SIGTERM.
+    Of several processes any may get the signal, and all stop at the same step, on which JAX's
+    preemption service lets them agree. It listens for SIGTERM since `jax.distributed.initialize`;
+    SIGINT is forwarded to it as SIGTERM.
 
     Attributes:
-        asked: the signal that came, or was agreed on; None before.
+        asked: the signal that was received, or agreed on; None before.
     """
 
     def __init__(self):
@@ -28,10 +27,10 @@ class Stop:
         self._before = {}
 
     def reached(self, step: int) -> bool:
-        """Return whether training is to end now.
+        """Return whether training is to stop now.
 
         Args:
-            step: number of steps so far; all processes must ask at each.
+            step: number of steps so far; all processes must call this at each step.
 
         Raises:
             RuntimeError: if there are several processes, and JAX's preemption service is disabled.
@@ -42,7 +41,7 @@ class Stop:
 
     def __enter__(self) -> "Stop":
         alone = jax.process_count() == 1
-        wanted = dict.fromkeys(SIGNALS, self._note) if alone else {signal.SIGINT: _hand_on}
+        wanted = dict.fromkeys(SIGNALS, self._note) if alone else {signal.SIGINT: _forward}
         self._before = {kind: signal.signal(kind, take) for kind, take in wanted.items()}
         return self
 
@@ -55,5 +54,5 @@ class Stop:
         self.__exit__()
 
 
-def _hand_on(number: int, frame: FrameType | None) -> None:
+def _forward(number: int, frame: FrameType | None) -> None:
     signal.raise_signal(signal.SIGTERM)

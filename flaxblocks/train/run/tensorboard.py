@@ -1,4 +1,4 @@
-"""The log of a run in TensorBoard's format."""
+"""The log of a run as TensorBoard's event files."""
 
 import os
 from typing import Any
@@ -11,8 +11,8 @@ class TensorBoard:
 
     Args:
         folder: where its files are.
-        step: the step that the run goes on from, 0 for a new one; TensorBoard drops what was
-            written of later ones.
+        step: the step that the run is resumed from, 0 for a new run; TensorBoard ignores what
+            was written for later steps.
 
     Raises:
         ImportError: if tensorboardX is not installed.

@@ -8,28 +8,29 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import optax
 from flax import nnx
 from jax.sharding import Mesh
 
 from flaxblocks.preprocess.transform import Preprocess
+from flaxblocks.train.data.augment import Augment
 from flaxblocks.train.data.batches import Feed, Place, evaluation_batches, training_batches
-from flaxblocks.train.data.named import make_augment
 from flaxblocks.train.data.source import Source
 from flaxblocks.train.data.unreadable import UnreadableImages
 from flaxblocks.train.run.checkpoints import Checkpoints
 from flaxblocks.train.run.json_log import JsonLines, read_log
-from flaxblocks.train.run.loop import Intervals, Loop, Step, Watcher, evaluate
+from flaxblocks.train.run.loop import Intervals, Loop, Watcher
 from flaxblocks.train.run.plot import plot
-from flaxblocks.train.run.progress import Live
+from flaxblocks.train.run.progress import ProgressLine
 from flaxblocks.train.run.recipes import Recipe
 from flaxblocks.train.run.run_folder import RunFolder, open_run
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.run.tensorboard import TensorBoard
+from flaxblocks.train.step.evaluation import Scores, classification_scores, evaluate, make_eval_step
+from flaxblocks.train.step.filters import Filter
 from flaxblocks.train.step.normalize import normalize
 from flaxblocks.train.step.sharding import Rule, make_mesh, place_state, replicate, shard_batch
 from flaxblocks.train.step.state import TrainState, create_state
-from flaxblocks.train.step.train_step import make_eval_step, make_train_step
+from flaxblocks.train.step.train_step import make_train_step
 
 
 @dataclass(frozen=True)
@@ -41,29 +42,30 @@ class Training:
     >>> state = training.run(model, ImageFolder("photos"), "results")  # doctest: +SKIP
 
     Args:
-        recipe: the optimizer, how long, and what is done to the images.
+        recipe: loss, optimizer, length and augmentation.
         preprocess: size, mean and deviation of the images; for evaluation, all of it.
         batch_size: images in a step, over all devices.
-        seed: of the order of the images and of what is done to them.
+        trainable: selects the parameters that are trained, see `create_state`.
+        scores: what an evaluation counts.
+        seed: seed of the order of the images, their augmentation and mixing.
         log_every: steps between lines of the log.
         save_every: steps between checkpoints; an epoch where absent.
-        keep: how many checkpoints are kept.
-        devices: what to train on, all there are where absent.
-        rule: how the parameters lie on the devices.
-        make_step: makes the train step out of the optimizer, for other losses; the recipe's own
-            step where absent.
+        keep: number of checkpoints that are kept.
+        devices: the devices to train on; all where absent.
+        rule: how the parameters are sharded over the devices.
     """
 
     recipe: Recipe
     preprocess: Preprocess
     batch_size: int = 256
+    trainable: Filter = ...
+    scores: Scores = classification_scores
     seed: int = 0
     log_every: int = 50
     save_every: int | None = None
     keep: int = 3
     devices: Sequence[Any] | None = None
     rule: Rule = replicate
-    make_step: Callable[[optax.GradientTransformation], Step] | None = None
 
     def run(
         self,
@@ -76,59 +78,68 @@ class Training:
         resume: bool = False,
         stop: Stop | None = None,
     ) -> TrainState:
-        """Train a network, and leave its log, plot and checkpoints in a folder.
+        """Train a network, and write its log, plot and checkpoints to a folder.
 
         Several processes, after `jax.distributed.initialize`, share the folder: the first one
-        writes all but the log, which each keeps of its own images.
+        writes everything but the log, of which each process writes its own.
 
         Args:
-            model: the network; it stays as it is.
+            model: the network; it is not changed.
             images: to train on.
             out: the folder.
-            validation: images to evaluate on after each epoch; none where absent.
-            settings: what else the result depends on; a run that goes on must have the same.
-            resume: whether to go on with the run that is in the folder, if there is one.
-            stop: says when to save and stop early.
+            validation: images to evaluate on after each epoch; None for no evaluation.
+            settings: what else the result depends on; a resumed run must have the same.
+            resume: whether to continue the run that is in the folder, if there is one.
+            stop: asks to save and stop early.
 
         Returns:
-            The state at the end, or where it was stopped.
+            The last state.
 
         Raises:
             ImportError: if a package that training needs is not installed.
             OSError: if something cannot be written.
             ValueError: if the devices do not divide the batch, the images are not as they should
-                be, the network is no longer finite, or the folder has a run that cannot go on.
+                be, the network is no longer finite, or the run in the folder cannot be resumed.
         """
-        mesh = self._mesh()
-        damage = UnreadableImages(len(images) + (len(validation) if validation else 0))
+        mesh, recipe = self._mesh(), self.recipe
+        unreadable = UnreadableImages(len(images) + (len(validation) if validation else 0))
         batches = training_batches(
             images,
-            make_augment(self.recipe.augmentations, self.preprocess.crop),
+            Augment(self.preprocess.crop, recipe.crop, recipe.augmentations),
             batch_size=self.batch_size,
-            damage=damage,
+            unreadable=unreadable,
             seed=self.seed,
         )
         per_epoch = len(images) // self.batch_size
-        until = per_epoch * self.recipe.epochs
+        until = per_epoch * recipe.epochs
         folder = open_run(out, {"steps": until, "seed": self.seed, **settings}, resume=resume)
-        optimizer = self.recipe.optimizer(until, self.batch_size)
-        state = place_state(mesh, create_state(model, optimizer, average=self._averages), self.rule)
+        optimizer = recipe.optimizer(until, self.batch_size)
+        step = make_train_step(
+            optimizer,
+            loss=recipe.loss,
+            mixing=recipe.mixing,
+            average_decay=recipe.average_decay or 0.0,
+            prepare=normalize(self.preprocess.mean, self.preprocess.std),
+            seed=self.seed,
+        )
+        state = create_state(model, optimizer, trainable=self.trainable, average=self._averages)
+        state = place_state(mesh, state, self.rule)
         place = partial(shard_batch, mesh)
         with (
-            Live(until, first=folder.process == 0) as live,
+            ProgressLine(until, first=folder.process == 0) as progress,
             Checkpoints(folder.checkpoints, keep=self.keep) as checkpoints,
             Feed(batches, place) as feed,
         ):
-            state = _resumed(state, checkpoints, feed, live.say)
+            state = _resumed(state, checkpoints, feed, progress.say)
             begin = int(state.step)
-            with _written(folder, begin) as writers:
+            with _log_writers(folder, begin) as writers:
                 loop = Loop(
-                    step=(self.make_step or self._step)(optimizer),
+                    step=step,
                     feed=feed,
                     checkpoints=checkpoints,
-                    watchers=(*writers, live),
-                    evaluate=self._evaluation(validation, damage, place),
-                    damage=damage,
+                    watchers=(*writers, progress),
+                    evaluate=self._evaluation(validation, unreadable, place),
+                    unreadable=unreadable,
                     intervals=Intervals(self.log_every, self.save_every or per_epoch, per_epoch),
                     stop=stop or Stop(),
                 )
@@ -149,26 +160,16 @@ class Training:
             )
         return mesh
 
-    def _step(self, optimizer: optax.GradientTransformation) -> Step:
-        return make_train_step(
-            optimizer,
-            label_smoothing=self.recipe.label_smoothing,
-            mixing=self.recipe.mixing,
-            average_decay=self.recipe.average_decay or 0.0,
-            prepare=normalize(self.preprocess.mean, self.preprocess.std),
-            seed=self.seed,
-        )
-
     def _evaluation(
-        self, images: Source | None, damage: UnreadableImages, place: Place
+        self, images: Source | None, unreadable: UnreadableImages, place: Place
     ) -> Callable[[TrainState], dict[str, float]] | None:
-        """Return what gives the loss and accuracy of a state."""
+        """Return a function that evaluates a state on the images."""
         if images is None:
             return None
         batches = evaluation_batches(
-            images, self.preprocess, batch_size=self.batch_size, damage=damage
+            images, self.preprocess, batch_size=self.batch_size, unreadable=unreadable
         )
-        step = make_eval_step(average=self._averages)
+        step = make_eval_step(scores=self.scores, average=self._averages)
 
         def evaluation(state: TrainState) -> dict[str, float]:
             with Feed(batches, place) as feed:
@@ -178,8 +179,8 @@ class Training:
 
 
 @contextmanager
-def _written(folder: RunFolder, begin: int) -> Iterator[tuple[Watcher, ...]]:
-    """Give what writes a process's log; TensorBoard's files are the first one's."""
+def _log_writers(folder: RunFolder, begin: int) -> Iterator[tuple[Watcher, ...]]:
+    """Yield the writers of this process's log; only the first process writes for TensorBoard."""
     log = JsonLines(folder.log, begin)
     if folder.process:
         yield (log,)
@@ -189,10 +190,10 @@ def _written(folder: RunFolder, begin: int) -> Iterator[tuple[Watcher, ...]]:
 
 
 def _resumed(
-    state: TrainState, checkpoints: Checkpoints, feed: Feed, tell: Callable[[str], None]
+    state: TrainState, checkpoints: Checkpoints, feed: Feed, report: Callable[[str], None]
 ) -> TrainState:
-    """Return the newest state there is, and bring the feed to its place."""
-    found = checkpoints.restore(state, tell)
+    """Return the newest checkpoint's state, if there is one, and move the feed to its position."""
+    found = checkpoints.restore(state, report)
     if found is None:
         return state
     state, position = found

@@ -1,4 +1,4 @@
-"""The moving average of a network in training."""
+"""Exponential moving average of the weights."""
 
 import jax
 import jax.numpy as jnp
@@ -6,30 +6,30 @@ import jax.numpy as jnp
 from flaxblocks.train.step.state import Average, Tree
 
 
-def moved(
+def update_average(
     average: Average, params: Tree, statistics: Tree, *, decay: float, step: jax.Array
 ) -> Average:
-    """Return the average one step further: ``decay * average + (1 - decay) * new``.
+    """Return ``decay * average + (1 - decay) * new``.
 
-    Early on the decay is smaller, ``(1 + step) / (10 + step)``, so that the first weights are soon
-    forgotten. What is not a floating-point number, such as a count, is taken as it is.
+    Early in training the decay is smaller, ``(1 + step) / (10 + step)``, so that the initial
+    weights are soon forgotten. Integers, such as a count of batches, are copied.
 
     Args:
         average: the average so far.
         params: the new parameters.
-        statistics: the new statistics.
-        decay: the weight of the past.
+        statistics: the new running statistics.
+        decay: weight of the past.
         step: number of updates before this one.
 
-    Source: TensorFlow's `ExponentialMovingAverage` with `num_updates`, as EfficientNet's released
-        code has it.
+    Source: TensorFlow's `ExponentialMovingAverage` with `num_updates`, as in EfficientNet's
+        released code.
     """
 
-    def move(old: jax.Array, new: jax.Array) -> jax.Array:
+    def update(old: jax.Array, new: jax.Array) -> jax.Array:
         if not jnp.issubdtype(new.dtype, jnp.floating):
             return new
         count = step.astype(new.dtype)
         weight = jnp.minimum(decay, (1 + count) / (10 + count))
         return old + (1 - weight) * (new - old)
 
-    return jax.tree.map(move, average, Average(params, statistics))
+    return jax.tree.map(update, average, Average(params, statistics))

@@ -1,30 +1,40 @@
-"""What is done to a batch of images on the device, before the network sees it."""
+"""Preparing a batch on the device: bytes become floats, images are normalized."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-Prepare = Callable[[jax.Array], jax.Array]
+from flaxblocks.train.step.state import Batch
+
+Prepare = Callable[[Batch], Batch]
+"""Runs on the batch inside the compiled step, before anything else."""
 
 
-def as_float(image: jax.Array) -> jax.Array:
-    """Return bytes as fractions of 255 in float32, and leave anything else as it is."""
-    return image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else image
+def as_float(batch: Batch) -> Batch:
+    """Convert every array of bytes to float32 in [0, 1]; leave other arrays as they are."""
+
+    def convert(leaf: Any) -> Any:
+        return leaf.astype(jnp.float32) / 255 if leaf.dtype == jnp.uint8 else leaf
+
+    return jax.tree.map(convert, batch)
 
 
 def normalize(mean: tuple[float, ...], std: tuple[float, ...]) -> Prepare:
-    """Return a function that subtracts each channel's mean and divides by its deviation.
+    """Return a function that normalizes ``batch["image"]``: ``(image - mean) / std``.
 
-    Bytes are fractions of 255 first, so that a batch can travel to the device as bytes.
+    Bytes are scaled to [0, 1] first, so that a batch can travel to the device as bytes.
 
     Args:
-        mean: of each channel.
-        std: the standard deviation of each channel.
+        mean: mean of each channel.
+        std: standard deviation of each channel.
     """
 
-    def prepare(image: jax.Array) -> jax.Array:
-        image = as_float(image)
-        return (image - jnp.asarray(mean, image.dtype)) / jnp.asarray(std, image.dtype)
+    def prepare(batch: Batch) -> Batch:
+        batch = as_float(batch)
+        image = batch["image"]
+        image = (image - jnp.asarray(mean, image.dtype)) / jnp.asarray(std, image.dtype)
+        return {**batch, "image": image}
 
     return prepare

@@ -1,7 +1,7 @@
-"""Training on many devices: where a batch lies, and where a state does.
+"""Training on many devices: how batches and states are sharded.
 
 The steps are the same functions on one device and on many hosts: they see whole batches, and XLA
-divides the work as the arrays are divided. With several processes, call
+divides the work as the arrays are sharded. With several processes, call
 `jax.distributed.initialize` first; each process then gives its own rows to `shard_batch`.
 """
 
@@ -12,31 +12,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from flaxblocks.train.step.state import Batch, TrainState
 
 AXIS = "data"
-"""The one axis of the mesh: batches, and sharded parameters, are divided along it."""
+"""The mesh's only axis: batches, and sharded parameters, are divided along it."""
 
 Rule = Callable[[tuple[int, ...], int], PartitionSpec]
-"""Says how an array lies: from its shape and the number of devices."""
+"""Takes an array's shape and the number of devices, and returns how the array is sharded."""
 
-SMALLEST = 1024  # numbers; dividing less saves nothing and costs a message for each
+SMALLEST = 1024  # elements; sharding less saves nothing and costs a message for each array
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """Return a mesh of one axis over the devices, those of all processes where absent."""
+    """Return a mesh of one axis over the devices; None for all devices of all processes."""
     devices = jax.devices() if devices is None else devices
     return Mesh(np.asarray(devices), (AXIS,))
 
 
-def shard_batch(mesh: Mesh, batch: Batch) -> dict[str, jax.Array]:
+def shard_batch(mesh: Mesh, batch: Batch) -> Any:
     """Divide a batch's rows evenly over the devices.
 
     Args:
         mesh: the devices.
-        batch: this process's rows; every process has as many.
+        batch: this process's rows, a pytree of arrays; every process has the same number.
 
     Returns:
         The global batch: the rows of all processes.
@@ -45,17 +45,18 @@ def shard_batch(mesh: Mesh, batch: Batch) -> dict[str, jax.Array]:
         ValueError: if this process's devices do not divide its rows.
     """
     devices = len(mesh.local_devices)
-    for name, rows in batch.items():
+    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    def shard(path: Any, rows: Any) -> jax.Array:
         if len(rows) % devices:
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
             raise ValueError(
                 f"`batch` must have a number of rows that {devices} devices divide, got "
                 f"{len(rows)} in {name!r}: leave the rest out, or pad it with rows of weight 0"
             )
-    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
-    return {
-        name: jax.make_array_from_process_local_data(sharding, np.asarray(rows))
-        for name, rows in batch.items()
-    }
+        return jax.make_array_from_process_local_data(sharding, np.asarray(rows))
+
+    return jax.tree_util.tree_map_with_path(shard, batch)
 
 
 def replicate(shape: tuple[int, ...], devices: int) -> PartitionSpec:
@@ -79,23 +80,37 @@ def shard_largest(shape: tuple[int, ...], devices: int) -> PartitionSpec:
 
 
 def place_state(mesh: Mesh, state: TrainState, rule: Rule = replicate) -> TrainState:
-    """Lay a state out over the devices.
+    """Shard a state over the devices.
 
     Args:
         mesh: the devices.
         state: the same in every process.
-        rule: how each array lies; `replicate` or `shard_largest`.
+        rule: how each array is sharded; `replicate` or `shard_largest`.
 
     Returns:
-        The same numbers in their places. Train steps keep them there.
+        The same state, sharded. Train steps keep the sharding.
     """
+    return jax.tree.map(
+        lambda leaf: _put(leaf, NamedSharding(mesh, rule(leaf.shape, mesh.size))), state
+    )
 
-    def place(leaf: jax.Array) -> jax.Array:
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            # Keys cannot be put on other processes' devices, but the numbers in them can, whole.
-            whole = NamedSharding(mesh, PartitionSpec())
-            numbers = jax.device_put(jax.random.key_data(leaf), whole)
-            return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
-        return jax.device_put(leaf, NamedSharding(mesh, rule(leaf.shape, mesh.size)))
 
-    return jax.tree.map(place, state)
+def replicate_like(like: jax.Array, arrays: list[Any]) -> list[jax.Array]:
+    """Return the arrays whole on every device that holds `like`.
+
+    Args:
+        like: an array that is whole on each of its devices.
+        arrays: the same in every process.
+    """
+    if not like.committed:
+        return [jnp.asarray(array) for array in arrays]
+    return [_put(array, like.sharding) for array in arrays]
+
+
+def _put(leaf: Any, sharding: Sharding) -> jax.Array:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        # A key cannot be put on other processes' devices, but its data can; and keys are scalars,
+        # which no rule divides.
+        data = jax.device_put(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    return jax.device_put(leaf, sharding)

@@ -10,8 +10,18 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from flaxblocks.train.step.filters import Filter, Path
+
 Tree = Any
 """Arrays in nested dictionaries, or whatever else a JAX transformation puts in their place."""
+
+Batch = Mapping[str, Any]
+"""Arrays whose first axis counts the rows. A classifier's batch has ``image`` of shape
+``(n, h, w, c)``, float or uint8; ``label`` of shape ``(n,)``, int32; and, for evaluation with
+padding, ``weight`` of shape ``(n,)``: 0 for rows of padding and 1 for others."""
+
+Metrics = dict[str, jax.Array]
+"""Numbers by name, each of shape ``()`` and still on the device."""
 
 
 @jax.tree_util.register_dataclass
@@ -20,7 +30,7 @@ class Average:
     """The moving average of a network's arrays, for evaluation.
 
     Args:
-        params: of the parameters.
+        params: of the trained parameters.
         statistics: of the running statistics.
     """
 
@@ -28,7 +38,7 @@ class Average:
     statistics: Tree
 
 
-ARRAYS = ("step", "params", "statistics", "rng", "optimizer", "average")
+ARRAYS = ("step", "params", "frozen", "statistics", "rng", "optimizer", "average")
 """The fields of a `TrainState` that hold arrays."""
 
 
@@ -43,8 +53,7 @@ class TrainState:
     """A network in training; `create_state` makes one.
 
     Its leaves are arrays, in dictionaries that are nested as the network's modules are. The
-    network itself is taken apart once, here, and put together while a step is compiled, never
-    while one runs.
+    network is split into them once, and merged while a step is compiled, never while one runs.
 
     >>> state = create_state(fb.Head(3, 10, rngs=nnx.Rngs(0)), optax.sgd(0.1))
     >>> state.params["classifier"]["kernel"].shape
@@ -54,12 +63,13 @@ class TrainState:
 
     Args:
         step: number of updates so far, an int32 of shape ``()``.
-        params: the parameters.
+        params: the parameters that are trained.
+        frozen: the parameters that are not.
         statistics: the running statistics of the normalizations.
-        rng: the keys and counts of the network's own random streams (dropout, drop path).
+        rng: keys and counts of the network's own random streams (dropout, drop path).
         optimizer: the state of the optax transformation.
-        average: the moving average; None where none is kept.
-        graphdef: the network without its arrays.
+        average: the moving average, an `Average`; None where none is kept.
+        graphdef: the network without its arrays, in the mode in which it is trained.
 
     Attributes:
         flat: the leaves and their structure, where a train step made the state; else None.
@@ -67,14 +77,32 @@ class TrainState:
 
     step: Tree
     params: Tree
+    frozen: Tree
     statistics: Tree
     rng: Tree
     optimizer: Tree
-    average: Tree  # an `Average`, or None
+    average: Tree
     graphdef: nnx.GraphDef[Any]
     flat: tuple[list[jax.Array], Any] | None = field(
         default=None, init=False, repr=False, compare=False
     )
+
+    def variables(self, *, average: bool = False) -> tuple[Tree, ...]:
+        """Return all of the network's arrays, as `nnx.merge` takes them after `graphdef`.
+
+        Args:
+            average: whether parameters and statistics are the moving average.
+
+        Raises:
+            ValueError: if the state keeps no average.
+        """
+        source = self.average if average else self
+        if source is None:
+            raise ValueError(
+                "`average` must be False for a state without one, got True: "
+                "make it by create_state(model, optimizer, average=True)"
+            )
+        return source.params, self.frozen, source.statistics, self.rng
 
     def model(self, *, average: bool = False) -> Any:
         """Return the network, with arrays of its own.
@@ -83,36 +111,53 @@ class TrainState:
             average: whether its parameters and statistics are the moving average.
 
         Returns:
-            A module of the class that `create_state` was given, in the same mode.
+            A module of the class that `create_state` was given, in the mode in which it is
+            trained: call `eval()` before inference.
 
         Raises:
             ValueError: if the state keeps no average.
         """
-        params, statistics = weights_of(self, average=average)
-        return nnx.merge(self.graphdef, *own((params, statistics, self.rng)))
+        return nnx.merge(self.graphdef, *_copy(self.variables(average=average)))
 
 
 def create_state(
-    model: nnx.Module, optimizer: optax.GradientTransformation, *, average: bool = False
+    model: nnx.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    trainable: Filter = ...,
+    average: bool = False,
 ) -> TrainState:
-    """Take a network apart for training.
+    """Split a network into the arrays that training updates and those that it keeps.
 
     The state has copies of the arrays: a train step consumes the state that it is given, and the
     network stays usable.
 
+    Each module trains in the mode that it is in. `create_model` returns networks in train mode; a
+    BatchNorm on which `eval()` was called normalizes by its running statistics and keeps them.
+    Frozen parameters get no gradient and no optimizer state, and a normalization that is frozen
+    with them (one without parameters: with the module around it) keeps its statistics too.
+
+    >>> model = fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0))  # doctest: +SKIP
+    >>> state = create_state(model, optimizer, trainable=under("head"))  # doctest: +SKIP
+
     Args:
-        model: the network; its parameters, statistics and random streams are taken.
+        model: the network, with variables of the kinds Param, BatchStat and RngState.
         optimizer: an optax transformation, such as `Recipe.optimizer` makes.
+        trainable: selects the parameters that are trained: an NNX filter, such as
+            ``under("head", "stages.3")`` or ``nnx.Not(under("stem"))``.
         average: whether a moving average of parameters and statistics is kept.
 
     Returns:
         The state before the first step.
 
     Raises:
-        ValueError: if the network has variables of another kind.
+        ValueError: if `trainable` selects no parameter, or the network has variables of another
+            kind.
     """
-    graphdef, params, statistics, rng, others = nnx.split(
-        model, nnx.Param, nnx.BatchStat, nnx.RngState, ...
+    trained = nnx.All(nnx.Param, trainable)
+    model = _with_frozen_statistics(model, trained)
+    graphdef, *trees, others = nnx.split(
+        model, trained, nnx.Param, nnx.BatchStat, nnx.RngState, ...
     )
     if others:
         kinds = sorted({type(leaf).__name__ for _, leaf in nnx.to_flat_state(others)})
@@ -120,55 +165,45 @@ def create_state(
             "`model` must have variables of the kinds Param, BatchStat and RngState only, got "
             f"{', '.join(kinds)}"
         )
-    params, statistics, rng = own(tuple(map(nnx.to_pure_dict, (params, statistics, rng))))
+    if not trees[0] and trainable is not ...:
+        raise ValueError(f"`trainable` must select at least one parameter, got {trainable!r}")
+    params, frozen, statistics, rng = _copy(tuple(map(nnx.to_pure_dict, trees)))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
+        frozen=frozen,
         statistics=statistics,
         rng=rng,
         optimizer=jax.jit(optimizer.init)(params),
-        average=Average(*own((params, statistics))) if average else None,
+        average=Average(*_copy((params, statistics))) if average else None,
         graphdef=graphdef,
     )
 
 
-def weights_of(state: TrainState, *, average: bool) -> tuple[Tree, Tree]:
-    """Return the parameters and statistics, or their moving averages.
+def _with_frozen_statistics(model: nnx.Module, trained: Filter) -> nnx.Module:
+    """Return the network with eval mode for the normalizations around which nothing is trained."""
+    params = _paths(model, nnx.Param)
+    kept = set(params) - set(_paths(model, trained))
+    if not kept:
+        return model
 
-    Raises:
-        ValueError: if the state keeps no average.
-    """
-    if not average:
-        return state.params, state.statistics
-    if state.average is None:
-        raise ValueError(
-            "`average` must be False for a state without one, got True: "
-            "make it by create_state(model, optimizer, average=True)"
-        )
-    return state.average.params, state.average.statistics
+    def is_frozen(module: Path) -> bool:
+        inside = [path for path in params if path[: len(module)] == module]
+        return kept.issuperset(inside) if inside else is_frozen(module[:-1])
+
+    frozen = {path[:-1] for path in _paths(model, nnx.BatchStat) if is_frozen(path[:-1])}
+    model = nnx.merge(*nnx.split(model))  # the caller's network keeps its mode
+    model.set_attributes(
+        lambda path, module: path in frozen, use_running_average=True, raise_if_not_found=False
+    )
+    return model
 
 
-def apply_model(
-    graphdef: nnx.GraphDef[Any], params: Tree, statistics: Tree, rng: Tree, image: Any
-) -> tuple[jax.Array, Tree, Tree]:
-    """Put the network together and run it in train mode.
-
-    Returns:
-        The logits, the new statistics and the new state of the random streams.
-    """
-    model = nnx.merge(graphdef, params, statistics, rng)
-    model.train()
-    logits = model(image)
-    _, _, statistics, rng = nnx.split(model, nnx.Param, nnx.BatchStat, nnx.RngState)
-    return logits, nnx.to_pure_dict(statistics), nnx.to_pure_dict(rng)
+def _paths(model: nnx.Module, kind: Filter) -> list[Path]:
+    return [path for path, _ in nnx.to_flat_state(nnx.state(model, kind))]
 
 
 @jax.jit
-def own(tree: Tree) -> Tree:
+def _copy(tree: Tree) -> Tree:
     """Return a copy of every array, which nothing else holds."""
     return jax.tree.map(jnp.copy, tree)
-
-
-Batch = Mapping[str, Any]
-"""``image`` of shape ``(n, h, w, c)``, float or uint8; ``label`` of shape ``(n,)``, int32; and for
-evaluation, where rows are padding, ``weight`` of shape ``(n,)``: 0 for those and 1 for others."""

@@ -14,13 +14,12 @@ from flaxblocks.train.data import (
     Records,
     UnreadableImages,
     evaluation_batches,
-    make_augment,
     training_batches,
 )
-from tests.helpers.tiny_training import damage, make_images
+from tests.helpers.tiny_training import RECIPE, damage, make_images
 
 IMAGES = 22
-AUGMENT = make_augment(("crop", "flip", "jitter", "randaugment", "erase"), 8)
+AUGMENT = Augment(8, RECIPE.crop, RECIPE.augmentations)
 
 
 class Numbered(Records):
@@ -32,7 +31,7 @@ class Numbered(Records):
         super().__init__(rows, 4)
 
 
-PLAIN = Augment([])
+PLAIN = Augment(8)
 
 
 def take(dataset, batches: int) -> list[dict[str, np.ndarray]]:
@@ -47,7 +46,7 @@ def which(batches: list[dict[str, np.ndarray]]) -> list[int]:
 def training(source=None, augment=PLAIN, batch_size=4, **options):
     source = source or Numbered()
     return training_batches(
-        source, augment, batch_size=batch_size, damage=UnreadableImages(len(source)), **options
+        source, augment, batch_size=batch_size, unreadable=UnreadableImages(len(source)), **options
     )
 
 
@@ -106,7 +105,7 @@ def broken(tmp_path) -> Path:
 
 def test_training_leaves_out_what_cannot_be_read(broken):
     source, found = ImageFolder(broken), UnreadableImages(12)
-    batches = take(training_batches(source, AUGMENT, batch_size=4, damage=found), 9)
+    batches = take(training_batches(source, AUGMENT, batch_size=4, unreadable=found), 9)
     assert all(len(batch["label"]) == 4 for batch in batches)
     ((name, _),) = found.new()
     assert name == str(broken / "b" / "1.png")
@@ -117,7 +116,7 @@ def test_where_most_cannot_be_read_training_ends(broken):
         file.write_text("no picture")
     source, found = ImageFolder(broken), UnreadableImages(12)
     with pytest.raises(ValueError, match=r"\d+ of 12 images cannot be read, such as .*png: "):
-        take(training_batches(source, AUGMENT, batch_size=4, damage=found), 9)
+        take(training_batches(source, AUGMENT, batch_size=4, unreadable=found), 9)
 
 
 def test_a_label_out_of_range_ends_training():
@@ -132,7 +131,7 @@ def evaluation(source, found=None, **options) -> list[dict[str, np.ndarray]]:
         source,
         fb.Preprocess(8, 8),
         batch_size=8,
-        damage=found or UnreadableImages(len(source)),
+        unreadable=found or UnreadableImages(len(source)),
         **options,
     )
     with Feed(dataset, lambda batch: batch) as feed:

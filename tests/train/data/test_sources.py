@@ -103,7 +103,7 @@ def test_an_image_that_cannot_be_read_is_reported_once(folder):
 
 
 def test_too_many_images_that_cannot_be_read_are_an_error():
-    found = UnreadableImages(images=3)
+    found = UnreadableImages(total=3)
     found.add("a.png", "it is empty")
     with pytest.raises(ValueError, match=r"2 of 3 images cannot be read, such as b\.png"):
         found.add("b.png", "it is gone")

@@ -19,11 +19,14 @@ import pytest
 from flax import nnx
 from jax.sharding import PartitionSpec
 
+from flaxblocks.train import under
 from flaxblocks.train.run.checkpoints import DIGESTS, Checkpoints
 from flaxblocks.train.run.orbax_messages import hide_orbax_messages
 from flaxblocks.train.step.sharding import AXIS, make_mesh, place_state, replicate
 from flaxblocks.train.step.state import TrainState, create_state
 from tests.helpers.tiny_training import Tiny, damage, same
+
+ADAM, TRAINED = optax.adam(0.1), under("conv.norm", "classifier")
 
 
 def at_step(state: TrainState, step: int) -> TrainState:
@@ -35,7 +38,7 @@ def at_step(state: TrainState, step: int) -> TrainState:
 @pytest.fixture(scope="module")
 def states() -> dict[int, TrainState]:
     """States with everything that one can have, by their step."""
-    state = create_state(Tiny(rngs=nnx.Rngs(0)), optax.adam(0.1), average=True)
+    state = create_state(Tiny(rngs=nnx.Rngs(0)), ADAM, trainable=TRAINED, average=True)
     return {step: at_step(state, step) for step in (0, 2, 4, 6)}
 
 
@@ -192,11 +195,18 @@ def test_the_number_of_checkpoints_is_checked(tmp_path, keep, as_installed):
 
 
 def test_random_keys_are_restored_as_keys(states, folder):
-    state, _, _ = restore(folder, states[0])
-    keys = [
-        leaf
-        for leaf in jax.tree.leaves(state.rng)
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    ]
-    assert keys
-    assert np.isfinite(jax.random.normal(keys[0])).all()
+    """Saved from other keys than those of the state that says what to restore."""
+    state, _, _ = restore(
+        folder, create_state(Tiny(rngs=nnx.Rngs(1)), ADAM, trainable=TRAINED, average=True)
+    )
+    saved, restored = keys(states[6]), keys(state)
+    assert len(saved) == len(restored) > 0
+    for before, after in zip(saved, restored, strict=True):
+        assert after.dtype == before.dtype
+        assert np.array_equal(jax.random.key_data(after), jax.random.key_data(before))
+        assert jax.random.normal(after) == jax.random.normal(before)
+
+
+def keys(state: TrainState) -> list[jax.Array]:
+    leaves = jax.tree.leaves(state.rng)
+    return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]

@@ -115,7 +115,7 @@ def nothing(images: Path, out: Path) -> None:
     ("change", "options", "words"),
     [
         (begun, [], "there is a run in"),
-        (begun, ["--resume"], "was begun with"),
+        (begun, ["--resume"], "was started with"),
         (empty_class, [], "every class must have images, and"),
         (no_folder, [], "cannot be written: File exists"),
         (other_class, [], "of the 3 known classes only, got 'd'"),

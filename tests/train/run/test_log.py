@@ -11,14 +11,14 @@ from tensorboardX.proto.event_pb2 import Event
 
 from flaxblocks.train.run.json_log import JsonLines, read_log
 from flaxblocks.train.run.plot import plot
-from flaxblocks.train.run.progress import Live
+from flaxblocks.train.run.progress import ProgressLine
 from flaxblocks.train.run.tensorboard import TensorBoard
 
 RECORDS = [
     {"step": 2, "loss": 1.5, "accuracy": 0.25, "images_per_second": 9.0, "seconds_left": 3.0}
     | {"input_stall": 0.5},
     {"step": 4, "evaluation_loss": 1.25, "evaluation_accuracy": 0.5, "evaluation_accuracy5": 1.0},
-    {"step": 5, "damaged": "cat.png", "text": "left out cat.png: it is truncated"},
+    {"step": 5, "unreadable": "cat.png", "text": "left out cat.png: it is truncated"},
 ]
 
 
@@ -68,7 +68,7 @@ def test_tensorboard_gets_the_numbers(tmp_path):
 def shown(records: list[dict], *, terminal: bool, first: bool = True) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=120)
-    with Live(100, console, first=first) as live:
+    with ProgressLine(100, console, first=first) as live:
         for record in records:
             live(record)
     return out.getvalue()

@@ -57,7 +57,7 @@ def run(
     pause: float = 0.0,
     intervals: Intervals = Intervals(log=2, save=4, evaluate=3),  # noqa: B008
     evaluate: Callable[[TrainState], dict[str, float]] | None = None,
-    damage: UnreadableImages | None = None,
+    unreadable: UnreadableImages | None = None,
     stop: Stop | None = None,
 ) -> tuple[TrainState, list[dict]]:
     """Go on in a folder, and return the end and what was told."""
@@ -73,7 +73,7 @@ def run(
             checkpoints,
             watchers=(records.append,),
             evaluate=evaluate,
-            damage=damage,
+            unreadable=unreadable,
             intervals=intervals,
             stop=stop or Stop(),
         )
@@ -120,15 +120,15 @@ def test_waiting_for_images_is_visible(beginning, tmp_path):
 
 
 def test_images_that_cannot_be_read_are_told(beginning, tmp_path):
-    damage = UnreadableImages(images=10)
-    damage.add("cat.png", "it is truncated")
-    _, records = run(beginning, tmp_path, 4, damage=damage)
+    unreadable = UnreadableImages(total=10)
+    unreadable.add("cat.png", "it is truncated")
+    _, records = run(beginning, tmp_path, 4, unreadable=unreadable)
     assert records[0] == {
         "step": 1,
-        "damaged": "cat.png",
+        "unreadable": "cat.png",
         "text": "left out cat.png: it is truncated",
     }
-    assert records[1]["damaged_images"] == 1
+    assert records[1]["unreadable_images"] == 1
 
 
 def breaking(at: int, loss: float, param: float) -> Step:

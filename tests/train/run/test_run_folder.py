@@ -20,7 +20,7 @@ def test_a_run_is_not_begun_over_another(tmp_path):
 
 def test_a_run_goes_on_with_its_own_settings_only(tmp_path):
     open_run(tmp_path, SETTINGS, resume=True)
-    with pytest.raises(ValueError, match="begun with steps 10, and cannot be resumed with 20"):
+    with pytest.raises(ValueError, match="started with steps 10, and cannot be resumed with 20"):
         open_run(tmp_path, SETTINGS | {"steps": 20}, resume=True)
 
 

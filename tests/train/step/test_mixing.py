@@ -1,5 +1,7 @@
 """Mixup and CutMix: the shares, the boxes, and the loss of two labels."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,19 +10,25 @@ import pytest
 import torch
 from flax import nnx
 
-from flaxblocks.train import Mixing, create_state, make_train_step
+from flaxblocks.train import CrossEntropy, Mixing, create_state, make_train_step
 from tests.helpers.tolerance import bound
 from tests.helpers.train_nets import batch, float64_net
 
+BOTH = Mixing(mixup_alpha=1.0, cutmix_alpha=1.0)
 KEYS = jax.random.split(jax.random.key(0), 400)
 IMAGE = jnp.stack([jnp.zeros((8, 6, 1)), jnp.ones((8, 6, 1))])  # so a pixel is the other's share
+BATCH = {"image": IMAGE, "label": jnp.asarray([3, 5])}
 
 
+@cache
 def mixed(mixing: Mixing) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each key, the first image's pixels and its own share."""
-    images, shares = jax.jit(jax.vmap(mixing, (0, None)))(KEYS, IMAGE)
+    batch = jax.jit(jax.vmap(mixing, (0, None)))(KEYS, BATCH)
+    images, label = np.asarray(batch["image"]), batch["label"]
     assert np.allclose(images[:, 0] + images[:, 1], 1)
-    return np.asarray(images[:, 0, ..., 0]), np.asarray(shares)
+    assert label.own[0].tolist() == [3, 5] and label.other[0].tolist() == [5, 3]
+    assert (label.share[:, 0] == label.share[:, 1]).all()
+    return images[:, 0, ..., 0], np.asarray(label.share[:, 0])
 
 
 def assert_mean(values: np.ndarray, mean: float) -> None:
@@ -49,16 +57,16 @@ def test_cutmix_pastes_a_box_and_shares_by_its_area():
 
 
 def test_a_coin_decides_between_both():
-    pixels, _ = mixed(Mixing(mixup_alpha=1.0, cutmix_alpha=1.0))
+    pixels, _ = mixed(BOTH)
     is_cutmix = np.array([set(np.unique(image)) <= {0.0, 1.0} for image in pixels])
     assert_mean(is_cutmix.astype(float), 0.5)
 
 
 def test_what_is_mixed_depends_on_the_key_alone():
-    mixing = Mixing(mixup_alpha=1.0)
-    image, _ = mixing(KEYS[0], IMAGE)
-    assert np.array_equal(image, mixing(KEYS[0], IMAGE)[0])
-    assert not np.array_equal(image, mixing(KEYS[1], IMAGE)[0])
+    pixels, _ = mixed(BOTH)
+    mixed.cache_clear()
+    assert np.array_equal(pixels, mixed(BOTH)[0])
+    assert len(np.unique(pixels, axis=0)) > len(KEYS) / 2
 
 
 @pytest.mark.parametrize("alphas,message", [((0, 0), "must be above 0"), ((-1, 1), "at least 0")])
@@ -74,10 +82,11 @@ def test_the_loss_of_a_mixed_batch_is_pytorchs_for_the_mixed_targets(x64):
     state = create_state(float64_net(), optimizer)
     model = state.model()
     key = jax.random.fold_in(jax.random.key(7), 0)
-    images, share = mixing(key, jnp.asarray(data["image"]))
-    logits = torch.from_numpy(np.array(nnx.jit(lambda net, x: net(x))(model, images)))
+    rows = jax.jit(mixing)(key, jax.tree.map(jnp.asarray, data))
+    share = rows["label"].share[0]
+    logits = torch.from_numpy(np.array(nnx.jit(lambda net, x: net(x))(model, rows["image"])))
 
-    step = make_train_step(optimizer, mixing=mixing, label_smoothing=smoothing, seed=7)
+    step = make_train_step(optimizer, mixing=mixing, loss=CrossEntropy(smoothing), seed=7)
     _, metrics = step(state, data)
 
     target = torch.nn.functional.one_hot(torch.from_numpy(data["label"]).long(), 10).double()

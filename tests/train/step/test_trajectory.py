@@ -10,7 +10,7 @@ import torch
 import torchvision
 
 import flaxblocks as fb
-from flaxblocks.train import create_state, make_train_step
+from flaxblocks.train import CrossEntropy, create_state, make_train_step
 from parity.checks import measure
 from parity.checks.trajectory import Optimizer
 from tests.helpers.networks import flax_network
@@ -57,7 +57,7 @@ def test_training_takes_torchvisions_path(name: str, optimizer: Optimizer, x64):
     torch.manual_seed(0)
     twin = torchvision.models.get_model(name).double()
     state = create_state(flax_network(name, twin.state_dict()), optimizer.optax)
-    step = make_train_step(optimizer.optax, label_smoothing=0.1)
+    step = make_train_step(optimizer.optax, loss=CrossEntropy(0.1))
 
     truth = train_torch(twin, optimizer, batches)
     losses = []
