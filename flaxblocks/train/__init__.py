@@ -8,7 +8,6 @@ from flaxblocks.train.optim.schedules import Decay as Decay
 from flaxblocks.train.run.recipes import RECIPES as RECIPES
 from flaxblocks.train.run.recipes import Recipe as Recipe
 from flaxblocks.train.run.training import Training as Training
-from flaxblocks.train.step.evaluation import add as add
 from flaxblocks.train.step.evaluation import evaluate as evaluate
 from flaxblocks.train.step.evaluation import make_eval_step as make_eval_step
 from flaxblocks.train.step.evaluation import means as means

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from flaxblocks._base import checks
+from flaxblocks._base.optional import required
 from flaxblocks.preprocess.transform import Preprocess
 from flaxblocks.train.data.augment import Augment
 from flaxblocks.train.data.source import Example, Readable, Source
@@ -62,7 +63,7 @@ def training_batches(
     def train_on(example: Example, rng: np.random.Generator) -> Batch:
         return _row(augment(example["image"], rng), example["label"])
 
-    images = grain().MapDataset.source(Readable(source, unreadable)).seed(seed).shuffle()
+    images = _grain().MapDataset.source(Readable(source, unreadable)).seed(seed).shuffle()
     images = images.random_map(train_on)[: len(source) // batch_size * batch_size]
     images = images[process::processes].repeat()
     return images.to_iter_dataset(_reading(rows)).batch(rows, drop_remainder=True)
@@ -110,7 +111,7 @@ def evaluation_batches(
         row = _row(preprocess(example["image"])[0], example["label"])
         return row | {"weight": np.asarray(1, np.float32)}
 
-    images = grain().MapDataset.range(length).map(evaluate_on)[process::processes]
+    images = _grain().MapDataset.range(length).map(evaluate_on)[process::processes]
     return images.to_iter_dataset(_reading(rows)).batch(rows, drop_remainder=True)
 
 
@@ -130,7 +131,7 @@ class Feed:
 
     def __init__(self, batches: Any, place: Place):
         self.waited = 0.0
-        ahead = grain().experimental.ThreadPrefetchIterDataset
+        ahead = _grain().experimental.ThreadPrefetchIterDataset
         self._iterator = iter(ahead(batches.map(place), prefetch_buffer_size=AHEAD))
 
     def __iter__(self) -> Iterator[Any]:
@@ -159,17 +160,8 @@ class Feed:
         self._iterator.close()
 
 
-def grain() -> Any:
-    """Return the package grain.
-
-    Raises:
-        ImportError: if it is not installed.
-    """
-    try:
-        import grain
-    except ImportError as error:
-        raise ImportError("training data need grain: pip install 'flaxblocks[train]'") from error
-    return grain
+def _grain() -> Any:
+    return required("grain", "grain", "training data need")
 
 
 def _row(image: np.ndarray, label: int) -> Batch:
@@ -190,4 +182,4 @@ def _share(batch_size: int, process: int | None, processes: int | None) -> tuple
 def _reading(rows: int) -> Any:
     """Return how many threads read images, and how many images they read ahead."""
     threads = min(2 * (os.cpu_count() or 1), 32)
-    return grain().ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * rows, threads))
+    return _grain().ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * rows, threads))

@@ -1,24 +1,11 @@
-"""Images in a dataset of records, such as those of Hugging Face's `datasets`."""
+"""Images in a sequence of records, such as a dataset of Hugging Face's `datasets`."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from flaxblocks._base import checks
 from flaxblocks.train.data.source import Example
-
-
-@runtime_checkable
-class Dataset(Protocol):
-    """A sequence of dictionaries."""
-
-    def __len__(self) -> int:
-        """Return the number of records."""
-        ...
-
-    def __getitem__(self, index: int, /) -> Any:
-        """Return a record."""
-        ...
 
 
 class Records:
@@ -29,7 +16,7 @@ class Records:
     (8, 8)
 
     Args:
-        dataset: the records.
+        dataset: dictionaries by index, with a length.
         num_classes: number of classes.
         image: key of the image in a record.
         label: key of the label in a record.
@@ -40,7 +27,7 @@ class Records:
     """
 
     def __init__(
-        self, dataset: Dataset, num_classes: int, *, image: str = "image", label: str = "label"
+        self, dataset: Any, num_classes: int, *, image: str = "image", label: str = "label"
     ):
         self.num_classes = checks.positive_int("num_classes", num_classes)
         if not len(dataset):

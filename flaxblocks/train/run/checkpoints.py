@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from flaxblocks._base import checks
+from flaxblocks._base.optional import required
 from flaxblocks.train.step.state import ARRAYS, TrainState
 
 DIGESTS = "digests.json"
@@ -41,7 +42,8 @@ class Checkpoints:
     def __init__(self, folder: str | os.PathLike[str], *, keep: int = 3):
         checks.positive_int("keep", keep)
         self.folder = Path(folder).absolute()
-        self._orbax = _orbax()
+        self._orbax = required("orbax.checkpoint", "orbax-checkpoint", "checkpoints need")
+        self._grain = required("grain.checkpoint", "grain", "checkpoints need")
         self._saving: int | None = None
         options = self._orbax.CheckpointManagerOptions(
             max_to_keep=keep,
@@ -80,7 +82,7 @@ class Checkpoints:
             raise self._unwritten(f"it needs {needed:,} bytes, and {free:,} are free")
         arguments = self._orbax.args.Composite(
             state=self._orbax.args.StandardSave(_arrays(state)),
-            data=_grain_checkpoint().CheckpointSave(_Position(position)),
+            data=self._grain.CheckpointSave(_Position(position)),
         )
         try:
             self._manager.save(self._saving, args=arguments)
@@ -133,7 +135,7 @@ class Checkpoints:
             step,
             args=self._orbax.args.Composite(
                 state=self._orbax.args.StandardRestore(targets),
-                data=_grain_checkpoint().CheckpointRestore(position),
+                data=self._grain.CheckpointRestore(position),
             ),
         )
         return TrainState(**found.state, graphdef=like.graphdef), position.value
@@ -203,21 +205,3 @@ def _reason(error: Exception) -> str:
     if code:
         return os.strerror(int(code[1]))
     return getattr(error, "strerror", None) or str(error)
-
-
-def _orbax() -> Any:
-    try:
-        import orbax.checkpoint
-    except ImportError as error:
-        raise ImportError(
-            "checkpoints need orbax-checkpoint: pip install 'flaxblocks[train]'"
-        ) from error
-    return orbax.checkpoint
-
-
-def _grain_checkpoint() -> Any:
-    try:
-        import grain.checkpoint
-    except ImportError as error:
-        raise ImportError("checkpoints need grain: pip install 'flaxblocks[train]'") from error
-    return grain.checkpoint

@@ -30,29 +30,6 @@ class DivergedError(ValueError):
     """The loss or the state is no longer finite."""
 
 
-@dataclass(frozen=True)
-class Intervals:
-    """How often a loop logs, saves and evaluates.
-
-    Args:
-        log: steps between lines of the log.
-        save: steps between checkpoints.
-        evaluate: steps between evaluations.
-
-    Raises:
-        TypeError: if one is not an integer.
-        ValueError: if one is not positive.
-    """
-
-    log: int = 50
-    save: int = 1000
-    evaluate: int = 1000
-
-    def __post_init__(self):
-        for name in ("log", "save", "evaluate"):
-            checks.positive_int(name, getattr(self, name))
-
-
 @dataclass
 class Loop:
     """Trains a state to a number of steps.
@@ -68,8 +45,14 @@ class Loop:
         watchers: receive the records of the log.
         evaluate: returns numbers about a state for the log; None for no evaluation.
         unreadable: images that could not be read, for the log.
-        intervals: how often to log, save and evaluate.
+        log_every: steps between lines of the log.
+        save_every: steps between checkpoints.
+        evaluate_every: steps between evaluations.
         stop: asks the loop to save and stop early.
+
+    Raises:
+        TypeError: if a number of steps is not an integer.
+        ValueError: if one is not positive.
     """
 
     step: Step
@@ -78,8 +61,14 @@ class Loop:
     watchers: Sequence[Watcher] = ()
     evaluate: Callable[[TrainState], dict[str, float]] | None = None
     unreadable: UnreadableImages | None = None
-    intervals: Intervals = field(default_factory=Intervals)
+    log_every: int = 50
+    save_every: int = 1000
+    evaluate_every: int = 1000
     stop: Stop = field(default_factory=Stop)
+
+    def __post_init__(self):
+        for name in ("log_every", "save_every", "evaluate_every"):
+            checks.positive_int(name, getattr(self, name))
 
     def run(self, state: TrainState, until: int) -> TrainState:
         """Train.
@@ -105,8 +94,8 @@ class Loop:
             number += 1
             pending.append((number, metrics))
             window.images = len(jax.tree.leaves(batch)[0])
-            evaluates = number == until or number % self.intervals.evaluate == 0
-            saves = number % self.intervals.save == 0
+            evaluates = number == until or number % self.evaluate_every == 0
+            saves = number % self.save_every == 0
             while len(pending) > (0 if evaluates or saves else AHEAD):
                 self._report(*pending.popleft(), window)
             start = time.monotonic()
@@ -133,7 +122,7 @@ class Loop:
         window.add(values)
         for name, reason in self.unreadable.new() if self.unreadable else ():
             self._log({"step": number, "unreadable": name, "text": f"left out {name}: {reason}"})
-        if number % self.intervals.log == 0 or number == window.until:
+        if number % self.log_every == 0 or number == window.until:
             count = {"unreadable_images": self.unreadable.count} if self.unreadable else {}
             self._log({"step": number, **window.close(number), **count})
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from flaxblocks._base.optional import required
 from flaxblocks.train.run.json_log import Record
 
 
@@ -17,11 +18,8 @@ def plot(records: Sequence[Record], path: str | os.PathLike[str]) -> None:
         ImportError: if matplotlib is not installed.
         OSError: if the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("a plot needs matplotlib: pip install 'flaxblocks[train]'") from error
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    matplotlib = required("matplotlib.figure", "matplotlib", "a plot needs")
+    figure = matplotlib.Figure(figsize=(10, 4), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for name, style in ((quantity, "-"), (f"evaluation_{quantity}", "o-")):
             points = [(record["step"], record[name]) for record in records if name in record]

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +12,22 @@ from jax.experimental import multihost_utils
 from flaxblocks._base.replacing import replacing
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """Paths of a run's files.
 
     Args:
         path: the folder.
-        process: index of this process among those that share the folder.
+        process: index of this process among those that share the folder; each has its own log.
     """
 
-    path: Path
-    process: int = 0
-
-    @property
-    def settings(self) -> Path:
-        """The settings that the run was started with, as JSON."""
-        return self.path / "run.json"
-
-    @property
-    def log(self) -> Path:
-        """The log of this process, as JSON lines."""
-        return self.path / (f"log-{self.process}.jsonl" if self.process else "log.jsonl")
-
-    @property
-    def tensorboard(self) -> Path:
-        """The folder of TensorBoard's event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def curves(self) -> Path:
-        """The plot of loss and accuracy."""
-        return self.path / "curves.png"
+    def __init__(self, path: Path, process: int = 0):
+        self.path = path
+        self.process = process
+        self.settings = path / "run.json"
+        self.log = path / (f"log-{process}.jsonl" if process else "log.jsonl")
+        self.tensorboard = path / "tensorboard"
+        self.checkpoints = path / "checkpoints"
+        self.curves = path / "curves.png"
 
 
 def open_run(

@@ -1,8 +1,8 @@
 """The log of a run as TensorBoard's event files."""
 
 import os
-from typing import Any
 
+from flaxblocks._base.optional import required
 from flaxblocks.train.run.json_log import Record
 
 
@@ -19,7 +19,8 @@ class TensorBoard:
     """
 
     def __init__(self, folder: str | os.PathLike[str], step: int = 0):
-        self._writer = _writer(os.fspath(folder), step)
+        package = required("tensorboardX", "tensorboardX", "TensorBoard's format needs")
+        self._writer = package.SummaryWriter(os.fspath(folder), purge_step=step + 1)
 
     def __call__(self, record: Record) -> None:
         """Write the numbers of a record."""
@@ -32,13 +33,3 @@ class TensorBoard:
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
-
-
-def _writer(folder: str, step: int) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise ImportError(
-            "TensorBoard's format needs tensorboardX: pip install 'flaxblocks[train]'"
-        ) from error
-    return SummaryWriter(folder, purge_step=step + 1)

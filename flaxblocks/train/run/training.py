@@ -18,7 +18,7 @@ from flaxblocks.train.data.source import Source
 from flaxblocks.train.data.unreadable import UnreadableImages
 from flaxblocks.train.run.checkpoints import Checkpoints
 from flaxblocks.train.run.json_log import JsonLines, read_log
-from flaxblocks.train.run.loop import Intervals, Loop, Watcher
+from flaxblocks.train.run.loop import Loop, Watcher
 from flaxblocks.train.run.plot import plot
 from flaxblocks.train.run.progress import ProgressLine
 from flaxblocks.train.run.recipes import Recipe
@@ -140,7 +140,9 @@ class Training:
                     watchers=(*writers, progress),
                     evaluate=self._evaluation(validation, unreadable, place),
                     unreadable=unreadable,
-                    intervals=Intervals(self.log_every, self.save_every or per_epoch, per_epoch),
+                    log_every=self.log_every,
+                    save_every=self.save_every or per_epoch,
+                    evaluate_every=per_epoch,
                     stop=stop or Stop(),
                 )
                 state = loop.run(state, until)

@@ -3,12 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from flaxblocks.train.step.state import Average, Tree
+from flaxblocks.train.step.state import Tree
 
 
-def update_average(
-    average: Average, params: Tree, statistics: Tree, *, decay: float, step: jax.Array
-) -> Average:
+def update_average(average: Tree, new: Tree, *, decay: float, step: jax.Array) -> Tree:
     """Return ``decay * average + (1 - decay) * new``.
 
     Early in training the decay is smaller, ``(1 + step) / (10 + step)``, so that the initial
@@ -16,8 +14,7 @@ def update_average(
 
     Args:
         average: the average so far.
-        params: the new parameters.
-        statistics: the new running statistics.
+        new: the new arrays.
         decay: weight of the past.
         step: number of updates before this one.
 
@@ -32,4 +29,4 @@ def update_average(
         weight = jnp.minimum(decay, (1 + count) / (10 + count))
         return old + (1 - weight) * (new - old)
 
-    return jax.tree.map(update, average, Average(params, statistics))
+    return jax.tree.map(update, average, new)

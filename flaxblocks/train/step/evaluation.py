@@ -54,8 +54,8 @@ def make_eval_step(
         prepare: prepares the batch on the device, such as `normalize`.
 
     Returns:
-        A compiled function of a state and a batch. It returns sums over the rows, to be added up
-        over batches by `add` and divided by `means`.
+        A compiled function of a state and a batch. It returns sums over the rows, which
+        `evaluate` adds up over batches, and `means` divides.
     """
 
     @jax.jit
@@ -65,16 +65,6 @@ def make_eval_step(
         return scores(model, prepare(batch))
 
     return step
-
-
-def add(sums: Metrics | None, more: Metrics) -> Metrics:
-    """Return the sums over two sets of rows, on the device.
-
-    Args:
-        sums: those so far; None before the first batch.
-        more: those of the next batch.
-    """
-    return more if sums is None else jax.tree.map(jnp.add, sums, more)
 
 
 def means(sums: Metrics) -> dict[str, float]:
@@ -105,7 +95,8 @@ def evaluate(
     """
     sums = None
     for batch in batches:
-        sums = add(sums, step(state, batch))
+        more = step(state, batch)
+        sums = more if sums is None else jax.tree.map(jnp.add, sums, more)
     if sums is None:
         raise ValueError("`batches` must be one or more, got none")
     return means(sums)

@@ -24,20 +24,6 @@ Metrics = dict[str, jax.Array]
 """Numbers by name, each of shape ``()`` and still on the device."""
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Average:
-    """The moving average of a network's arrays, for evaluation.
-
-    Args:
-        params: of the trained parameters.
-        statistics: of the running statistics.
-    """
-
-    params: Tree
-    statistics: Tree
-
-
 ARRAYS = ("step", "params", "frozen", "statistics", "rng", "optimizer", "average")
 """The fields of a `TrainState` that hold arrays."""
 
@@ -68,7 +54,7 @@ class TrainState:
         statistics: the running statistics of the normalizations.
         rng: keys and counts of the network's own random streams (dropout, drop path).
         optimizer: the state of the optax transformation.
-        average: the moving average, an `Average`; None where none is kept.
+        average: moving averages of `params` and `statistics`, a pair; None where none is kept.
         graphdef: the network without its arrays, in the mode in which it is trained.
 
     Attributes:
@@ -96,13 +82,14 @@ class TrainState:
         Raises:
             ValueError: if the state keeps no average.
         """
-        source = self.average if average else self
+        source = self.average if average else (self.params, self.statistics)
         if source is None:
             raise ValueError(
                 "`average` must be False for a state without one, got True: "
                 "make it by create_state(model, optimizer, average=True)"
             )
-        return source.params, self.frozen, source.statistics, self.rng
+        params, statistics = source
+        return params, self.frozen, statistics, self.rng
 
     def model(self, *, average: bool = False) -> Any:
         """Return the network, with arrays of its own.
@@ -175,7 +162,7 @@ def create_state(
         statistics=statistics,
         rng=rng,
         optimizer=jax.jit(optimizer.init)(params),
-        average=Average(*_copy((params, statistics))) if average else None,
+        average=_copy((params, statistics)) if average else None,
         graphdef=graphdef,
     )
 

@@ -151,19 +151,11 @@ def make_train_step(
         average = state.average
         if average is not None:
             average = update_average(
-                average, params, statistics, decay=average_decay, step=state.step
+                average, (params, statistics), decay=average_decay, step=state.step
             )
         metrics["gradient_norm"] = optax.tree.norm(gradients)
-        new = replace(
-            state,
-            step=state.step + 1,
-            params=params,
-            statistics=statistics,
-            rng=rng,
-            optimizer=optimizer_state,
-            average=average,
-        )
-        return new, metrics
+        new = {"params": params, "statistics": statistics, "rng": rng, "average": average}
+        return replace(state, step=state.step + 1, optimizer=optimizer_state, **new), metrics
 
     return TrainStep(step, loss)
 

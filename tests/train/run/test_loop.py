@@ -17,7 +17,7 @@ from flax import nnx
 
 from flaxblocks.train.data import Feed, UnreadableImages
 from flaxblocks.train.run.checkpoints import Checkpoints
-from flaxblocks.train.run.loop import DivergedError, Intervals, Loop, all_finite
+from flaxblocks.train.run.loop import DivergedError, Loop, all_finite
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.step.state import Batch, TrainState, create_state
 from tests.helpers.tiny_training import Tiny, same
@@ -55,7 +55,6 @@ def run(
     step: Step = step,
     *,
     pause: float = 0.0,
-    intervals: Intervals = Intervals(log=2, save=4, evaluate=3),  # noqa: B008
     evaluate: Callable[[TrainState], dict[str, float]] | None = None,
     unreadable: UnreadableImages | None = None,
     stop: Stop | None = None,
@@ -74,7 +73,9 @@ def run(
             watchers=(records.append,),
             evaluate=evaluate,
             unreadable=unreadable,
-            intervals=intervals,
+            log_every=2,
+            save_every=4,
+            evaluate_every=3,
             stop=stop or Stop(),
         )
         state = loop.run(state, until)
@@ -180,10 +181,10 @@ def test_a_signal_saves_and_ends(beginning, tmp_path, kind):
     assert same(whole, parts)
 
 
-@pytest.mark.parametrize("name", ["log", "save", "evaluate"])
+@pytest.mark.parametrize("name", ["log_every", "save_every", "evaluate_every"])
 def test_intervals_are_positive(name, as_installed):
     with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
-        Intervals(**{name: 0})
+        Loop(step, None, None, **{name: 0})  # pyright: ignore[reportArgumentType]
 
 
 def test_only_finite_numbers_are_finite(beginning):

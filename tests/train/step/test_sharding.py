@@ -13,8 +13,8 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from flaxblocks.train import (
-    add,
     create_state,
+    evaluate,
     make_eval_step,
     make_mesh,
     means,
@@ -100,18 +100,18 @@ def test_two_processes_of_two_devices_change_nothing(rule: str, tmp_path: Path, 
 def test_evaluation_counts_no_padding(x64):
     """Eleven rows in batches of eight on four devices; the padding would spoil every sum."""
     state = create_state(float64_net(), OPTIMIZER)
-    evaluate, mesh, data = make_eval_step(), make_mesh(), batch(11)
-    truth = means(evaluate(state, data))
+    step, mesh, data = make_eval_step(), make_mesh(), batch(11)
+    truth = means(step(state, data))
     padded = {
         "image": np.concatenate([data["image"], np.full((5, 5, 5, 3), np.inf)]),
         "label": np.concatenate([data["label"], np.zeros(5, np.int32)]),
         "weight": np.concatenate([np.ones(11, np.float32), np.zeros(5, np.float32)]),
     }
-    placed, sums = place_state(mesh, state), None
-    for part in (slice(0, 8), slice(8, 16)):
-        rows = {name: values[part] for name, values in padded.items()}
-        sums = add(sums, evaluate(placed, shard_batch(mesh, rows)))
-    assert means(sums) == pytest.approx(truth, rel=EXACT)
+    batches = [
+        shard_batch(mesh, {name: rows[start : start + 8] for name, rows in padded.items()})
+        for start in (0, 8)
+    ]
+    assert evaluate(step, place_state(mesh, state), batches) == pytest.approx(truth, rel=EXACT)
 
 
 def test_refuses_rows_that_the_devices_do_not_divide():

@@ -122,8 +122,9 @@ def test_the_average_follows_the_weights_and_is_what_is_evaluated(x64):
             moves = np.issubdtype(value.dtype, np.floating)
             old = expected[name]
             expected[name] = weight * old + (1 - weight) * value if moves else value
-    average = replace(state, params=state.average.params, statistics=state.average.statistics)
-    for name, value in weights(average).items():
+    params, statistics = state.average
+    average = weights(replace(state, params=params, statistics=statistics))
+    for name, value in average.items():
         np.testing.assert_allclose(value, expected[name], rtol=0, atol=EXACT, err_msg=name)
 
     model = state.model(average=True)

@@ -1,0 +1,22 @@
+"""Packages that only an extra installs."""
+
+from importlib import import_module
+from typing import Any
+
+
+def required(module: str, package: str, purpose: str) -> Any:
+    """Import a module of an optional package.
+
+    Args:
+        module: what to import, such as ``"orbax.checkpoint"``.
+        package: what to install, such as ``"orbax-checkpoint"``.
+        purpose: what needs it, for the error: ``"checkpoints need"``.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        install = "pip install 'flaxblocks[train]'"
+        raise ImportError(f"{purpose} {package}: {install}") from error
