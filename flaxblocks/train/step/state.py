@@ -122,7 +122,8 @@ def create_state(
     Each module trains in the mode that it is in. `create_model` returns networks in train mode; a
     BatchNorm on which `eval()` was called normalizes by its running statistics and keeps them.
     Frozen parameters get no gradient and no optimizer state, and a normalization that is frozen
-    with them (one without parameters: with the module around it) keeps its statistics too.
+    with them (one without parameters: with the module around it) keeps its statistics too. Dropout
+    stays as it is.
 
     >>> model = fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0))  # doctest: +SKIP
     >>> state = create_state(model, optimizer, trainable=under("head"))  # doctest: +SKIP
@@ -153,7 +154,10 @@ def create_state(
             f"{', '.join(kinds)}"
         )
     if not trees[0] and trainable is not ...:
-        raise ValueError(f"`trainable` must select at least one parameter, got {trainable!r}")
+        raise ValueError(
+            f"`trainable` must select at least one parameter, got {trainable!r}: "
+            "select a module by under('head')"
+        )
     params, frozen, statistics, rng = _copy(tuple(map(nnx.to_pure_dict, trees)))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
