@@ -64,7 +64,7 @@ def test_fine_tuning_begins_with_the_weights(images, weights, tmp_path, tiny):
     before = load_file(weights)
     assert trained.keys() == before.keys()
     distance = {name: np.abs(trained[name] - before[name]).max() for name in before}
-    assert 0 < distance["conv.conv.weight"] < 0.01
+    assert 0 < distance["stem.conv.weight"] < 0.01
 
 
 @pytest.mark.parametrize("options", [[], ["--shard"]])

@@ -45,15 +45,15 @@ RECIPE = replace(
 
 
 class Tiny(nnx.Module):
-    """One convolution with its statistics, dropout and a classifier."""
+    """One convolution with its statistics, dropout and a head."""
 
     def __init__(self, classes: int = 3, *, rngs: nnx.Rngs):
-        self.conv = fb.ConvNormAct(3, 8, stride=4, rngs=rngs)
+        self.stem = fb.ConvNormAct(3, 8, stride=4, rngs=rngs)
         self.dropout = nnx.Dropout(0.1, rngs=rngs)
-        self.classifier = fb.Linear(8, classes, rngs=rngs)
+        self.head = fb.Linear(8, classes, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.classifier(self.dropout(self.conv(x).mean((1, 2))))
+        return self.head(self.dropout(self.stem(x).mean((1, 2))))
 
 
 def make_images(folder: Path, per_class: int = 7, classes: str = "abc") -> Path:

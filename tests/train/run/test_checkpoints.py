@@ -26,7 +26,7 @@ from flaxblocks.train.step.sharding import AXIS, make_mesh, place_state, replica
 from flaxblocks.train.step.state import TrainState, create_state
 from tests.helpers.tiny_training import Tiny, damage, same
 
-ADAM, TRAINED = optax.adam(0.1), under("conv.norm", "classifier")
+ADAM, TRAINED = optax.adam(0.1), under("stem.norm", "head")
 
 
 def at_step(state: TrainState, step: int) -> TrainState:
