@@ -1,6 +1,6 @@
 """The train step: a pure function, compiled once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -167,7 +167,13 @@ def _gradients(
 
     def loss_of(params: Tree, statistics: Tree, rng: Tree, rows: Batch) -> Any:
         model = nnx.merge(state.graphdef, params, state.frozen, statistics, rng)
-        value, metrics = loss(model, rows)
+        result = loss(model, rows)
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
+            raise TypeError(
+                "`loss` must return a pair of the mean loss and a dictionary of metrics, got "
+                f"{type(result).__name__}"
+            )
+        value, metrics = result
         statistics, rng = nnx.state(model, nnx.BatchStat, nnx.RngState)
         new = nnx.to_pure_dict(statistics), nnx.to_pure_dict(rng)
         return value, (*new, {"loss": value, **metrics})

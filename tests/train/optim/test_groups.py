@@ -13,7 +13,7 @@ from flaxblocks.train import parameter_groups, scale_layers, selected_by, under
 from torch_ref.harness.vendors import make_witness
 
 DECAY = 0.75
-NETWORKS = ["resnet50d", "efficientnet_b0", "mobilenetv3_small_100", "convnext_atto", "regnety_002"]
+NETWORKS = ["resnet18d", "efficientnet_b0", "mobilenetv3_small_100", "convnext_atto", "regnety_002"]
 
 
 def scales(name: str) -> dict[str, float]:

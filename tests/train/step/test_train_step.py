@@ -199,6 +199,12 @@ def test_an_average_that_is_not_kept_cannot_be_asked_for(x64):
         create_state(float64_net(), SGD).model(average=True)
 
 
+def test_refuses_a_loss_that_reports_no_metrics(x64):
+    step = make_train_step(SGD, loss=lambda model, rows: model(rows["image"]).mean())
+    with pytest.raises(TypeError, match="`loss` must return a pair of the mean loss and a dict"):
+        step.lower(create_state(float64_net(), SGD), batch(8))
+
+
 def test_refuses_an_average_decay_out_of_range():
     with pytest.raises(ValueError, match="`average_decay` must lie between 0 and 1"):
         make_train_step(SGD, average_decay=-1)
