@@ -29,6 +29,7 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.models import registry
 from torch_ref.harness.vendors import declare_operators
 
 # Before any test imports torchvision or timm.
@@ -42,6 +43,12 @@ torch.set_num_threads(1)
 def _doctest_names(doctest_namespace):
     """Give every doctest the names that the examples use."""
     doctest_namespace.update(fb=fb, nnx=nnx, jax=jax, jnp=jnp, np=np)
+
+
+@pytest.fixture(autouse=True)
+def _own_networks(monkeypatch):
+    """Forget the networks that a test registers."""
+    monkeypatch.setattr(registry, "_own", {})
 
 
 @pytest.fixture(autouse=True, scope="module")

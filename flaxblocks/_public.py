@@ -16,6 +16,7 @@ from flaxblocks.blocks import NormConv as NormConv
 from flaxblocks.blocks import ResidualAdd as ResidualAdd
 from flaxblocks.blocks import Stem as Stem
 from flaxblocks.create import create_model as create_model
+from flaxblocks.create import create_preprocess as create_preprocess
 from flaxblocks.inference import for_inference as for_inference
 from flaxblocks.layers import BatchNorm as BatchNorm
 from flaxblocks.layers import Conv as Conv
@@ -26,11 +27,13 @@ from flaxblocks.layers import LayerNorm as LayerNorm
 from flaxblocks.layers import Linear as Linear
 from flaxblocks.layers import SqueezeExcite as SqueezeExcite
 from flaxblocks.layers import StochasticDepth as StochasticDepth
+from flaxblocks.models import ModelRecord as ModelRecord
+from flaxblocks.models import PublishedWeights as PublishedWeights
 from flaxblocks.models import list_models as list_models
 from flaxblocks.models import model_info as model_info
+from flaxblocks.models import register_model as register_model
 from flaxblocks.ops import activations as activations
 from flaxblocks.preprocess import Preprocess as Preprocess
-from flaxblocks.preprocess import create_preprocess as create_preprocess
 from flaxblocks.weights import load_state_dict as load_state_dict
 from flaxblocks.weights import load_weights as load_weights
 from flaxblocks.weights import save_weights as save_weights

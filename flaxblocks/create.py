@@ -1,17 +1,30 @@
-"""Networks by name, fresh or with published weights."""
+"""Networks and their preprocessing by name, fresh or with published weights."""
+
+import os
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
+from flaxblocks.imagenet import CLASSES
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models import Backbone, model_info
 from flaxblocks.ops.activations import Activation
+from flaxblocks.preprocess import Preprocess
+from flaxblocks.weights import hub
+from flaxblocks.weights.files import is_on_hub, load_tensors, read_weights
+from flaxblocks.weights.hub_config import check_config
+from flaxblocks.weights.origin import Origin, resolve
+from flaxblocks.weights.state_dict import named_entries
 
 
 def create_model(
     name: str,
     *,
-    num_classes: int = 1000,
+    weights: str | os.PathLike[str] | None = None,
+    num_classes: int | None = None,
     in_features: int = 3,
     drop_rate: float | None = None,
     drop_path_rate: float | None = None,
@@ -22,9 +35,9 @@ def create_model(
     param_dtype: jnp.dtype | type = jnp.float32,
     rngs: nnx.Rngs,
 ) -> Backbone:
-    """Make a network by name, with freshly drawn weights.
+    """Make a network by name, with trained or with freshly drawn weights.
 
-    Wrapped in `nnx.eval_shape` it allocates nothing, for counting, sharding or loading.
+    Wrapped in `nnx.eval_shape` one without `weights` allocates nothing, for counting or sharding.
 
     >>> model = nnx.eval_shape(lambda: fb.create_model("resnet50", rngs=nnx.Rngs(0)))
     >>> sum(param.size for param in jax.tree.leaves(nnx.state(model, nnx.Param)))
@@ -33,8 +46,13 @@ def create_model(
     Args:
         name: one of `list_models`; torchvision's name and torchvision's hyper-parameters, or
             timm's after ``timm/``.
-        num_classes: length of the output; 0 for the pooled features.
-        in_features: channels of the image.
+        weights: a tag that `model_info` lists (``"IMAGENET1K_V2"``), ``"default"`` for the first
+            of them, or what `load_weights` takes: a path, an address, ``"torchvision:..."``,
+            ``"hf-hub:..."``. None for weights drawn as the source draws them.
+        num_classes: length of the output; 0 for the pooled features. Where it is not what the
+            weights have, the classifier is a new one; absent, it is what they have, or 1000.
+        in_features: channels of the image. The first kernel of weights for 3 is adapted to other
+            numbers, see `load_state_dict`.
         drop_rate: dropout before the classifier; the source's own where absent.
         drop_path_rate: stochastic depth; the source's own where absent.
         output_stride: pixels of the image per pixel of the last feature map, 8, 16 or 32, by
@@ -49,22 +67,89 @@ def create_model(
         The network, in train mode.
 
     Raises:
+        ConnectionError: if the weights are out of reach, see `load_weights`.
+        FileNotFoundError: if there are none at `weights`.
+        ImportError: if they need a package that is not installed.
         TypeError: if an argument is of the wrong type.
-        ValueError: if `name` is unknown, the message lists the nearest ones; or if an argument is
-            out of range.
+        ValueError: if `name` or `weights` is unknown, the message lists the nearest ones; if the
+            weights do not fit; or if an argument is out of range.
     """
-    model = Backbone(
-        model_info(name).architecture,
-        num_classes=num_classes,
-        in_features=in_features,
-        drop_rate=drop_rate,
-        drop_path_rate=drop_path_rate,
-        output_stride=output_stride,
-        norm=norm,
-        act=act,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        rngs=rngs,
-    )
-    model.name = name
+    architecture = model_info(name).architecture
+
+    def make(num_classes: int, rngs: nnx.Rngs) -> Backbone:
+        model = Backbone(
+            architecture,
+            num_classes=num_classes,
+            in_features=in_features,
+            drop_rate=drop_rate,
+            drop_path_rate=drop_path_rate,
+            output_stride=output_stride,
+            norm=norm,
+            act=act,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+        model.name = name
+        return model
+
+    if weights is None:
+        return make(CLASSES if num_classes is None else num_classes, rngs)
+    return _pretrained(make, resolve(name, weights), num_classes, rngs)
+
+
+def create_preprocess(name: str, weights: str | os.PathLike[str] | None = None) -> Preprocess:
+    """Return how images are prepared for a network.
+
+    That belongs to the weights more than to the network: torchvision trained some networks twice.
+
+    >>> fb.create_preprocess("resnet50").resize
+    232
+    >>> fb.create_preprocess("resnet50", "IMAGENET1K_V1").resize
+    256
+
+    Args:
+        name: one of `list_models`.
+        weights: what `create_model` takes; the default ones where absent.
+
+    Raises:
+        ValueError: if the network or its weights are unknown.
+    """
+    return model_info(name).preprocess if weights is None else resolve(name, weights).preprocess
+
+
+def _pretrained(
+    make: Callable[[int, nnx.Rngs], Backbone],
+    origin: Origin,
+    num_classes: int | None,
+    rngs: nnx.Rngs,
+) -> Backbone:
+    """Return a network with weights, of which only what they do not hold is drawn."""
+
+    def abstract(num_classes: int) -> Backbone:
+        return nnx.eval_shape(lambda: make(num_classes, nnx.Rngs(0)))
+
+    guess = CLASSES if origin.num_classes is None else origin.num_classes
+    model = abstract(guess)
+    if is_on_hub(origin.source):
+        config = hub.read_config(str(origin.source).removeprefix(hub.SCHEME))
+        check_config(model, config, new_head=True, adapt_stem=True)
+    tensors, names = read_weights(model, origin.source)
+    classifier = model.head.classifier
+    entries = named_entries(model, names).items()
+    found = [n for n, e in entries if classifier is not None and e.variable is classifier.kernel]
+    own = next((np.shape(tensors[n])[0] for n in found if n in tensors), 0)
+    wanted = own if num_classes is None else num_classes
+    if own != guess and own == wanted:
+        model = abstract(own)
+    keys: dict[str, Any] = {tag: rngs.dropout() for tag in _streams(model)}
+    nnx.reseed(model, **keys)
+    if own != wanted:
+        model.reset_classifier(wanted, rngs=rngs)
+    load_tensors(model, origin.source, tensors, names, new_head=own != wanted, adapt_stem=True)
     return model
+
+
+def _streams(model: nnx.Module) -> set[str]:
+    """Return the names of the random streams that a network's layers draw from."""
+    return {node.tag for _, node in nnx.iter_graph(model) if isinstance(node, nnx.RngStream)}

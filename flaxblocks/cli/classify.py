@@ -1,7 +1,6 @@
 """``flaxblocks classify``: what a photograph shows."""
 
 import argparse
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 import flaxblocks as fb
-from flaxblocks.cli.networks import NAMES, abstract_network, positive, stdout
+from flaxblocks.cli.networks import positive, stdout
 from flaxblocks.imagenet import CLASSES, class_names
-from flaxblocks.weights import hub
-from flaxblocks.weights.files import TORCHVISION
-from flaxblocks.weights.published import PUBLISHED
 
 DESCRIPTION = "Say what photographs show, by a network with trained weights."
 
@@ -29,22 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         required=True,
         metavar="SOURCE",
-        help="a .safetensors or .pth file, torchvision:resnet50/IMAGENET1K_V2, "
-        "hf-hub:timm/resnet50.a1_in1k or an https:// address",
-    )
-    parser.add_argument(
-        "--names",
-        choices=sorted(NAMES),
-        help="whose parameter names the weights have (default: those of the network's source)",
+        help="default, a tag that `flaxblocks models NAME` lists, a .safetensors or .pth file, "
+        "torchvision:resnet50/IMAGENET1K_V2, hf-hub:timm/resnet50.a1_in1k or an https:// address",
     )
     parser.add_argument(
         "--preprocess",
         metavar="WEIGHTS",
-        help="prepare the photographs as for these weights of torchvision's, IMAGENET1K_V1 "
-        "(default: as for the given ones where they can be told, else the newest)",
+        help="prepare the photographs as for these weights (default: as for the given ones, or "
+        "the network's default ones where a file does not tell which it holds)",
     )
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="default: 5")
-    parser.add_argument("--num-classes", type=positive, default=CLASSES, metavar="N")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -55,11 +45,9 @@ def run(options: argparse.Namespace) -> None:
         OSError: if there is no such photograph or no such weights, or they are out of reach.
         ValueError: if the network is unknown, a photograph is no image, or the weights do not fit.
     """
-    network = abstract_network(options.model, options.num_classes)
-    preprocess = _preprocess(options.model, options.weights, options.preprocess)
+    preprocess = fb.create_preprocess(options.model, options.preprocess or options.weights)
     images = preprocess(*options.photo)
-    names = options.names or _usual_names(options.model, options.weights)
-    fb.load_weights(network, options.weights, names=names)
+    network = fb.create_model(options.model, weights=options.weights, rngs=nnx.Rngs(0))
     logits = np.asarray(_run(fb.for_inference(network), jnp.asarray(images)), np.float64)
     console = stdout()
     for photo, row in zip(options.photo, logits, strict=True):
@@ -74,30 +62,6 @@ def run(options: argparse.Namespace) -> None:
 @nnx.jit
 def _run(network: nnx.Module, images: jax.Array) -> jax.Array:
     return network(images)
-
-
-def _preprocess(model: str, source: str, weights: str | None) -> fb.Preprocess:
-    """Return what belongs to the weights, as far as their source tells which they are."""
-    if weights is None and source.startswith(hub.SCHEME):
-        config = hub.read_config(source.removeprefix(hub.SCHEME))
-        return fb.Preprocess.from_timm(config.get("pretrained_cfg", config))
-    return fb.create_preprocess(model, weights or _published_as(model, source))
-
-
-def _published_as(model: str, source: str) -> str | None:
-    """Return torchvision's name of the weights, where the source or the file's name tells it."""
-    if source.startswith(TORCHVISION):
-        network, _, weights = source.removeprefix(TORCHVISION).partition("/")
-        if network != model:
-            raise ValueError(f"`--weights` must be for `--model` {model}, got {source}")
-        return weights
-    files = PUBLISHED.get(model, {})
-    return next((weights for weights, file in files.items() if file == Path(source).name), None)
-
-
-def _usual_names(model: str, source: str) -> str:
-    """Return whose parameter names weights from there have."""
-    return "timm" if model.startswith("timm/") or source.startswith(hub.SCHEME) else "torchvision"
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from flaxblocks._base.allocator import keep_freed_memory
 from flaxblocks._base.command_line import exit_status
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "models": ("flaxblocks.cli.models", "list the networks"),
+    "models": ("flaxblocks.cli.models", "list the networks, or the weights of one"),
     "summary": ("flaxblocks.cli.summary", "show a network block by block"),
     "classify": ("flaxblocks.cli.classify", "say what photographs show"),
     "convert": ("flaxblocks.cli.convert", "rewrite weights under another library's names"),

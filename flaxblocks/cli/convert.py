@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.cli.networks import NAMES, abstract_network, count, positive, stdout
+from flaxblocks.cli.networks import count, stdout
+from flaxblocks.weights.state_dict import NAMES
 
 DESCRIPTION = (
     "Rewrite weights under another library's parameter names, or in another kind "
@@ -21,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", help="what `classify --weights` takes")
     parser.add_argument("path", metavar="OUT", help="a .safetensors, .pth, .pt or .bin file")
     parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
-    parser.add_argument("--from", dest="names", choices=sorted(NAMES), required=True)
-    parser.add_argument("--to", dest="new_names", choices=sorted(NAMES), required=True)
-    parser.add_argument("--num-classes", type=positive, default=1000, metavar="N")
+    parser.add_argument("--to", dest="names", choices=sorted(NAMES), required=True)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -38,15 +37,14 @@ def run(options: argparse.Namespace) -> None:
     if Path(options.source).exists() and Path(options.path).exists():
         if Path(options.source).samefile(options.path):
             raise ValueError(f"OUT must be another file than IN, got {options.path} for both")
-    network = abstract_network(options.model, options.num_classes)
-    written = abstract_network(options.model, options.num_classes)
-    fb.load_weights(network, options.source, names=options.names)
-    path = fb.save_weights(network, options.path, names=options.new_names)
-    fb.load_weights(written, path, names=options.new_names)
+    rngs = nnx.Rngs(0)
+    network = fb.create_model(options.model, weights=options.source, rngs=rngs)
+    path = fb.save_weights(network, options.path, names=options.names)
+    written = fb.create_model(options.model, weights=path, rngs=rngs)
     pairs = zip(*(jax.tree.leaves(nnx.state(n)) for n in (network, written)), strict=True)
     if not all(np.array_equal(before, after) for before, after in pairs):
         raise ValueError(f"OUT differs from IN when it is read back: {path}")
-    tensors = len(fb.state_dict(written, options.new_names))
+    tensors = len(fb.state_dict(written, options.names))
     stdout().print(
         f"{path}: {tensors} tensors with {count(network):,} parameters, read back and equal",
         soft_wrap=True,

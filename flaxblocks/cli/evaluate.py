@@ -1,7 +1,6 @@
 """``flaxblocks evaluate``: how often a network is right about a folder of images."""
 
 import argparse
-import dataclasses
 import sys
 
 import optax
@@ -9,7 +8,7 @@ from flax import nnx
 from rich.progress import track
 
 import flaxblocks as fb
-from flaxblocks.cli.networks import NAMES, positive, stdout
+from flaxblocks.cli.networks import image_preprocess, positive, stdout
 from flaxblocks.train import (
     create_state,
     evaluate,
@@ -30,11 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", required=True, metavar="SOURCE", help="what `classify --weights` takes"
     )
-    parser.add_argument(
-        "--names",
-        choices=sorted(NAMES),
-        help="whose parameter names the weights have (default: those of the network's source)",
-    )
     parser.add_argument("--image-size", type=positive, metavar="N", help="default: the network's")
     parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="default: 64")
 
@@ -48,10 +42,14 @@ def run(options: argparse.Namespace) -> None:
         ValueError: if the network is unknown, the folder or its images are not as they should be,
             or the weights do not fit.
     """
-    preprocess = image_preprocess(options.model, options.image_size)
+    preprocess = image_preprocess(options.model, options.weights, options.image_size)
     source = ImageFolder(options.data)
-    model = fb.create_model(options.model, num_classes=source.num_classes, rngs=nnx.Rngs(0))
-    fb.load_weights(model, options.weights, names=options.names or usual_names(options.model))
+    model = fb.create_model(options.model, weights=options.weights, rngs=nnx.Rngs(0))
+    if model.num_classes != source.num_classes:
+        raise ValueError(
+            f"`--data` must have a folder for each of the weights' {model.num_classes} classes, "
+            f"got {source.num_classes}"
+        )
     mesh = make_mesh()
     check_batch_size(options.batch_size, mesh.size)
     state = place_state(mesh, create_state(fb.for_inference(model), optax.identity()))
@@ -70,24 +68,6 @@ def run(options: argparse.Namespace) -> None:
         f"{len(source) - unreadable.count} images",
         soft_wrap=True,
     )
-
-
-def image_preprocess(model: str, size: int | None) -> fb.Preprocess:
-    """Return what is done to images for a network, of another size where one is given.
-
-    Raises:
-        ValueError: if the network is unknown.
-    """
-    preprocess = fb.create_preprocess(model)
-    if size is None:
-        return preprocess
-    resize = round(size * preprocess.resize / preprocess.crop)
-    return dataclasses.replace(preprocess, resize=resize, crop=size)
-
-
-def usual_names(model: str) -> str:
-    """Return whose parameter names the weights of a network usually have."""
-    return "timm" if model.startswith("timm/") else "torchvision"
 
 
 def check_batch_size(batch_size: int, devices: int) -> None:

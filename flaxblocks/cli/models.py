@@ -1,39 +1,22 @@
-"""``flaxblocks models``: the networks in a table."""
+"""``flaxblocks models``: the networks in a table, or one of them with its weights."""
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 import flaxblocks as fb
-from flaxblocks.cli.networks import abstract_network, cost, count, image_shape, short, stdout
+from flaxblocks.cli.networks import short, stdout
 
-DESCRIPTION = "List the networks with their size, cost, resolution and source."
-
-
-@dataclass(frozen=True)
-class Facts:
-    """A row of the table.
-
-    Args:
-        name: what `create_model` calls the network.
-        parameters: how many it has.
-        multiply_adds: how many an image takes at the native resolution.
-        resolution: height and width in pixels of what it was trained for.
-        source: its paper.
-    """
-
-    name: str
-    parameters: int
-    multiply_adds: int
-    resolution: int
-    source: str
+DESCRIPTION = (
+    "List the networks with their size, cost, resolution and paper, or one of them with its "
+    "published weights."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,75 +24,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "pattern",
         nargs="?",
-        help="such as 'efficientnet*' or 'timm/resnet*' (default: all but timm's)",
+        default="*",
+        metavar="NAME",
+        help="a network, or a pattern such as 'efficientnet*' or 'timm/resnet*' (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the table.
+    """Print the table or the record.
 
     Raises:
         ValueError: if the pattern matches no network.
     """
-    names = _names(options.pattern)
-    if not names:
-        abstract_network(options.pattern)  # the name is unknown: it says so, and which are near
-    rows = list(_rows(names))
+    names = fb.list_models(options.pattern) or [options.pattern]
+    records = [fb.model_info(name) for name in names]  # an unknown one is told the nearest
     if options.json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+        print(json.dumps([_as_json(record) for record in records], indent=1))
+    elif names == [options.pattern]:
+        print(records[0])
     else:
-        stdout().print(_table(rows))
+        stdout().print(_table(records))
 
 
-def _names(pattern: str | None) -> list[str]:
-    if pattern is not None:
-        return fb.list_models(pattern)
-    # To trace all of timm's takes minutes.
-    return [name for name in fb.list_models() if not name.startswith("timm/")]
+def _as_json(record: fb.ModelRecord) -> dict[str, Any]:
+    """Return what a record holds but for the architecture, which is code."""
+    facts = {name: value for name, value in vars(record).items() if name != "architecture"}
+    return facts | {
+        "preprocess": asdict(record.preprocess),
+        "weights": [asdict(weights) for weights in record.weights],
+    }
 
 
-def facts(name: str) -> Facts:
-    """Return what there is to say about a network."""
-    network = abstract_network(name)
-    resolution = fb.create_preprocess(name).crop
-    return Facts(
-        name=name,
-        parameters=count(network),
-        multiply_adds=cost(network, image_shape(network, resolution)),
-        resolution=resolution,
-        source=fb.model_info(name).paper,
-    )
-
-
-def _rows(names: Sequence[str]) -> Iterator[Facts]:
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task("", total=len(names))
-        for name in names:
-            progress.update(task, description=name)
-            yield facts(name)
-            progress.advance(task)
-
-
-def _table(rows: Sequence[Facts]) -> Table:
+def _table(records: Sequence[fb.ModelRecord]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption=f"{len(rows)} networks; multiply-adds, which papers call FLOPs, of one image",
+        caption=f"{len(records)} networks; multiply-adds, which papers call FLOPs, of one image; "
+        "top-1 accuracy of the default weights on ImageNet, in percent",
     )
     table.add_column("name", no_wrap=True)
-    for title in ("parameters", "multiply-adds", "resolution"):
+    for title in ("parameters", "multiply-adds", "resolution", "top-1"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("source")
-    for row in rows:
+    table.add_column("paper")
+    for record in records:
+        top1 = record.weights[0].top1 if record.weights else None
         table.add_row(
-            Text(row.name),
-            f"{row.parameters:,}",
-            short(row.multiply_adds),
-            str(row.resolution),
-            Text(row.source),
+            Text(record.name),
+            "" if record.parameters is None else f"{record.parameters:,}",
+            "" if record.multiply_adds is None else short(record.multiply_adds),
+            str(record.input_size),
+            "" if top1 is None else f"{top1:.2f}",
+            Text(record.paper),
         )
     return table

@@ -9,7 +9,6 @@ from flaxblocks._base.command_line import positive as positive
 from flaxblocks._base.command_line import stdout as stdout
 from flaxblocks.flops import multiply_adds
 from flaxblocks.models import Backbone
-from flaxblocks.weights.state_dict import NAMES as NAMES
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -27,6 +26,16 @@ def abstract_network(name: str, num_classes: int = 1000) -> Backbone:
     )
     network.eval()
     return network
+
+
+def image_preprocess(name: str, weights: str | None, size: int | None) -> fb.Preprocess:
+    """Return how images are prepared for a network and its weights, at another size if given.
+
+    Raises:
+        ValueError: if the name or the weights are unknown.
+    """
+    preprocess = fb.create_preprocess(name, weights)
+    return preprocess if size is None else preprocess.at_size(size)
 
 
 def image_shape(network: Backbone, size: int) -> jax.ShapeDtypeStruct:

@@ -8,8 +8,7 @@ from pathlib import Path
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.cli.evaluate import image_preprocess, usual_names
-from flaxblocks.cli.networks import NAMES, positive, stdout
+from flaxblocks.cli.networks import image_preprocess, positive, stdout
 from flaxblocks.train import RECIPES, Recipe, Training, under
 from flaxblocks.train.data import ImageFolder
 from flaxblocks.train.run.orbax_messages import hide_orbax_messages
@@ -21,7 +20,6 @@ SETTINGS = (
     "model",
     "recipe",
     "weights",
-    "names",
     "train",
     "epochs",
     "learning_rate",
@@ -50,11 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument(
         "--weights", metavar="SOURCE", help="begin with these but for the classifier, see classify"
-    )
-    parser.add_argument(
-        "--names",
-        choices=sorted(NAMES),
-        help="whose parameter names all weights have (default: those of the network's source)",
     )
     parser.add_argument(
         "--train", nargs="+", metavar="MODULE", help="only these modules, such as: head stages.3"
@@ -87,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     hide_orbax_messages()
     training = Training(
         _recipe(options),
-        image_preprocess(options.model, options.image_size),
+        image_preprocess(options.model, options.weights, options.image_size),
         batch_size=options.batch_size,
         trainable=under(*options.train) if options.train else ...,
         seed=options.seed,
@@ -96,12 +89,12 @@ def run(options: argparse.Namespace) -> None:
         keep=options.keep,
     )
     images, validation = _images(Path(options.data))
-    names = options.names or usual_names(options.model)
     model = fb.create_model(
-        options.model, num_classes=images.num_classes, rngs=nnx.Rngs(options.seed)
+        options.model,
+        weights=options.weights,
+        num_classes=images.num_classes,
+        rngs=nnx.Rngs(options.seed),
     )
-    if options.weights is not None:
-        fb.load_weights(model, options.weights, names=names, new_head=True)
     out = Path(options.out)
     with Stop() as stop:
         state = training.run(
@@ -122,7 +115,7 @@ def run(options: argparse.Namespace) -> None:
         return
     (out / CLASSES).write_text(json.dumps(images.classes), encoding="utf-8")
     trained = state.model(average=state.average is not None)
-    path = fb.save_weights(trained, out / WEIGHTS, names=names)
+    path = fb.save_weights(trained, out / WEIGHTS, names=fb.model_info(options.model).source)
     console.print(f"{path}: {options.model} after step {int(state.step)}", soft_wrap=True)
 
 

@@ -200,6 +200,11 @@ class Backbone(nnx.Module):
         """
         return self.head(x, pre_logits=pre_logits)
 
+    @property
+    def num_classes(self) -> int:
+        """Length of the output; 0 where the network has no classifier."""
+        return 0 if self.head.classifier is None else self.head.classifier.out_features
+
     def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
         """Replace the classifier by a new one, drawn as the network's own was.
 

@@ -1,4 +1,3 @@
 """Photographs as the input of a network that was trained on ImageNet."""
 
-from flaxblocks.preprocess.registry import create_preprocess as create_preprocess
 from flaxblocks.preprocess.transform import Preprocess as Preprocess

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -87,6 +87,10 @@ class Preprocess:
             std=tuple(config["std"]),
             squash=mode == "squash",
         )
+
+    def at_size(self, size: int) -> "Preprocess":
+        """Return the same for a crop of `size` pixels, resized in proportion."""
+        return replace(self, resize=round(size * self.resize / self.crop), crop=size)
 
     def __call__(self, *images: Any) -> Float[np.ndarray, "n h w 3"]:
         """Prepare images.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,21 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks._base import checks
-from flaxblocks.weights import download, hub, published, safetensors_files, torch_files
+from flaxblocks.weights import download, hub, safetensors_files, torch_files
 from flaxblocks.weights.hub_config import check_config
-from flaxblocks.weights.state_dict import load_state_dict, named_entries, state_dict
-
-TORCHVISION = "torchvision:"
+from flaxblocks.weights.origin import TORCHVISION, torchvision_weights
+from flaxblocks.weights.state_dict import (
+    known_entries,
+    load_state_dict,
+    named_entries,
+    state_dict,
+)
 
 
 def load_weights(
     module: nnx.Module,
     source: str | os.PathLike[str],
-    names: str = "native",
+    names: str | None = None,
     *,
     new_head: bool = False,
     adapt_stem: bool = False,
@@ -55,7 +60,7 @@ def load_weights(
         module: the module that receives them; may be abstract, and then has no random streams
             for dropout until ``nnx.reseed(module, default=0)``.
         source: where they are.
-        names: whose parameter names they have, see `state_dict`.
+        names: whose parameter names they have, see `state_dict`; where absent the names tell.
         new_head: whether a network keeps its own classifier, see `load_state_dict`.
         adapt_stem: whether a stem that reads RGB is adapted, see `load_state_dict`.
         key: where in a checkpoint of `torch.save` the state dict is. Absent, it is the whole
@@ -74,21 +79,51 @@ def load_weights(
             (see `load_state_dict`); or an argument has a value that is not listed here. In every
             case the module is unchanged.
     """
-    needed = named_entries(module, names)
-    if isinstance(source, str) and source.startswith(hub.SCHEME):
-        repository = source.removeprefix(hub.SCHEME)
-        config = hub.read_config(repository)
+    if is_on_hub(source):
+        config = hub.read_config(str(source).removeprefix(hub.SCHEME))
         check_config(module, config, new_head=new_head, adapt_stem=adapt_stem)
-        path = hub.fetch_weights(repository)
-    else:
-        path = _local(source)
-    tensors = _read(path, key, needed)
+    tensors, names = read_weights(module, source, names, key)
+    load_tensors(
+        module, source, tensors, names, new_head=new_head, adapt_stem=adapt_stem, dtype=dtype
+    )
+
+
+def read_weights(
+    module: nnx.Module,
+    source: str | os.PathLike[str],
+    names: str | None = None,
+    key: str | None = None,
+) -> tuple[Mapping[str, Any], str]:
+    """Return the tensors at a source by name, and whose names those are.
+
+    Args:
+        module: the module that they are for; may be abstract.
+        source: where they are, see `load_weights`.
+        names: whose they are; where absent, those of `NAMES` that share most with the tensors.
+        key: see `load_weights`.
+    """
+    known = known_entries(module) if names is None else {names: named_entries(module, names)}
+    tensors = _read(_local(source), key, chain.from_iterable(known.values()))
+    return tensors, max(known, key=lambda names: len(known[names].keys() & tensors.keys()))
+
+
+def load_tensors(
+    module: nnx.Module,
+    source: str | os.PathLike[str],
+    tensors: Mapping[str, Any],
+    names: str,
+    **options: Any,
+) -> None:
+    """Load what `read_weights` returned, as `load_state_dict` does; errors name the source."""
     try:
-        load_state_dict(
-            module, tensors, names, new_head=new_head, adapt_stem=adapt_stem, dtype=dtype
-        )
+        load_state_dict(module, tensors, names, **options)
     except ValueError as error:
         raise ValueError(f"`source` {os.fspath(source)}: {error}") from error
+
+
+def is_on_hub(source: str | os.PathLike[str]) -> bool:
+    """Return whether weights are on the Hugging Face Hub."""
+    return isinstance(source, str) and source.startswith(hub.SCHEME)
 
 
 def save_weights(
@@ -150,8 +185,10 @@ def save_weights(
 def _local(source: str | os.PathLike[str]) -> Path:
     """Return the file at `source`, which is fetched if it is elsewhere."""
     if isinstance(source, str):
+        if source.startswith(hub.SCHEME):
+            return hub.fetch_weights(source.removeprefix(hub.SCHEME))
         if source.startswith(TORCHVISION):
-            return download.fetch(published.published_url(source.removeprefix(TORCHVISION)))
+            return download.fetch(torchvision_weights(source).source)
         if source.startswith(download.SCHEMES):
             return download.fetch(source)
     path = Path(source)

@@ -49,10 +49,8 @@ def _differences(
     details = config.get("pretrained_cfg", config)
     arguments = config.get("model_args", {})
     classes = config.get("num_classes", details.get("num_classes"))
-    classifier = network.head.classifier
-    own_classes = classifier.out_features if classifier is not None else 0
-    if classes is not None and classes != own_classes and not new_head:
-        yield f"num_classes: {classes} given, {own_classes} needed; see `new_head`"
+    if classes is not None and classes != network.num_classes and not new_head:
+        yield f"num_classes: {classes} given, {network.num_classes} needed; see `new_head`"
     channels = arguments.get("in_chans") or details.get("input_size", [None])[0]
     own_channels = network.stem.layers[0].conv.in_features
     if channels is not None and channels != own_channels and not adapt_stem:

@@ -114,6 +114,17 @@ def named_entries(module: nnx.Module, names: str) -> dict[str, Entry]:
     return NAMES[names](module)
 
 
+def known_entries(module: nnx.Module) -> dict[str, dict[str, Entry]]:
+    """Return what `named_entries` does for each of `NAMES` that covers this kind of module."""
+    found = {}
+    for names, entries_of in NAMES.items():
+        try:
+            found[names] = entries_of(module)
+        except ValueError:  # this vendor has no names for the module
+            continue
+    return found
+
+
 def _problems(wanted: dict[str, Entry], given: dict[str, tuple[int, ...]]) -> list[str]:
     missing = [f"missing {n}, shape {e.shape}" for n, e in wanted.items() if n not in given]
     unexpected = [f"unexpected {n}, shape {s}" for n, s in given.items() if n not in wanted]
@@ -127,14 +138,8 @@ def _problems(wanted: dict[str, Entry], given: dict[str, tuple[int, ...]]) -> li
 
 def _hint(module: nnx.Module, names: str, given: Mapping[str, Any]) -> str:
     """Say whose names these are, where they are another vendor's for this very module."""
-    matching = []
-    for other in sorted(NAMES.keys() - {names}):
-        try:
-            entries = NAMES[other](module)
-        except ValueError:  # this vendor has no names for the module, so these are not its
-            continue
-        if entries.keys() == given.keys():
-            matching.append(f'`names="{other}"`')
+    others = known_entries(module).items()
+    matching = [f'`names="{o}"`' for o, e in others if o != names and e.keys() == given.keys()]
     return f"; these are the names of {' and of '.join(matching)}" if matching else ""
 
 

@@ -1,18 +1,17 @@
 """Weights from an address with a hash, and torchvision's table of such addresses."""
 
 import hashlib
-import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 
 import flaxblocks as fb
-from flaxblocks.weights import download, published
-from tests.helpers.networks import PUBLISHED
+from flaxblocks.models import registry
+from flaxblocks.weights import download
 from tests.helpers.weight_files import Server, abstract, assert_equal, is_abstract, network, serving
 
 
@@ -149,23 +148,13 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 # torchvision's own
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_table_is_torchvisions(name: str):
-    theirs = {w.name: w.url for w in torchvision.models.get_model_weights(name)}
-    ours = {w: published.published_url(f"{name}/{w}") for w in published.PUBLISHED[name]}
-    assert ours == theirs
-    assert all(re.search(r"-[0-9a-f]{8,10}\.pth$", url) for url in ours.values())
-
-
-def test_the_table_has_no_other_networks():
-    assert published.PUBLISHED.keys() == PUBLISHED.keys()
-
-
 def test_torchvisions_weights_are_fetched_by_name(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The file of that name is served here, so it is not torchvision's and fails its hash."""
-    monkeypatch.setattr(published, "BASE", server.url + "/models/")
+    record = fb.model_info("resnet18")
+    here = replace(record.weights[0], source=server.url + "/models/resnet18-f37072fd.pth")
+    monkeypatch.setitem(registry._own, "resnet18", replace(record, weights=(here,)))
     server.put("/models/resnet18-f37072fd.pth", weights(tmp_path))
     server.requests.clear()
     target = abstract()
@@ -180,8 +169,8 @@ def test_torchvisions_weights_are_fetched_by_name(
     [
         ("resnet51/IMAGENET1K_V1", "names no network of torchvision's: 'resnet51'; .*resnet50"),
         ("zzz", "names no network of torchvision's: 'zzz'$"),
-        ("resnet50/V3", "must be torchvision:resnet50/IMAGENET1K_V1, .*_V2, got .*resnet50/V3"),
-        ("resnet50", "must be torchvision:resnet50/IMAGENET1K_V1, .*got 'torchvision:resnet50'"),
+        ("resnet50/V3", "must be torchvision:resnet50/IMAGENET1K_V2, .*_V1, got .*resnet50/V3"),
+        ("resnet50", "must be torchvision:resnet50/IMAGENET1K_V2, .*got 'torchvision:resnet50'"),
     ],
 )
 def test_names_that_torchvision_has_not(source: str, message: str, cache: Path):

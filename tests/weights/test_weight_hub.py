@@ -138,8 +138,9 @@ def test_what_timm_writes_for_the_hub_is_read(hub: Server, tmp_path: Path):
     assert files.keys() == {"config.json", "model.safetensors"}
     publish(hub, files, config=None)
     name = "timm/resnet18"
-    target = nnx.eval_shape(lambda: fb.create_model(name, num_classes=10, rngs=nnx.Rngs(0)))
-    fb.load_weights(target, f"hf-hub:{REPOSITORY}", names="timm")
+    target = fb.create_model(name, weights=f"hf-hub:{REPOSITORY}", rngs=nnx.Rngs(0))
+    preprocess = fb.create_preprocess(name, f"hf-hub:{REPOSITORY}")
+    assert preprocess == fb.Preprocess.from_timm(theirs.pretrained_cfg)
     loaded = fb.state_dict(target, names="timm")
     truth = theirs.state_dict()
     assert loaded.keys() == truth.keys()

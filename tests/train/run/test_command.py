@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,22 @@ from safetensors.numpy import load_file
 
 import flaxblocks as fb
 from flaxblocks.cli import main
+from flaxblocks.models import Architecture, Initialization, StageRow
 from flaxblocks.train.run.json_log import read_log
-from tests.helpers.tiny_training import Tiny, damage, make_images
+from tests.helpers.tiny_training import damage, make_images
 from tests.train.run.test_checkpoints import small_files
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    """Make every network one that compiles fast."""
-
-    def create_model(name: str, *, num_classes: int, rngs: nnx.Rngs) -> Tiny:
-        return Tiny(num_classes, rngs=rngs)
-
-    monkeypatch.setattr(fb, "create_model", create_model)
+def tiny():
+    """Register a network of our own that compiles fast."""
+    architecture = Architecture(
+        stem=partial(fb.Stem, features=(8,)),
+        stages=(StageRow(8, 2, (partial(fb.FusedMBConv, expansion=1),)),),
+        head=fb.Head,
+        initialization=Initialization(),
+    )
+    fb.register_model(fb.ModelRecord("tiny", architecture, preprocess=fb.Preprocess(16, 16)))
 
 
 @pytest.fixture
@@ -36,8 +40,8 @@ def images(tmp_path) -> Path:
 
 def command(images: Path, out: Path, *options: str) -> list[str]:
     options = ("--recipe", "quick", "--epochs", "3", "--image-size", "16", *options)
-    place = ["--data", str(images), "--out", str(out), "--names", "native"]
-    return ["train", "--model", "resnet18", *place, "--batch-size", "4", *options]
+    place = ["--data", str(images), "--out", str(out)]
+    return ["train", "--model", "tiny", *place, "--batch-size", "4", *options]
 
 
 def test_training_leaves_weights_that_can_be_evaluated(images, tmp_path, capsys):
@@ -45,7 +49,7 @@ def test_training_leaves_weights_that_can_be_evaluated(images, tmp_path, capsys)
     out = tmp_path / "out"
     assert main(command(images, out, "--log-every", "5")) == 0
     told = capsys.readouterr()
-    assert "model.safetensors: resnet18 after step 15" in told.out
+    assert "model.safetensors: tiny after step 15" in told.out
     assert "step 15/15" in told.err
     assert f"left out {images / 'train' / 'b' / '3.png'}: " in told.err
     assert json.loads((out / "classes.json").read_text()) == ["a", "b", "c"]
@@ -54,8 +58,8 @@ def test_training_leaves_weights_that_can_be_evaluated(images, tmp_path, capsys)
     log = read_log(out / "log.jsonl")
     evaluation = [line for line in log if "evaluation_loss" in line][-1]
 
-    evaluate = ["evaluate", "--model", "resnet18", "--data", str(images / "val")]
-    evaluate += ["--weights", str(out / "model.safetensors"), "--names", "native"]
+    evaluate = ["evaluate", "--model", "tiny", "--data", str(images / "val")]
+    evaluate += ["--weights", str(out / "model.safetensors")]
     assert main([*evaluate, "--image-size", "16", "--batch-size", "4"]) == 0
     told = capsys.readouterr().out
     assert f"accuracy {100 * evaluation['evaluation_accuracy']:.2f} %" in told
@@ -109,6 +113,14 @@ def other_class(images: Path, out: Path) -> None:
 
 def nothing(images: Path, out: Path) -> None:
     """Leave everything as it is."""
+
+
+def test_another_number_of_classes_is_refused(images, tmp_path, capsys):
+    model = fb.create_model("tiny", num_classes=2, rngs=nnx.Rngs(0))
+    path = fb.save_weights(model, tmp_path / "two.safetensors")
+    evaluate = ["evaluate", "--model", "tiny", "--data", str(images / "val")]
+    assert main([*evaluate, "--weights", str(path)]) == 2
+    assert "a folder for each of the weights' 2 classes, got 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""What the records say is what torchvision and timm say, and what the networks are."""
+
+import pytest
+from timm import get_pretrained_cfg
+from timm.models._registry import get_arch_pretrained_cfgs
+from torchvision.models import get_model_weights
+
+import flaxblocks as fb
+from flaxblocks.cli.networks import cost, count, image_shape
+from flaxblocks.models import ModelRecord, PublishedWeights, registry
+from tests.helpers.networks import SMALLEST, abstract
+from tests.helpers.weight_files import ARCHITECTURE
+
+TORCHVISION = [n for n in fb.list_models() if fb.model_info(n).source == "torchvision"]
+TIMM = [n for n in fb.list_models() if fb.model_info(n).source == "timm"]
+QUICK = (*SMALLEST.values(), "timm/test_efficientnet", "timm/test_resnet", "timm/test_convnext")
+
+
+def torchvisions(weights) -> PublishedWeights:
+    preset, meta = weights.transforms(), weights.meta
+    (resize,), (crop,) = preset.resize_size, preset.crop_size
+    accuracy = meta["_metrics"]["ImageNet-1K"]
+    colors = tuple(preset.mean), tuple(preset.std)
+    return PublishedWeights(
+        weights.name,
+        weights.url,
+        fb.Preprocess(resize, crop, preset.interpolation.value, *colors),
+        len(meta["categories"]),
+        meta.get("license"),
+        accuracy["acc@1"],
+        accuracy["acc@5"],
+    )
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_every_row_is_torchvisions(name: str):
+    record, theirs = fb.model_info(name), get_model_weights(name)
+    assert {w.tag: w for w in record.weights} == {w.name: torchvisions(w) for w in theirs}
+    assert record.published() == torchvisions(theirs.DEFAULT)
+    assert record.preprocess == record.published().preprocess
+    assert {record.parameters} == {weights.meta["num_params"] for weights in theirs}
+
+
+def test_every_row_is_timms():
+    for name in TIMM:
+        record = fb.model_info(name)
+        configs = get_arch_pretrained_cfgs(record.name_at_source)
+        theirs = {c.tag: c for c in configs.values() if c.has_weights}
+        assert [w.tag for w in record.weights] == list(theirs), name
+        for weights in record.weights:
+            config = theirs[weights.tag]
+            assert weights.source == f"hf-hub:{config.hf_hub_id}", name
+            assert weights.num_classes == config.num_classes
+            assert weights.license == config.license
+            assert weights.preprocess == fb.Preprocess.from_timm(config.to_dict())
+        default = get_pretrained_cfg(record.name_at_source)
+        assert record.preprocess == fb.Preprocess.from_timm(default.to_dict()), name
+        assert not record.weights or record.published().tag == default.tag
+
+
+def test_weights_for_imagenet_have_their_accuracy_and_no_others():
+    for name in TORCHVISION + TIMM:
+        for weights in fb.model_info(name).weights:
+            if weights.num_classes == 1000:
+                assert 40 < weights.top1 < weights.top5 < 100, name
+            else:
+                assert weights.top1 is weights.top5 is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+        for name in TORCHVISION + TIMM
+    ],
+)
+def test_the_counts_are_the_networks(name: str):
+    record, network = fb.model_info(name), abstract(name)
+    assert record.parameters == count(network)
+    assert record.multiply_adds == cost(network, image_shape(network, record.input_size))
+
+
+def test_every_network_has_a_paper():
+    assert all(fb.model_info(name).paper for name in TORCHVISION + TIMM)
+
+
+def test_the_architectures_and_the_tables_have_the_same_names():
+    for record in registry.records().values():
+        assert record.parameters and record.multiply_adds, record.name
+
+
+def test_a_record_prints_as_a_page():
+    text = str(fb.model_info("timm/convnext_nano"))
+    assert text.splitlines()[0] == "timm/convnext_nano  (timm, Liu et al. 2022)"
+    assert "15,593,560 parameters" in text
+    assert any(line.split()[:3] == ["in12k", "224", "pixels"] for line in text.splitlines())
+    assert "Architecture" not in text
+
+
+def test_those_with_weights_can_be_listed():
+    with_weights = set(fb.list_models("timm/*", weights=True))
+    assert with_weights < set(TIMM)
+    assert {n for n in TIMM if fb.model_info(n).weights} == with_weights
+    assert fb.list_models("resnet1?", weights=True) == ["resnet18"]
+
+
+def test_a_network_of_ones_own_is_listed_and_can_be_replaced():
+    for drop_rate in (0.0, 0.5):
+        fb.register_model(ModelRecord("mine", ARCHITECTURE, paper=f"{drop_rate}"))
+    assert fb.list_models("mi*") == ["mine"]
+    assert fb.list_models("mi*", weights=True) == []
+    assert fb.model_info("mine").paper == "0.5"
+    assert fb.create_preprocess("mine") == fb.Preprocess(256, 224)
+
+
+def test_what_cannot_be_registered_is_refused(as_installed):
+    with pytest.raises(ValueError, match="a name of its own, 'resnet18' is taken"):
+        fb.register_model(ModelRecord("resnet18", ARCHITECTURE))
+    with pytest.raises(TypeError, match="`record` must be a ModelRecord, got Architecture"):
+        fb.register_model(ARCHITECTURE)
+    assert fb.list_models("mine") == []
