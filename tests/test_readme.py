@@ -1,4 +1,4 @@
-"""README.md is true: its snippets run as printed, its table is that of a committed result file."""
+"""README.md and docs/ are true: snippets run as printed, tables are those of result files."""
 
 import io
 import json
@@ -19,13 +19,38 @@ from parity.report.table import print_reports
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPETS = [
+    pytest.param(snippet, id=f"{page.name}: {snippet.strip().splitlines()[-1][:40]}")
+    for page in PAGES
+    for snippet in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+]
 RESULTS = max((ROOT / "benchmarks").glob("parity-cpu-*.json"))
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda s: s.strip().splitlines()[-1][:40])
+@pytest.mark.parametrize("snippet", SNIPPETS)
 def test_snippet_runs_as_printed(snippet):
-    exec(compile(snippet, "README.md", "exec"), {})
+    exec(compile(snippet, "snippet", "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_files_named_in_the_documentation_exist():
+    named = {
+        path
+        for page in PAGES
+        for path in re.findall(
+            r"`((?:flaxblocks|parity|torch_ref|tests)/[\w/.]+)`", page.read_text()
+        )
+    }
+    missing = [
+        path for path in named if not any((ROOT / (path + end)).exists() for end in ("", ".py"))
+    ]
+    assert missing == []
 
 
 def rendered_table() -> str:
