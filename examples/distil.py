@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("images", type=Path, help="a folder for each class")
     parser.add_argument("out", type=Path)
     parser.add_argument("--teacher", default="resnet50")
-    parser.add_argument("--teacher-weights", required=True, help="with torchvision's names")
+    parser.add_argument("--teacher-weights", required=True, help="a file")
     parser.add_argument("--student", default="mobilenet_v3_small")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=64)
@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     images = ImageFolder(options.images)
-    teacher = fb.create_model(options.teacher, num_classes=images.num_classes, rngs=nnx.Rngs(0))
-    fb.load_weights(teacher, options.teacher_weights, names="torchvision")
+    teacher = fb.create_model(options.teacher, weights=options.teacher_weights, rngs=nnx.Rngs(0))
     student = fb.create_model(options.student, num_classes=images.num_classes, rngs=nnx.Rngs(1))
     recipe = replace(
         RECIPES["quick"],
@@ -44,7 +43,11 @@ def main(arguments: list[str] | None = None) -> None:
     preprocess = replace(fb.create_preprocess(options.teacher), resize=size, crop=size)
     training = Training(recipe, preprocess, batch_size=options.batch_size)
     state = training.run(student, images, options.out, resume=True)
-    fb.save_weights(state.model(), options.out / "model.safetensors", names="torchvision")
+    fb.save_weights(
+        state.model(),
+        options.out / "model.safetensors",
+        names=fb.model_info(options.student).source,
+    )
 
 
 if __name__ == "__main__":

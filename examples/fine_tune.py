@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="resnet50")
-    parser.add_argument("--weights", default="torchvision:resnet50/IMAGENET1K_V2")
+    parser.add_argument("--weights", default="default", help="a tag, a file or an address")
     parser.add_argument("--train", nargs="*", metavar="MODULE", help="train only these modules")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -33,9 +33,13 @@ def main(arguments: list[str] | None = None) -> None:
 
     images = ImageFolder(options.images / "train")
     validation = ImageFolder(options.images / "val", images.classes)
-    model = fb.create_model(options.model, num_classes=images.num_classes, rngs=nnx.Rngs(0))
     # The classifier is new: it has as many outputs as there are folders.
-    fb.load_weights(model, options.weights, names="torchvision", new_head=True)
+    model = fb.create_model(
+        options.model,
+        weights=options.weights,
+        num_classes=images.num_classes,
+        rngs=nnx.Rngs(0),
+    )
 
     # Trained weights need small steps, and the first layers the smallest.
     recipe = replace(
@@ -51,7 +55,9 @@ def main(arguments: list[str] | None = None) -> None:
     trainable = under(*options.train) if options.train else ...
     training = Training(recipe, preprocess, batch_size=options.batch_size, trainable=trainable)
     state = training.run(model, images, options.out, validation=validation, resume=True)
-    fb.save_weights(state.model(), options.out / "model.safetensors", names="torchvision")
+    fb.save_weights(
+        state.model(), options.out / "model.safetensors", names=fb.model_info(options.model).source
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from torchvision.models import get_model
 
 import flaxblocks as fb
 from flaxblocks.train.run.json_log import read_log
-from tests.helpers.tiny_training import Tiny, make_images
+from tests.helpers.tiny_training import make_images, register_tiny
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 COMMON = ["--epochs", "2", "--batch-size", "4", "--image-size", "32"]
@@ -26,22 +26,9 @@ def images(tmp_path) -> Path:
     return tmp_path / "images"
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """Make every network the tiny one, whose weights have our names only."""
-    native = {name: getattr(fb, name) for name in ("load_weights", "save_weights")}
-
-    def create_model(name: str, *, num_classes: int, rngs: nnx.Rngs) -> Tiny:
-        return Tiny(num_classes, rngs=rngs)
-
-    def load_weights(model, source, names="native", *, new_head=False):
-        native["load_weights"](model, source)
-
-    def save_weights(model, path, names="native"):
-        return native["save_weights"](model, path)
-
-    for function in (create_model, load_weights, save_weights):
-        monkeypatch.setattr(fb, function.__name__, function)
+@pytest.fixture(autouse=True)
+def tiny():
+    register_tiny()
 
 
 def run(example: str, images: Path, out: Path, *options: str) -> dict[str, np.ndarray]:
@@ -56,24 +43,27 @@ def run(example: str, images: Path, out: Path, *options: str) -> dict[str, np.nd
 
 @pytest.fixture
 def weights(tmp_path) -> Path:
-    return fb.save_weights(Tiny(rngs=nnx.Rngs(7)), tmp_path / "weights.safetensors")
+    model = fb.create_model("tiny", num_classes=3, rngs=nnx.Rngs(7))
+    return fb.save_weights(model, tmp_path / "weights.safetensors")
 
 
-def test_fine_tuning_begins_with_the_weights(images, weights, tmp_path, tiny):
-    trained = run("fine_tune", images, tmp_path / "out", "--weights", str(weights))
+def test_fine_tuning_begins_with_the_weights(images, weights, tmp_path):
+    options = ["--model", "tiny", "--weights", str(weights)]
+    trained = run("fine_tune", images, tmp_path / "out", *options)
     before = load_file(weights)
     assert trained.keys() == before.keys()
     distance = {name: np.abs(trained[name] - before[name]).max() for name in before}
-    assert 0 < distance["stem.conv.weight"] < 0.01
+    assert 0 < distance["stem.layers.0.conv.weight"] < 0.01
 
 
 @pytest.mark.parametrize("options", [[], ["--shard"]])
-def test_training_on_all_devices(images, tmp_path, tiny, options):
-    run("many_devices", images / "train", tmp_path / "out", *options)
+def test_training_on_all_devices(images, tmp_path, options):
+    run("many_devices", images / "train", tmp_path / "out", "--model", "tiny", *options)
 
 
-def test_distilling(images, weights, tmp_path, tiny):
-    run("distil", images / "train", tmp_path / "out", "--teacher-weights", str(weights))
+def test_distilling(images, weights, tmp_path):
+    options = ["--teacher", "tiny", "--teacher-weights", str(weights), "--student", "tiny"]
+    run("distil", images / "train", tmp_path / "out", *options)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ signal, it saves and prints the step. The last arguments are for one of several 
 import socket
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ from flax import nnx
 from PIL import Image
 
 import flaxblocks as fb
+from flaxblocks.models import Architecture, Initialization, StageRow
 from flaxblocks.train.data import (
     ColorJitter,
     ImageFolder,
@@ -54,6 +56,17 @@ class Tiny(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.head(self.dropout(self.stem(x).mean((1, 2))))
+
+
+def register_tiny() -> None:
+    """Let ``"tiny"`` be a network of our own that compiles fast."""
+    architecture = Architecture(
+        stem=partial(fb.Stem, features=(8,)),
+        stages=(StageRow(8, 2, (partial(fb.FusedMBConv, expansion=1),)),),
+        head=fb.Head,
+        initialization=Initialization(),
+    )
+    fb.register_model(fb.ModelRecord("tiny", architecture, preprocess=PREPROCESS))
 
 
 def make_images(folder: Path, per_class: int = 7, classes: str = "abc") -> Path:

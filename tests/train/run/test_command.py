@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +12,14 @@ from safetensors.numpy import load_file
 
 import flaxblocks as fb
 from flaxblocks.cli import main
-from flaxblocks.models import Architecture, Initialization, StageRow
 from flaxblocks.train.run.json_log import read_log
-from tests.helpers.tiny_training import damage, make_images
+from tests.helpers.tiny_training import damage, make_images, register_tiny
 from tests.train.run.test_checkpoints import small_files
 
 
 @pytest.fixture(autouse=True)
 def tiny():
-    """Register a network of our own that compiles fast."""
-    architecture = Architecture(
-        stem=partial(fb.Stem, features=(8,)),
-        stages=(StageRow(8, 2, (partial(fb.FusedMBConv, expansion=1),)),),
-        head=fb.Head,
-        initialization=Initialization(),
-    )
-    fb.register_model(fb.ModelRecord("tiny", architecture, preprocess=fb.Preprocess(16, 16)))
+    register_tiny()
 
 
 @pytest.fixture
