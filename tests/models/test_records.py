@@ -7,7 +7,7 @@ from torchvision.models import get_model_weights
 
 import flaxblocks as fb
 from flaxblocks.cli.networks import cost, count, image_shape
-from flaxblocks.models import ModelRecord, PublishedWeights, registry
+from flaxblocks.models import ModelRecord, PublishedWeights, facts
 from tests.helpers.networks import SMALLEST, abstract
 from tests.helpers.weight_files import ARCHITECTURE
 
@@ -84,9 +84,11 @@ def test_every_network_has_a_paper():
     assert all(fb.model_info(name).paper for name in TORCHVISION + TIMM)
 
 
-def test_the_architectures_and_the_tables_have_the_same_names():
-    for record in registry.records().values():
-        assert record.parameters and record.multiply_adds, record.name
+@pytest.mark.parametrize(("source", "names"), [("torchvision", TORCHVISION), ("timm", TIMM)])
+def test_every_architecture_has_its_facts_and_no_others_are_there(source: str, names: list[str]):
+    table = facts.read(source)
+    assert sorted(table) == sorted(names)
+    assert all(row["parameters"] and row["multiply_adds"] for row in table.values())
 
 
 def test_a_record_prints_as_a_page():
