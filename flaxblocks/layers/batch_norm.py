@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import constant
+from flaxblocks.layers.rngs import check_rngs
 from flaxblocks.ops.batch_normalize import batch_normalize
 
 
@@ -56,6 +57,7 @@ class BatchNorm(nnx.BatchNorm):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        check_rngs(rngs)
         # NNX compiles a program for each number of features that it fills arrays of.
         super().__init__(
             1,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.layers.conv import check_nhwc
 from flaxblocks.layers.initializers import Uniform
+from flaxblocks.layers.rngs import check_rngs
 from flaxblocks.ops.activations import sigmoid
 
 
@@ -42,6 +43,7 @@ class EfficientChannelAttention(nnx.Module):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        check_rngs(rngs)
         self.in_features = checks.positive_int("in_features", in_features)
         nearest = int((log2(in_features) + 1) / 2)
         length = max(3, nearest + 1 - nearest % 2)

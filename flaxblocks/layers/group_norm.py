@@ -5,6 +5,7 @@ from flax import nnx
 
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import ones, zeros
+from flaxblocks.layers.rngs import check_rngs
 
 
 class GroupNorm(nnx.GroupNorm):
@@ -44,6 +45,7 @@ class GroupNorm(nnx.GroupNorm):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        check_rngs(rngs)
         features = checks.positive_int("num_features", num_features)
         name, number = (
             ("num_groups", num_groups) if group_size is None else ("group_size", group_size)

@@ -5,6 +5,7 @@ from flax import nnx
 
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import ones, zeros
+from flaxblocks.layers.rngs import check_rngs
 
 
 class LayerNorm(nnx.LayerNorm):
@@ -40,6 +41,7 @@ class LayerNorm(nnx.LayerNorm):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        check_rngs(rngs)
         if not epsilon >= 0:
             raise ValueError(f"`epsilon` must be at least 0, got {epsilon!r}")
         super().__init__(

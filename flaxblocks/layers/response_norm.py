@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.layers.conv import check_nhwc
 from flaxblocks.layers.initializers import constant
+from flaxblocks.layers.rngs import check_rngs
 
 
 class GlobalResponseNorm(nnx.Module):
@@ -42,6 +43,7 @@ class GlobalResponseNorm(nnx.Module):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        check_rngs(rngs)
         self.num_features = checks.positive_int("num_features", num_features)
         self.epsilon = checks.at_least_0("epsilon", epsilon)
         self.scale = nnx.Param(constant(0, (num_features,), param_dtype))

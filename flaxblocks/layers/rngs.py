@@ -1,4 +1,4 @@
-"""Random streams for the time in which a network is made."""
+"""Random streams: the check of the argument, and those of a network that is being made."""
 
 import jax
 from flax import nnx
@@ -15,6 +15,7 @@ class NetworkRngs(nnx.Rngs):
     """
 
     def __init__(self, rngs: nnx.Rngs, initialization: Initialization):
+        check_rngs(rngs)
         super().__init__()
         for name, stream in rngs.items():
             setattr(self, name, CountedStream(stream))
@@ -43,6 +44,24 @@ class CountedStream(nnx.RngStream):
         return nnx.RngStream(self(), tag=self.tag)
 
 
+def check_rngs(rngs: object) -> None:
+    """Refuse a seed or a key where random streams are needed.
+
+    Raises:
+        TypeError: if the argument is not `nnx.Rngs`.
+    """
+    if not isinstance(rngs, nnx.Rngs):
+        given = "an array" if isinstance(rngs, jax.Array) else repr(rngs)
+        raise TypeError(
+            f"`rngs` must be nnx.Rngs, made of a seed or a key as in nnx.Rngs(0), got {given}"
+        )
+
+
 def initialization_of(rngs: nnx.Rngs) -> Initialization:
-    """Return the rules of the network that is being made; the layers' defaults outside of one."""
+    """Return the rules of the network that is being made; the layers' defaults outside of one.
+
+    Raises:
+        TypeError: if the argument is not `nnx.Rngs`.
+    """
+    check_rngs(rngs)
     return rngs.initialization if isinstance(rngs, NetworkRngs) else Initialization()

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import constant
+from flaxblocks.layers.rngs import check_rngs
 
 
 def mean_square(x: jax.Array) -> jax.Array:
@@ -55,6 +56,7 @@ class ScaleNorm(nnx.Module):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        check_rngs(rngs)
         features = checks.positive_int("num_features", num_features)
         self.scale = nnx.Param(constant(1, (features,), param_dtype))
         self.power = checks.function("power", power)

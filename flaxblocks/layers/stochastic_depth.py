@@ -3,6 +3,7 @@
 from flax import nnx
 
 from flaxblocks._base import checks
+from flaxblocks.layers.rngs import check_rngs
 
 
 class StochasticDepth(nnx.Dropout):
@@ -28,6 +29,7 @@ class StochasticDepth(nnx.Dropout):
     """
 
     def __init__(self, rate: float, *, rngs: nnx.Rngs):
+        check_rngs(rngs)
         super().__init__(checks.fraction("rate", rate), broadcast_dims=(1, 2, 3), rngs=rngs)
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 from inspect import Parameter, signature
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -57,10 +58,11 @@ BAD = {
     "expansion": (0, -1, 0.01, NAN, INF, "4", None),
     "reduction": (0, -1, 9, NAN, INF, "4", None),
     "hidden_features": (0, -1, 2.5, "8"),
+    "rngs": (0, None, "params", (0, 1)),
 }
 # What NNX and JAX take as they are.
 UNCHECKED = {"use_bias", "dtype", "param_dtype", "precision", "kernel_init", "bias_init"}
-UNCHECKED |= {"use_running_average", "axis_name", "rngs", "always_expand", "residual"}
+UNCHECKED |= {"use_running_average", "axis_name", "always_expand", "residual"}
 
 
 def arguments(kind: type) -> list[str]:
@@ -98,6 +100,13 @@ def test_rngs_are_the_last_argument_and_have_no_default(kind: type):
     assert (last.name, last.kind, last.default) == ("rngs", Parameter.KEYWORD_ONLY, Parameter.empty)
     with pytest.raises(TypeError, match="rngs"):
         kind(*GOOD[kind])
+
+
+@pytest.mark.parametrize("kind", [*GOOD, fb.Linear, fb.LayerNorm, fb.Stem, fb.Head, fb.NormConv])
+def test_a_key_is_no_stream(kind: type):
+    given = {fb.Linear: (8, 8), fb.LayerNorm: (8,), fb.Stem: (3, (8,)), fb.Head: (8, 3)}
+    with pytest.raises(TypeError, match=r"`rngs` must be nnx.Rngs, .* got an array"):
+        kind(*{**GOOD, fb.NormConv: (8, 8), **given}[kind], rngs=jax.random.key(0))
 
 
 @pytest.mark.parametrize("kind", GOOD, ids=lambda kind: kind.__name__)

@@ -1,6 +1,8 @@
 """Feature maps, new classifiers, other norms and activations, and what is printed."""
 
+import re
 from functools import partial
+from inspect import signature
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.create import FOREIGN
 from flaxblocks.models import Backbone, Stage
 from parity.checks import measure
 from parity.checks.tolerance import bound
@@ -51,6 +54,39 @@ def test_stages_after_the_last_index_are_not_computed(monkeypatch: pytest.Monkey
 def test_a_bad_index_is_refused(index: object, error: type[Exception]):
     with pytest.raises(error, match=f"`indices` must .*, got {index}"):
         shapes(abstract("resnet18"), indices=(index,))
+
+
+@pytest.mark.parametrize(
+    "argument,ours",
+    [
+        ("pretrained", "`weights`"),
+        ("in_chans", "`in_features`"),
+        ("features_only", "`features`"),
+        ("global_pool", "`forward_features`"),
+        ("drop_path", "`drop_path_rate`"),
+        ("norm_layer", "`norm`"),
+        ("replace_stride_with_dilation", "`output_stride`"),
+    ],
+)
+def test_an_argument_of_timms_or_torchvisions_is_answered_with_ours(argument: str, ours: str):
+    with pytest.raises(TypeError, match=rf"`{argument}`: .*{ours}"):
+        fb.create_model("resnet18", **{argument: True})
+
+
+def test_every_answer_is_needed_and_names_what_there_is():
+    parameters = signature(fb.create_model).parameters
+    assert not FOREIGN.keys() & parameters.keys()
+    named = {name for text in FOREIGN.values() for name in re.findall(r"`(\w+)`|\b(\w+)=", text)}
+    for name in filter(None, sum(named, ())):
+        known = name in parameters or hasattr(Backbone, name) or name in ("indices", "epsilon")
+        assert known or name == "momentum", name
+
+
+@pytest.mark.usefixtures("as_installed")
+@pytest.mark.parametrize("rngs", [0, jax.random.key(0), np.random.default_rng(0), None])
+def test_a_network_says_what_rngs_are(rngs: object):
+    with pytest.raises(TypeError, match=r"`rngs` must be nnx.Rngs, made of a seed or a key"):
+        fb.create_model("resnet18", rngs=rngs)
 
 
 @pytest.fixture(scope="module")
