@@ -21,8 +21,8 @@ from flaxblocks.weights.origin import Origin, resolve
 from flaxblocks.weights.state_dict import named_entries
 
 FOREIGN: Mapping[str, str] = {
-    "pretrained": 'give `weights`, such as weights="default"',
-    "checkpoint_path": "give the path as `weights`",
+    "pretrained": "call `load_weights` on the network",
+    "checkpoint_path": "call `load_weights` on the network",
     "progress": "leave it out",
     "in_chans": "give `in_features`",
     "features_only": "call the network's `features`",

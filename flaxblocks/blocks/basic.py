@@ -16,11 +16,12 @@ from flaxblocks.blocks.residual import (
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 from flaxblocks.ops.activations import Activation, relu
 
 
-class BasicBlock(nnx.Module):
+class BasicBlock(Scoped):
     """Two 3x3 convolutions and a shortcut.
 
     ``final_act(second(first(x)) + shortcut(x))``; the shortcut is the identity, or `shortcut`

@@ -16,11 +16,12 @@ from flaxblocks.blocks.residual import (
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU, ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 from flaxblocks.ops.activations import Activation, relu
 
 
-class BottleNeck(nnx.Module):
+class BottleNeck(Scoped):
     """Wide, narrow, wide: a 1x1 convolution reduces, a 3x3 works, a 1x1 expands.
 
     ``final_act(expand(spatial(reduce(x))) + shortcut(x))``; the shortcut is the identity, or

@@ -12,6 +12,7 @@ from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.layer_norm import LayerNorm
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import ModuleFactory, apply, build
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 from flaxblocks.ops.activations import Activation, gelu
 
@@ -19,7 +20,7 @@ layer_norm = partial(LayerNorm, epsilon=1e-6)
 """ConvNeXt's normalisation."""
 
 
-class ConvNeXtBlock(nnx.Module):
+class ConvNeXtBlock(Scoped):
     """A large depthwise convolution, then a pointwise perceptron, scaled per channel.
 
     ``layer_scale * project(response_norm(act(expand(norm(depthwise(x)))))) + x``.
@@ -122,7 +123,7 @@ class ConvNeXtBlock(nnx.Module):
         return y + x.astype(y.dtype)
 
 
-class NormConv(nnx.Module):
+class NormConv(Scoped):
     """``conv(norm(x))``, a 2x2 kernel with stride 2: ConvNeXt's change of resolution.
 
     >>> downsample = fb.NormConv(8, 16, stride=2, rngs=nnx.Rngs(0))

@@ -12,10 +12,11 @@ from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import ModuleFactory, apply, build
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import Activation, relu
 
 
-class Head(nnx.Module):
+class Head(Scoped):
     """Average each channel over the image and classify.
 
     ``classifier(dropout(act(hidden(norm(mean(neck(conv(x))))))))``, of which only the mean is

@@ -11,11 +11,12 @@ from flaxblocks.blocks.residual import add_branches, check_keeps_size, other_bra
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU, ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 from flaxblocks.ops.activations import Activation, relu
 
 
-class InvertedResidual(nnx.Module):
+class InvertedResidual(Scoped):
     """Narrow, wide, narrow: a 1x1 convolution expands, a dense 3x3 works, a 1x1 projects.
 
     ``final_act(project(spatial(expand(x))) + shortcut(x))``; the shortcut is the identity, or

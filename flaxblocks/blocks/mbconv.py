@@ -12,11 +12,12 @@ from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 from flaxblocks.ops.activations import Activation, relu, relu6
 
 
-class MBConv(nnx.Module):
+class MBConv(Scoped):
     """Expand by a 1x1 convolution, filter by a depthwise one, gate, project by a linear 1x1.
 
     ``final_act(project(se(depthwise(expand(x)))) + x)``, the residual only where channels match
@@ -126,7 +127,7 @@ class MBConv(nnx.Module):
         return apply(self.final_act, y)
 
 
-class FusedMBConv(nnx.Module):
+class FusedMBConv(Scoped):
     """`MBConv` with one dense convolution in place of the expansion and the depthwise one.
 
     ``final_act(project(se(expand(x))) + x)``, the residual only where channels match and the

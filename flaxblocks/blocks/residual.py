@@ -13,6 +13,7 @@ from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops import average_pool
 from flaxblocks.ops.activations import Activation
 
@@ -20,7 +21,7 @@ projection = partial(ConvNormAct, kernel_size=1, act=None)
 """The published ResNets' shortcut where the shape changes: a 1x1 convolution and a norm."""
 
 
-class ResidualAdd(nnx.Module):
+class ResidualAdd(Scoped):
     """``block(x) + shortcut(x)``, the shortcut being the identity where absent.
 
     >>> block = fb.ResidualAdd(fb.Conv3X3BnReLU(8, 8, rngs=nnx.Rngs(0)))

@@ -5,9 +5,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers.conv import Conv, Padding
+from flaxblocks.layers.scopes import Scoped
 
 
-class DepthWiseSeparableConv(nnx.Module):
+class DepthWiseSeparableConv(Scoped):
     """A depthwise convolution, then a pointwise one; bare, without norm or activation.
 
     >>> block = fb.DepthWiseSeparableConv(32, 64, rngs=nnx.Rngs(0))

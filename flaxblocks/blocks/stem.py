@@ -13,10 +13,11 @@ from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import Activation, relu
 
 
-class Stem(nnx.Module):
+class Stem(Scoped):
     """One convolution, or several (a "deep" stem), that shrink the image; then perhaps a pool.
 
     >>> stem = fb.Stem(3, (64,), kernel_size=7, pool=fb.ops.max_pool, rngs=nnx.Rngs(0))

@@ -12,11 +12,12 @@ from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 from flaxblocks.ops.activations import Activation, relu
 
 
-class UniversalInvertedBottleneck(nnx.Module):
+class UniversalInvertedBottleneck(Scoped):
     """An inverted bottleneck with a depthwise convolution before and after the expansion.
 
     ``project(depthwise(expand(start(x)))) + x``, where `start`, which has no activation, and

@@ -10,10 +10,11 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.rngs import check_rngs
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.batch_normalize import batch_normalize
 
 
-class BatchNorm(nnx.BatchNorm):
+class BatchNorm(Scoped, nnx.BatchNorm):
     """Normalize each channel over the batch: ``(x - mean) / sqrt(var + epsilon) * scale + bias``.
 
     In train mode the batch's mean and *biased* variance normalize, and the running mean and the

@@ -10,10 +10,11 @@ from flaxblocks._base import checks
 from flaxblocks.layers.conv import check_nhwc
 from flaxblocks.layers.initializers import Uniform
 from flaxblocks.layers.rngs import check_rngs
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import sigmoid
 
 
-class EfficientChannelAttention(nnx.Module):
+class EfficientChannelAttention(Scoped):
     """Scale each channel by a gate computed from its own mean and its neighbours'.
 
     ``x * sigmoid(conv(mean(x)))``, with one short kernel that slides over the channels.

@@ -12,12 +12,13 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import Initializer, Uniform
 from flaxblocks.layers.rngs import initialization_of
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops import conv_general_dilated
 
 Padding = int | tuple[int, int] | Literal["SAME", "VALID"] | None
 
 
-class Conv(nnx.Conv):
+class Conv(Scoped, nnx.Conv):
     """A 2-D convolution over NHWC with PyTorch's padding and default initialization.
 
     >>> conv = fb.Conv(3, 8, 3, stride=2, rngs=nnx.Rngs(0))

@@ -10,10 +10,11 @@ from flaxblocks._base import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
 from flaxblocks.layers.optional import ModuleFactory, apply, build
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import Activation, relu
 
 
-class ConvNormAct(nnx.Module):
+class ConvNormAct(Scoped):
     """``act(norm(conv(x)))``.
 
     >>> unit = fb.ConvNormAct(32, 64, kernel_size=3, stride=2, rngs=nnx.Rngs(0))

@@ -6,9 +6,10 @@ from flax import nnx
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import ones, zeros
 from flaxblocks.layers.rngs import check_rngs
+from flaxblocks.layers.scopes import Scoped
 
 
-class GroupNorm(nnx.GroupNorm):
+class GroupNorm(Scoped, nnx.GroupNorm):
     """Normalise each image over groups of channels: ``(x - mean) / sqrt(var + epsilon)``, scaled.
 
     NNX's layer with PyTorch's default `epsilon`, and the variance taken about the mean, where

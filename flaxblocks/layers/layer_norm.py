@@ -6,9 +6,10 @@ from flax import nnx
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import ones, zeros
 from flaxblocks.layers.rngs import check_rngs
+from flaxblocks.layers.scopes import Scoped
 
 
-class LayerNorm(nnx.LayerNorm):
+class LayerNorm(Scoped, nnx.LayerNorm):
     """Normalise each pixel over its channels: ``(x - mean) / sqrt(var + epsilon) * scale + bias``.
 
     NNX's layer with PyTorch's default `epsilon`, and the variance taken about the mean, where

@@ -8,9 +8,10 @@ from flax import nnx
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import Uniform
 from flaxblocks.layers.rngs import initialization_of
+from flaxblocks.layers.scopes import Scoped
 
 
-class Linear(nnx.Linear):
+class Linear(Scoped, nnx.Linear):
     """``x @ kernel + bias``, over the last axis.
 
     >>> linear = fb.Linear(8, 3, rngs=nnx.Rngs(0))

@@ -8,9 +8,10 @@ from flaxblocks._base import checks
 from flaxblocks.layers.conv import check_nhwc
 from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.rngs import check_rngs
+from flaxblocks.layers.scopes import Scoped
 
 
-class GlobalResponseNorm(nnx.Module):
+class GlobalResponseNorm(Scoped):
     """Amplify the channels that answer more strongly to the image than the others do.
 
     ``x + scale * x * strength(x) / (mean of the channels' strengths + epsilon) + bias``, the

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.rngs import check_rngs
+from flaxblocks.layers.scopes import Scoped
 
 
 def mean_square(x: jax.Array) -> jax.Array:
@@ -24,7 +25,7 @@ def variance(x: jax.Array) -> jax.Array:
     return x.var(-1, ddof=1, keepdims=True)
 
 
-class ScaleNorm(nnx.Module):
+class ScaleNorm(Scoped):
     """Divide each pixel by how large its channels are: ``x / sqrt(power(x) + epsilon) * scale``.
 
     >>> norm = ScaleNorm(8, power=mean_square, rngs=nnx.Rngs(0))

@@ -6,10 +6,11 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.conv import Conv, check_nhwc
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import Activation, relu, sigmoid
 
 
-class SqueezeExcite(nnx.Module):
+class SqueezeExcite(Scoped):
     """Scale each channel by a gate computed from all channels' means.
 
     ``x * gate(expand(act(reduce(mean(x)))))``, with `reduce` and `expand` biased 1x1 convolutions.

@@ -4,9 +4,10 @@ from flax import nnx
 
 from flaxblocks._base import checks
 from flaxblocks.layers.rngs import check_rngs
+from flaxblocks.layers.scopes import Scoped
 
 
-class StochasticDepth(nnx.Dropout):
+class StochasticDepth(Scoped, nnx.Dropout):
     """Drop the whole residual branch of a sample, and rescale the branches that survive.
 
     In train mode each sample is zeroed with probability `rate` and otherwise divided by

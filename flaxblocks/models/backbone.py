@@ -14,10 +14,11 @@ from flaxblocks.blocks import BasicBlock, BottleNeck
 from flaxblocks.layers.initializers import Initializer
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.rngs import NetworkRngs
+from flaxblocks.layers.scopes import Scoped, scoped
 from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.dilation import dilated
 from flaxblocks.models.printing import describe
-from flaxblocks.models.stage import Stage, rematerialize
+from flaxblocks.models.stage import Stage
 from flaxblocks.models.substitution import replace_activations, replace_norms
 from flaxblocks.ops.activations import Activation
 
@@ -35,7 +36,7 @@ class FeatureInfo:
     stride: int
 
 
-class Backbone(nnx.Module):
+class Backbone(Scoped):
     """A convolutional network, for classification or as a feature extractor.
 
     `create_model` makes one by name. `repr` is a summary; ``nnx.Module.__repr__(model)`` shows
@@ -138,6 +139,7 @@ class Backbone(nnx.Module):
         """
         return self.forward_head(self.forward_features(x))
 
+    @scoped
     def features(
         self, x: Float[Array, "n h w c"], *, indices: Sequence[int] | None = None
     ) -> list[jax.Array]:
@@ -158,10 +160,9 @@ class Backbone(nnx.Module):
         """
         wanted = range(len(self.stages)) if indices is None else self._stage_indices(indices)
         x = self.stem(x)
-        run = rematerialize if self.rematerialization else _call
         maps = []
         for stage in self.stages[: max(wanted, default=-1) + 1]:
-            x = run(stage, x)
+            x = stage.rematerialized(x) if self.rematerialization else stage(x)
             maps.append(x)
         return [maps[index] for index in wanted]
 
@@ -186,6 +187,7 @@ class Backbone(nnx.Module):
         """
         return self.features(x, indices=(-1,))[0]
 
+    @scoped
     def forward_head(
         self, x: Float[Array, "n p q d"], *, pre_logits: bool = False
     ) -> Float[Array, "n k"]:
@@ -235,10 +237,6 @@ class Backbone(nnx.Module):
         return describe(self)
 
     __str__ = __repr__
-
-
-def _call(stage: Stage, x: jax.Array) -> jax.Array:
-    return stage(x)
 
 
 def _trains(module: nnx.Module) -> bool:

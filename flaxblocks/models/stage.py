@@ -9,10 +9,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.layers.optional import apply
+from flaxblocks.layers.scopes import Scoped, scoped
 from flaxblocks.models.architecture import StageRow
 
 
-class Stage(nnx.Module):
+class Stage(Scoped):
     """A stage of a network: its blocks, one after the other.
 
     Args:
@@ -61,25 +62,33 @@ class Stage(nnx.Module):
             x = block(x)
         return x
 
+    @scoped
+    def rematerialized(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+        """Apply the blocks so that the gradient computes them again instead of keeping results.
 
-def rematerialize(stage: Stage, x: jax.Array) -> jax.Array:
-    """Call the stage so that its gradient computes it again instead of keeping it in memory.
+        Unlike `nnx.remat` it writes back only what the call changed, so that a network in eval mode
+        stays a pure function, which plain `jax` transformations may close over.
 
-    Unlike `nnx.remat` it writes back only what the call changed, so that a network in eval mode
-    stays a pure function, which plain `jax` transformations may close over.
-    """
-    graphdef, state = nnx.split(stage)
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
 
-    @jax.checkpoint
-    def run(state: Any, x: jax.Array) -> tuple[jax.Array, Any]:
-        copy = nnx.merge(graphdef, state, copy=True)
-        y = copy(x)
-        before = dict(nnx.to_flat_state(state))
-        after = nnx.to_flat_state(nnx.state(copy))
-        return y, nnx.from_flat_state(
-            [(path, new) for path, new in after if new.get_value() is not before[path].get_value()]
-        )
+        Returns:
+            What calling the stage returns.
+        """
+        graphdef, state = nnx.split(self)
 
-    y, changed = run(state, x)
-    nnx.update(stage, changed)
-    return y
+        @jax.checkpoint
+        def run(state: Any, x: jax.Array) -> tuple[jax.Array, Any]:
+            copy = nnx.merge(graphdef, state, copy=True)
+            y = copy(x)
+            before = dict(nnx.to_flat_state(state))
+            changed = [
+                (path, new)
+                for path, new in nnx.to_flat_state(nnx.state(copy))
+                if new.get_value() is not before[path].get_value()
+            ]
+            return y, nnx.from_flat_state(changed)
+
+        y, changed = run(state, x)
+        nnx.update(self, changed)
+        return y

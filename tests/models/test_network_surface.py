@@ -59,7 +59,7 @@ def test_a_bad_index_is_refused(index: object, error: type[Exception]):
 @pytest.mark.parametrize(
     "argument,ours",
     [
-        ("pretrained", "`weights`"),
+        ("pretrained", "`load_weights`"),
         ("in_chans", "`in_features`"),
         ("features_only", "`features`"),
         ("global_pool", "`forward_features`"),
@@ -78,7 +78,12 @@ def test_every_answer_is_needed_and_names_what_there_is():
     assert not FOREIGN.keys() & parameters.keys()
     named = {name for text in FOREIGN.values() for name in re.findall(r"`(\w+)`|\b(\w+)=", text)}
     for name in filter(None, sum(named, ())):
-        known = name in parameters or hasattr(Backbone, name) or name in ("indices", "epsilon")
+        known = (
+            name in parameters
+            or hasattr(Backbone, name)
+            or hasattr(fb, name)
+            or name in ("indices", "epsilon")
+        )
         assert known or name == "momentum", name
 
 

@@ -1,0 +1,53 @@
+"""Modules' paths in profiles and compiled programs."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any
+
+import jax
+from flax import nnx
+
+_caller: ContextVar[object] = ContextVar("_caller", default=None)
+
+
+class Scoped(nnx.Module):
+    """A module whose calls are named by what the module that calls it has it as.
+
+    Operations are named ``stages.2/blocks.1/depthwise/conv`` by `jax.named_scope`. Nothing is
+    stored: modules that are equal stay equal wherever they stand.
+    """
+
+    def __init_subclass__(cls, **arguments: Any):
+        super().__init_subclass__(**arguments)
+        if "__call__" in vars(cls) or Scoped in cls.__bases__:
+            cls.__call__ = scoped(cls.__call__)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def scoped(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that names its operations, and those of the modules that it calls."""
+
+    @wraps(method)
+    def call(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+        name = _name(_caller.get(), self)
+        token = _caller.set(self)
+        try:
+            with nullcontext() if name is None else jax.named_scope(name):
+                return method(self, *args, **kwargs)
+        finally:
+            _caller.reset(token)
+
+    return call
+
+
+def _name(caller: object, module: nnx.Module) -> str | None:
+    """Return the attribute, or the list's attribute and index, that the caller has a module as."""
+    for name, part in getattr(caller, "__dict__", {}).items():
+        if part is module:
+            return name
+        if isinstance(part, nnx.List):
+            for index, item in enumerate(part):
+                if item is module:
+                    return f"{name}.{index}"
+    return None
