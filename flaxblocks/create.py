@@ -1,7 +1,7 @@
 """Networks and their preprocessing by name, fresh or with published weights."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,9 +9,9 @@ import numpy as np
 from flax import nnx
 
 from flaxblocks.imagenet import CLASSES
-from flaxblocks._base.foreign import answers
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models import Backbone, model_info
+from flaxblocks.models.foreign import FOREIGN, answers
 from flaxblocks.ops.activations import Activation
 from flaxblocks.preprocess import Preprocess
 from flaxblocks.weights import hub
@@ -19,28 +19,6 @@ from flaxblocks.weights.files import is_on_hub, load_tensors, read_weights
 from flaxblocks.weights.hub_config import check_config
 from flaxblocks.weights.origin import Origin, resolve
 from flaxblocks.weights.state_dict import named_entries
-
-FOREIGN: Mapping[str, str] = {
-    "pretrained": "call `load_weights` on the network",
-    "checkpoint_path": "call `load_weights` on the network",
-    "progress": "leave it out",
-    "in_chans": "give `in_features`",
-    "features_only": "call the network's `features`",
-    "out_indices": "call the network's `features` with `indices`",
-    "global_pool": "give num_classes=0 for pooled features, or call `forward_features`",
-    "drop": "give `drop_rate`",
-    "dropout": "give `drop_rate`",
-    "drop_path": "give `drop_path_rate`",
-    "stochastic_depth_prob": "give `drop_path_rate`",
-    "replace_stride_with_dilation": "give `output_stride`",
-    "norm_layer": "give `norm`",
-    "bn_eps": "give `norm`, such as partial(fb.BatchNorm, epsilon=1e-3)",
-    "bn_momentum": "give `norm`, such as partial(fb.BatchNorm, momentum=0.99)",
-    "act_layer": "give `act`",
-    "activation_layer": "give `act`",
-    "grad_checkpointing": "call the network's `set_rematerialization`",
-}
-"""What takes the place of timm's and torchvision's arguments."""
 
 
 @answers(FOREIGN)

@@ -13,8 +13,8 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.create import FOREIGN
 from flaxblocks.models import Backbone, Stage
+from flaxblocks.models.foreign import FOREIGN
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers import tolerance
@@ -59,7 +59,7 @@ def test_a_bad_index_is_refused(index: object, error: type[Exception]):
 @pytest.mark.parametrize(
     "argument,ours",
     [
-        ("pretrained", "`load_weights`"),
+        ("pretrained", "`weights`"),
         ("in_chans", "`in_features`"),
         ("features_only", "`features`"),
         ("global_pool", "`forward_features`"),
@@ -77,14 +77,8 @@ def test_every_answer_is_needed_and_names_what_there_is():
     parameters = signature(fb.create_model).parameters
     assert not FOREIGN.keys() & parameters.keys()
     named = {name for text in FOREIGN.values() for name in re.findall(r"`(\w+)`|\b(\w+)=", text)}
-    for name in filter(None, sum(named, ())):
-        known = (
-            name in parameters
-            or hasattr(Backbone, name)
-            or hasattr(fb, name)
-            or name in ("indices", "epsilon")
-        )
-        assert known or name == "momentum", name
+    known = {*parameters, *dir(Backbone), "indices", "epsilon", "momentum"}
+    assert {name for pair in named for name in pair if name} <= known
 
 
 @pytest.mark.usefixtures("as_installed")
