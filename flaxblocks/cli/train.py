@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recipe", required=True, choices=sorted(RECIPES))
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder of results")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="resume the run in --out")
     parser.add_argument(
-        "--weights", metavar="SOURCE", help="begin with these but for the classifier, see classify"
+        "--weights", metavar="SOURCE", help="initial weights, but for the classifier; see classify"
     )
     parser.add_argument(
         "--train", nargs="+", metavar="MODULE", help="only these modules, such as: head stages.3"
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
         ImportError: if a package that training needs is not installed.
         OSError: if there are no such images, or something cannot be written.
         ValueError: if the network is unknown, the images are not as they should be, the weights
-            do not fit, the loss is no longer finite, or the run cannot go on.
+            do not fit, the loss is no longer finite, or the run cannot be resumed.
     """
     hide_orbax_messages()
     training = Training(
@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> None:
     console = stdout()
     if stop.asked is not None:
         console.print(
-            f"{stop.asked.name}: saved step {int(state.step)} in {out}; --resume goes on",
+            f"{stop.asked.name}: saved step {int(state.step)} in {out}; --resume continues",
             soft_wrap=True,
         )
         return

@@ -167,7 +167,7 @@ class _Window:
         self._seen.append(values)
 
     def close(self, number: int) -> dict[str, float]:
-        """Return the means and rates, and begin a new window."""
+        """Return the means and rates, and start a new window."""
         seconds = max(time.monotonic() - self._start, 1e-9)
         steps = len(self._seen)
         waited = self.feed.waited - self._waited

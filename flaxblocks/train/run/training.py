@@ -8,6 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import optax
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -30,7 +31,7 @@ from flaxblocks.train.step.filters import Filter
 from flaxblocks.train.step.normalize import normalize
 from flaxblocks.train.step.sharding import Rule, make_mesh, place_state, replicate, shard_batch
 from flaxblocks.train.step.state import TrainState, create_state
-from flaxblocks.train.step.train_step import make_train_step
+from flaxblocks.train.step.train_step import TrainStep, make_train_step
 
 
 @dataclass(frozen=True)
@@ -101,27 +102,13 @@ class Training:
             ValueError: if the devices do not divide the batch, the images are not as they should
                 be, the network is no longer finite, or the run in the folder cannot be resumed.
         """
-        mesh, recipe = self._mesh(), self.recipe
+        mesh = self._mesh()
         unreadable = UnreadableImages(len(images) + (len(validation) if validation else 0))
-        batches = training_batches(
-            images,
-            Augment(self.preprocess.crop, recipe.crop, recipe.augmentations),
-            batch_size=self.batch_size,
-            unreadable=unreadable,
-            seed=self.seed,
-        )
+        batches = self._batches(images, unreadable)
         per_epoch = len(images) // self.batch_size
-        until = per_epoch * recipe.epochs
+        until = per_epoch * self.recipe.epochs
         folder = open_run(out, {"steps": until, "seed": self.seed, **settings}, resume=resume)
-        optimizer = recipe.optimizer(until, self.batch_size)
-        step = make_train_step(
-            optimizer,
-            loss=recipe.loss,
-            mixing=recipe.mixing,
-            average_decay=recipe.average_decay or 0.0,
-            prepare=normalize(self.preprocess.mean, self.preprocess.std),
-            seed=self.seed,
-        )
+        optimizer = self.recipe.optimizer(until, self.batch_size)
         state = create_state(model, optimizer, trainable=self.trainable, average=self._averages)
         state = place_state(mesh, state, self.rule)
         place = partial(shard_batch, mesh)
@@ -131,10 +118,9 @@ class Training:
             Feed(batches, place) as feed,
         ):
             state = _resumed(state, checkpoints, feed, progress.say)
-            begin = int(state.step)
-            with _log_writers(folder, begin) as writers:
+            with _log_writers(folder, int(state.step)) as writers:
                 loop = Loop(
-                    step=step,
+                    step=self._step(optimizer),
                     feed=feed,
                     checkpoints=checkpoints,
                     watchers=(*writers, progress),
@@ -162,6 +148,26 @@ class Training:
             )
         return mesh
 
+    def _batches(self, images: Source, unreadable: UnreadableImages) -> Any:
+        augment = Augment(self.preprocess.crop, self.recipe.crop, self.recipe.augmentations)
+        return training_batches(
+            images,
+            augment,
+            batch_size=self.batch_size,
+            unreadable=unreadable,
+            seed=self.seed,
+        )
+
+    def _step(self, optimizer: optax.GradientTransformation) -> TrainStep:
+        return make_train_step(
+            optimizer,
+            loss=self.recipe.loss,
+            mixing=self.recipe.mixing,
+            average_decay=self.recipe.average_decay or 0.0,
+            prepare=normalize(self.preprocess.mean, self.preprocess.std),
+            seed=self.seed,
+        )
+
     def _evaluation(
         self, images: Source | None, unreadable: UnreadableImages, place: Place
     ) -> Callable[[TrainState], dict[str, float]] | None:
@@ -181,13 +187,13 @@ class Training:
 
 
 @contextmanager
-def _log_writers(folder: RunFolder, begin: int) -> Iterator[tuple[Watcher, ...]]:
+def _log_writers(folder: RunFolder, step: int) -> Iterator[tuple[Watcher, ...]]:
     """Yield the writers of this process's log; only the first process writes for TensorBoard."""
-    log = JsonLines(folder.log, begin)
+    log = JsonLines(folder.log, step)
     if folder.process:
         yield (log,)
         return
-    with TensorBoard(folder.tensorboard, begin) as board:
+    with TensorBoard(folder.tensorboard, step) as board:
         yield log, board
 
 

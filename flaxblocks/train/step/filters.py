@@ -1,6 +1,6 @@
 """Filters that select parameters by their place in the network."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 Filter = Any
@@ -11,19 +11,30 @@ Path = tuple[Any, ...]
 """The attribute names and list indices that lead to a parameter, such as ``("stages", 3)``."""
 
 
-def under(*prefixes: str) -> Callable[[Path, Any], bool]:
-    """Select everything inside the named modules: a filter.
+@dataclass(frozen=True)
+class Under:
+    """Selects everything inside modules: a filter; `under` makes it.
 
-    >>> deepest = under("head", "stages.3")
-    >>> deepest(("stages", 3, "blocks", 0), None), deepest(("stages", 30), None)
+    Args:
+        prefixes: paths of the modules.
+    """
+
+    prefixes: tuple[str, ...]
+
+    def __call__(self, path: Path, value: Any) -> bool:
+        """Return whether the path leads into one of the modules."""
+        name = ".".join(map(str, path)) + "."
+        return any(name.startswith(f"{prefix}.") for prefix in self.prefixes)
+
+
+def under(*prefixes: str) -> Under:
+    """Select everything inside the named modules.
+
+    >>> last = under("head", "stages.3")
+    >>> last(("stages", 3, "blocks", 0), None), last(("stages", 30), None)
     (True, False)
 
     Args:
         prefixes: paths of modules, with dots: ``"head"``, ``"stages.3.blocks.0"``.
     """
-
-    def selects(path: Path, value: Any) -> bool:
-        name = ".".join(map(str, path)) + "."
-        return any(name.startswith(f"{prefix}.") for prefix in prefixes)
-
-    return selects
+    return Under(prefixes)

@@ -59,7 +59,7 @@ def test_training_leaves_weights_that_can_be_evaluated(images, tmp_path, capsys)
 
 def test_sigterm_is_no_failure_and_resume_goes_on(images, tmp_path, capsys, monkeypatch):
     whole, out = tmp_path / "whole", tmp_path / "out"
-    assert main(command(images, whole)) == 0
+    assert main(command(images, whole, "--train", "head")) == 0
 
     def terminate(record: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -69,12 +69,15 @@ def test_sigterm_is_no_failure_and_resume_goes_on(images, tmp_path, capsys, monk
             "flaxblocks.train.run.training.JsonLines", lambda path, step: lambda r: terminate(0)
         )
         patch.setattr("flaxblocks.train.run.stop.SIGNALS", (signal.SIGTERM,))
-        assert main(command(images, out, "--log-every", "7")) == 0
+        assert main(command(images, out, "--log-every", "7", "--train", "head")) == 0
     assert "SIGTERM: saved step" in capsys.readouterr().out
     assert not (out / "model.safetensors").exists()
-    assert main(command(images, out, "--resume")) == 0
+    assert main(command(images, out, "--resume", "--train", "head")) == 0
     expected, got = (load_file(folder / "model.safetensors") for folder in (whole, out))
     assert all(np.array_equal(expected[name], got[name]) for name in expected)
+    before = fb.state_dict(fb.create_model("tiny", num_classes=3, rngs=nnx.Rngs(0)))
+    changed = {name for name in got if not np.array_equal(got[name], before[name])}
+    assert changed == {name for name in got if name.startswith("head.")} != set()
 
 
 def test_a_full_disk_is_one_sentence(images, tmp_path, capfd):
@@ -126,6 +129,11 @@ def test_another_number_of_classes_is_refused(images, tmp_path, capsys):
         (nothing, ["--batch-size", "24"], "`batch_size` must be at most 21 images, got 24"),
         (nothing, ["--data", "no/where"], "`root` must be a folder of images, got no/where"),
         (nothing, ["--model", "resnet19"], "got 'resnet19'"),
+        (
+            nothing,
+            ["--train", "haed"],
+            "select at least one parameter, got Under(prefixes=('haed',",
+        ),
         (nothing, ["--weights", "no.pth"], "`source` does not exist: no.pth"),
     ],
 )

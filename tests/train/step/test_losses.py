@@ -27,6 +27,7 @@ LOGITS = 5 * np.random.default_rng(0).normal(size=(7, 11))
 LABEL = np.random.default_rng(1).integers(0, 11, 7).astype(np.int32)
 TRUE = torch.from_numpy(LABEL).long()
 SHARE = 0.3
+SCORES = jax.jit(classification_scores, static_argnums=0)
 
 
 def dense(smoothing: float) -> torch.Tensor:
@@ -149,7 +150,7 @@ def test_refuses_numbers_out_of_range(make: Callable, message: str):
 
 def scores(part: slice, weight: np.ndarray, classes: int = 11) -> dict:
     batch = rows(LABEL[part] % classes, LOGITS[part, :classes]) | {"weight": jnp.asarray(weight)}
-    return classification_scores(identity, batch)
+    return SCORES(identity, batch)
 
 
 def test_sums_over_batches_with_padding_are_the_means_over_the_rows(x64):
@@ -158,7 +159,7 @@ def test_sums_over_batches_with_padding_are_the_means_over_the_rows(x64):
     padded = np.concatenate([LOGITS[3:], np.full((2, 11), np.nan)])
     label = np.concatenate([LABEL[3:], [0, 0]])
     weight = jnp.asarray([1.0, 1, 1, 1, 0, 0])
-    second = classification_scores(identity, rows(label, padded) | {"weight": weight})
+    second = SCORES(identity, rows(label, padded) | {"weight": weight})
 
     found = means(jax.tree.map(jnp.add, first, second))
 
