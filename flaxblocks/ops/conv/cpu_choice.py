@@ -1,4 +1,4 @@
-"""Which form of a convolution runs on CPU: the choice, by shape."""
+"""Which form a convolution takes on CPU, by its shape."""
 
 from functools import partial
 
@@ -10,15 +10,15 @@ from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.conv.grouped import by_group, kernel_by_blocks
 from flaxblocks.ops.native import convolution as native_convolution
 
-# Wider groups are worth a library call each; narrower ones fit XLA's vector loops. At 8x28x28x256,
-# 32 groups of 8, both take 6 ms; at 16 channels the loops take 50 times as long.
+# Wider groups are worth a library call each; narrower ones suit XLA's vector loops. At 8x28x28x256
+# with 32 groups of 8 both take 6 ms; with 16 channels the loops take 50 times as long.
 WIDEST_SHIFTED = 8
 
 
 def lower(
     first: jax.Array, second: jax.Array, *, role: str, geometry: Geometry, precision, native: bool
 ) -> jax.Array:
-    """Compute the array that is left out, in the form that is fastest on CPU."""
+    """Compute the array that `role` names from the other two, in the fastest form on CPU."""
     dtype = first.dtype
     if dtype.itemsize < 4:
         # XLA's loops over half precision are slow; float32 is fast, and rounds once at the end.
@@ -44,15 +44,15 @@ def _choose(first, second, role: str, geometry: Geometry, precision) -> jax.Arra
 
 
 def _dense(first, second, role: str, geometry: Geometry, precision) -> jax.Array:
-    # XLA's compiler ends the process on derivatives with a stride and a dilation above 1.
+    # XLA's compiler crashes on derivatives with a stride and a dilation above 1 (jaxlib 0.10.2).
     fatal = max(geometry.strides) > 1 and max(geometry.dilation) > 1
-    # XLA has a loop of its own for an image that is smaller than the window: 3x3 over 4x2x2, 256
-    # channels, takes it 3 ms in place of 0.3, and 5x5 over 4x4x4 44 ms in place of 1.
+    # On an image smaller than the window XLA takes a generic loop: 3 ms in place of 0.3 for 3x3
+    # over 4x2x2 with 256 channels, 44 ms in place of 1 for 5x5 over 4x4x4.
     small = role != "kernel" and any(
         size < taps for size, taps in zip(geometry.image, geometry.window, strict=True)
     )
-    # Of a product with few rows XLA compiles a loop of its own, which takes it 20 ms in place of 4:
-    # in a network with squeeze-and-excite gates half of what the whole door may take.
+    # A product with few rows XLA compiles to a loop of its own, in 20 ms in place of 4, which adds
+    # up in a network with squeeze-and-excite gates.
     few_rows = role == "output" and geometry.output == (1, 1)
     if fatal or small or (geometry.is_pointwise and not few_rows):
         return matmul.BY_ROLE[role](first, second, geometry, precision)

@@ -1,4 +1,4 @@
-"""How a 2-D convolution's input, kernel and output lie over each other."""
+"""The geometry of a 2-D convolution: sizes, strides, padding, dilation and groups."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -8,7 +8,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Geometry:
-    """The numbers that tie input ``(n, h, w, c)``, kernel and output together.
+    """The numbers that relate input ``(n, h, w, c)``, kernel and output.
 
     ``output[y] = sum over t of input[y * stride + t * dilation - padding low] * kernel[t]`` along
     each of the two axes. All are known when the program is traced.

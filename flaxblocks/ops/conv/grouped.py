@@ -29,9 +29,9 @@ def by_group(dense: Dense, first: jax.Array, second: jax.Array, groups: int) -> 
 def kernel_by_blocks(
     dense: Dense, x: jax.Array, g: jax.Array, groups: int, channels: int = 32
 ) -> jax.Array:
-    """Return the gradient with respect to the kernel, from dense ones of neighbouring groups.
+    """Return the gradient with respect to the kernel, from dense gradients of several groups each.
 
-    Of the gradient of a block's dense kernel only what lies within a group is kept. At
+    Of the gradient of a block's dense kernel only the entries within a group are kept. At
     8x56x56x128 in 32 groups blocks of 32 channels are the fastest: narrower ones make too many
     calls, wider ones too many products.
 
@@ -58,7 +58,7 @@ def _part(x: jax.Array, groups: int, start: int, count: int) -> jax.Array:
 
 
 def _within(kernel: jax.Array, groups: int) -> jax.Array:
-    """Return what of a dense kernel lies within the groups."""
+    """Return the entries of a dense kernel that lie within the groups."""
     *window, inputs, outputs = kernel.shape
     kernel = kernel.reshape(*window, groups, inputs // groups, groups, outputs // groups)
     within = jnp.diagonal(kernel, axis1=-4, axis2=-2)  # the groups are the last axis now

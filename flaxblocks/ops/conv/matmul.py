@@ -1,9 +1,9 @@
 """A convolution as one matrix product per tap of its kernel.
 
-XLA hands a matrix product to a fast library but not a convolution with a 1x1 kernel: at
+XLA calls a fast library for a matrix product but not for a convolution with a 1x1 kernel: at
 8x56x56, 64 to 256 channels, the product takes half the time. With more than one tap this form is
-slower than XLA's convolution, but it has derivatives where XLA's compiler ends the process (a
-stride and a dilation above 1 together, jaxlib 0.10.2).
+slower than XLA's convolution, but it has derivatives where XLA's compiler crashes (a stride and a
+dilation above 1 together, jaxlib 0.10.2).
 """
 
 from functools import reduce
@@ -37,7 +37,7 @@ def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry, precisio
 def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
     """Return the gradient with respect to the kernel."""
     x = padded(x, geometry)
-    # Flat: of a product over three axes XLA makes a copy with the rows before the images.
+    # Flat: for a product over three axes XLA copies the array to put the rows before the images.
     products = [
         _contract(_flat(seen(x, geometry, tap)), 0, _flat(g), 0, precision) for tap in geometry.taps
     ]

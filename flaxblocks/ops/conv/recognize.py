@@ -25,8 +25,8 @@ def geometry_of(
 ) -> Geometry | None:
     """Return the geometry of a convolution of NHWC with HWIO to NHWC, None for any other call.
 
-    None too for what `jax.lax` refuses, so that it is `jax.lax` who says why, for an empty array,
-    and for arrays that carry their sharding in their type, whose rules are JAX's own.
+    Also None for arguments that `jax.lax` refuses, so that the error message is its own, for empty
+    outputs, and for arrays with explicit sharding, whose propagation rules are JAX's.
     """
     if not (_is_nhwc(lhs, rhs, dimension_numbers) and _are_plain_floats(lhs, rhs)):
         return None
@@ -55,7 +55,7 @@ def _is_nhwc(
 
 
 def _are_plain_floats(*arrays: jax.Array | jax.ShapeDtypeStruct) -> bool:
-    """Whether the arrays are of one dtype and without a sharding in their type."""
+    """Return whether the arrays have one floating dtype and no explicit sharding."""
     types = [jax.typeof(x) for x in arrays]
     meshes = [t.sharding.mesh for t in types]
     return (
@@ -67,7 +67,7 @@ def _are_plain_floats(*arrays: jax.Array | jax.ShapeDtypeStruct) -> bool:
 
 def _channels_fit(lhs: jax.Array | jax.ShapeDtypeStruct, rhs: jax.Array, groups: int) -> bool:
     sizes = (*lhs.shape[1:], *rhs.shape, groups)
-    # Of a size that is only known when the exported program runs, nothing can be chosen.
+    # A form is chosen by size, so a size that is symbolic in an exported program leaves no choice.
     if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
         return False
     return lhs.shape[3] == rhs.shape[2] * groups and rhs.shape[3] % groups == 0
@@ -85,7 +85,7 @@ def _pair(numbers: Iterable[int]) -> Pair | None:
 def _sides(
     image: Pair, window: Pair, strides: Pair, padding: str | Sequence[Pair], dilation: Pair
 ) -> tuple[Pair, Pair] | None:
-    """Return ``(low, high)`` of both axes, None if the padding is not understood."""
+    """Return ``(low, high)`` of both axes, None for a padding that `jax.lax` would refuse."""
     try:
         if isinstance(padding, str):
             reach = [d * (taps - 1) + 1 for d, taps in zip(dilation, window, strict=True)]

@@ -28,8 +28,7 @@ def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
 def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
     """Return the gradient with respect to the input.
 
-    The input's pixels of one phase, their position modulo the stride, meet the same taps, so each
-    phase is a convolution of `g` of its own, with stride 1 and without zeros in between.
+    Each phase of the input is a convolution of `g` with stride 1, see `stride_phases`.
     """
     rows, columns = phases(geometry)
     g = _held(padded_gradient(g, geometry))
@@ -60,8 +59,8 @@ def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry) -> jax.A
 def _held(x: jax.Array) -> jax.Array:
     """Return the padded image with an axis of 1 before the channels.
 
-    Without it XLA sees that the middle tap meets the image as it was before the padding, and what
-    computes the image is compiled, run and written twice: once padded and once not.
+    Without it XLA replaces the middle tap's slice of the padded image by the image itself, and so
+    computes and writes the image twice: once padded and once not.
     """
     return lax.expand_dims(x, (3,))
 

@@ -1,8 +1,8 @@
-"""The way back through a stride, phase by phase.
+"""The input gradient of a strided convolution, phase by phase.
 
-The input's pixels of one phase, their position modulo the stride, meet the same taps. So each
-phase of the gradient with respect to the input is a convolution with stride 1 of the gradient
-with respect to the output, and no product is spent on zeros between its pixels.
+Input pixels whose position has the same remainder modulo the stride are one phase, and are read by
+the same taps. So each phase of the gradient with respect to the input is a convolution of the
+gradient with respect to the output with stride 1, and no products are spent on zeros in between.
 """
 
 from typing import NamedTuple

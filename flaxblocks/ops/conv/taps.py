@@ -1,4 +1,4 @@
-"""What one tap of the kernel sees: a strided slice of the padded input, and the way back."""
+"""The strided slice of the padded input that one tap of the kernel reads, and its transpose."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ def padded(x: jax.Array, geometry: Geometry) -> jax.Array:
 
 
 def seen(x: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
-    """Return the pixels of the padded input that one tap meets, one for each output pixel.
+    """Return the pixels of the padded input that one tap reads, one for each output pixel.
 
     The input is an array ``(n, height, width, ...)``.
     """
@@ -30,7 +30,7 @@ def seen(x: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
 
 
 def unseen(y: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
-    """Put each output pixel where the tap met it in the input, zero elsewhere."""
+    """Put each output pixel where the tap read it in the input, zeros elsewhere."""
     sides = zip(
         geometry.image,
         geometry.output,

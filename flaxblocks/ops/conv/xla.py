@@ -36,7 +36,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, precision) -
 
 
 def _like(g: jax.Array, shape: tuple) -> jax.ShapeDtypeStruct:
-    # With the axes of a shard_map over which `g` varies: without them JAX would add up over those.
+    # Varying over the same axes of a shard_map as `g`: else JAX would sum over those.
     kind = jax.typeof(g)
     return jax.ShapeDtypeStruct(
         shape, g.dtype, sharding=kind.sharding, manual_axis_type=kind.manual_axis_type

@@ -1,1 +1,1 @@
-"""Kernels in C++, which XLA calls on CPU where it is asked to."""
+"""C++ kernels that XLA calls on CPU, inside ``ops.convolution("native")``."""

@@ -1,4 +1,4 @@
-"""Which convolutions have a native kernel, and the call of it."""
+"""Which convolutions have a native kernel, and how it is called."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,15 +13,15 @@ from flaxblocks.ops.conv.shifts import transposed
 from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
 
 GROUPS = (1, 4, 8)  # channels of a group that the narrow kernel is compiled for
-# Inputs that make a block for the gradient; with an image's 3 XLA is faster: 36 ms to 54 for the
-# 7x7 kernel of a stem.
+# Least inputs for the gradient with respect to a dense kernel; for an image's 3 XLA is faster:
+# 36 ms to 54 for the 7x7 kernel of a stem.
 FEWEST = 8
 
 Form = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def form(first: jax.Array, second: jax.Array, role: str, geometry: Geometry) -> Form | None:
-    """Return the function that computes the array that is left out, if there is a native one."""
+    """Return the native function that computes the array `role` names, None if there is none."""
     if role == "kernel":
         inputs, outputs = (a.shape[3] // geometry.groups for a in (first, second))
         if geometry.groups > 1 and inputs == outputs in GROUPS:
@@ -44,7 +44,7 @@ def form(first: jax.Array, second: jax.Array, role: str, geometry: Geometry) -> 
 def fused_name(
     x: jax.Array, kernel: jax.Array, geometry: Geometry, act: Activation | None
 ) -> str | None:
-    """Return the kernel that adds a bias and a residual and applies `act`, if there is one."""
+    """Return the kernel that adds bias and residual and applies `act`, None if there is none."""
     if not may_take(x) or act not in ACTIVATIONS:
         return None
     outputs = kernel.shape[3]
@@ -78,7 +78,7 @@ def _name(inputs: int, outputs: int, like: jax.Array, geometry: Geometry) -> str
 
 
 def _fills_vectors(outputs: int, like: jax.Array, geometry: Geometry) -> bool:
-    """Return whether a dense kernel takes groups of so many outputs; 1x1 ones are products."""
+    """Return whether a dense kernel takes groups of so many outputs; 1x1 are matrix products."""
     return outputs * like.dtype.itemsize >= VECTOR and not geometry.is_pointwise
 
 

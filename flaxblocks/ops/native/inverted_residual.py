@@ -1,4 +1,4 @@
-"""Which inverted residuals the native kernel computes, and the call of it."""
+"""Which inverted residuals the native kernel computes, and how it is called."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The native kernels as XLA knows them, and what all calls have in common."""
+"""The native kernels as XLA custom calls: loading, names, and what all calls share."""
 
 import ctypes
 from functools import cache
@@ -28,7 +28,7 @@ ACTIVATIONS: tuple[activations.Activation | None, ...] = (
 
 @cache
 def load() -> None:
-    """Compile the kernels, if need be, and make them known to XLA.
+    """Compile the kernels, if need be, and register them with XLA.
 
     Raises:
         RuntimeError: see `library`.
@@ -40,19 +40,19 @@ def load() -> None:
 
 
 def target(kernel: str) -> str:
-    """Return what XLA knows a kernel by, once it does."""
+    """Return the name of a kernel's custom call, loaded and registered."""
     load()
     return _name(kernel)
 
 
 def may_take(x: jax.Array) -> bool:
-    """Return whether a kernel that fuses takes this input: images in a dtype that it has."""
-    n = x.shape[0]  # it may be known only when the exported program runs
+    """Return whether a fused kernel takes these images: a known number, in a dtype it has."""
+    n = x.shape[0]  # symbolic in some exported programs
     return isinstance(n, int) and n > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
 def attributes(geometry: Geometry) -> dict[str, np.ndarray]:
-    """Return what a kernel is told of the geometry."""
+    """Return a kernel's attributes for a geometry."""
     return {
         "strides": np.array(geometry.strides, np.int64),
         "low": np.array([low for low, _ in geometry.padding], np.int64),
