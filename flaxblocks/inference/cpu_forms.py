@@ -11,34 +11,40 @@ from flaxblocks.models.stage import Stage
 from flaxblocks.ops.chunks import chunked
 from flaxblocks.ops.fused import Form, register_forms
 
-NATIVE: dict[Any, Form] = {
+ONE_KERNEL: dict[Any, Form] = {
     ConvNormAct: units.unit,
     PooledProjection: units.pooled_projection,
+    blocks.MBConv: inverted_residual.mbconv,
+    UniversalInvertedBottleneck: inverted_residual.universal,
+}
+"""What computes a block with one native kernel, which is fastest on all images at once."""
+
+SEVERAL_KERNELS: dict[Any, Form] = {
     blocks.BasicBlock: residual.basic,
     blocks.BottleNeck: residual.bottleneck,
     blocks.InvertedResidual: residual.inverted,
     blocks.FusedMBConv: residual.fused_mbconv,
-    blocks.MBConv: inverted_residual.mbconv,
-    UniversalInvertedBottleneck: inverted_residual.universal,
 }
-"""What computes each block with native kernels."""
+"""What computes a block with a native kernel for each convolution."""
 
 IN_CHUNKS: tuple[Any, ...] = (
-    blocks.Stem,
-    Stage,
-    blocks.BasicBlock,
-    blocks.BottleNeck,
-    blocks.ConvNeXtBlock,
-    blocks.DepthWiseSeparableConv,
-    blocks.FusedMBConv,
-    blocks.InvertedResidual,
+    *SEVERAL_KERNELS,
     blocks.MBConv,
     UniversalInvertedBottleneck,
+    blocks.ConvNeXtBlock,
+    blocks.DepthWiseSeparableConv,
+    blocks.Stem,
+    Stage,
 )
-"""What takes a few images at a time: all that holds an array which may be wide."""
+"""What may hold a wide temporary array, and so takes a few images at a time."""
 
-for block in {*NATIVE, *IN_CHUNKS}:
-    operation = block.__call__
-    in_chunks = (chunked(operation),) if block in IN_CHUNKS else ()
-    native = (NATIVE[block],) if block in NATIVE else ()
-    register_forms("cpu", operation, *in_chunks, *native)
+
+def _forms(block: Any) -> list[Form]:
+    """Return a block's forms, the best first."""
+    in_chunks = chunked(block.__call__) if block in IN_CHUNKS else None
+    forms = ONE_KERNEL.get(block), in_chunks, SEVERAL_KERNELS.get(block)
+    return [form for form in forms if form is not None]
+
+
+for block in {*ONE_KERNEL, *IN_CHUNKS}:
+    register_forms("cpu", block.__call__, *_forms(block))
