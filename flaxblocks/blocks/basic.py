@@ -39,7 +39,7 @@ class BasicBlock(Scoped):
         dilation: distance between the kernels' taps in pixels.
         first_dilation: the same of the first convolution, where it differs.
         use_bias: whether the convolutions have a bias.
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
         act: activation after the first convolution.
         final_act: activation after the addition; None for none.
         shortcut: makes the other branch where the shape changes, see `BottleNeck`.

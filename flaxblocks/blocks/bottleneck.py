@@ -42,7 +42,7 @@ class BottleNeck(Scoped):
         dilation: distance between the spatial kernel's taps in pixels.
         groups: groups of the spatial convolution (ResNeXt, RegNet).
         use_bias: whether the convolutions have a bias.
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
         act: activation after the first and second convolution.
         final_act: activation after the addition; None for none.
         shortcut: makes the other branch where the shape changes: ``shortcut(in_features,

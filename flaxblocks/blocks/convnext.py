@@ -17,7 +17,7 @@ from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
 from flaxblocks.ops.activations import Activation, gelu
 
 layer_norm = partial(LayerNorm, epsilon=1e-6)
-"""ConvNeXt's normalisation."""
+"""ConvNeXt's normalization."""
 
 
 class ConvNeXtBlock(Scoped):
@@ -36,13 +36,13 @@ class ConvNeXtBlock(Scoped):
         kernel_size: height and width of the depthwise kernel in pixels.
         dilation: distance between the depthwise kernel's taps in pixels.
         stride: must be 1: ConvNeXt changes the resolution between its stages.
-        norm: makes the normalisation: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
+        norm: makes the normalization: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
             none.
         act: activation of the perceptron.
         pointwise: makes the perceptron's two layers: ``pointwise(in_features, out_features,
             dtype=, param_dtype=, rngs=)``; `Linear`, or ``partial(Conv, kernel_size=1)`` for the
             same function with kernels of PyTorch's `Conv2d`.
-        response_norm: makes the normalisation within the perceptron (ConvNeXt V2), such as
+        response_norm: makes the normalization within the perceptron (ConvNeXt V2), such as
             `GlobalResponseNorm`, as `norm`; None for none.
         layer_scale: first value of the scale of the residual branch; None for no scale.
         drop_path: probability of dropping the residual branch of a sample in training.
@@ -137,7 +137,7 @@ class NormConv(Scoped):
         stride: step of the kernel in pixels.
         dilation: distance between the kernel's taps in pixels.
         padding: zeros on each side in pixels, none by default, as `Conv` takes it.
-        norm: makes the normalisation: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
+        norm: makes the normalization: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
             none.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
@@ -177,7 +177,7 @@ class NormConv(Scoped):
         )
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
-        """Normalise, then convolve.
+        """Normalize, then convolve.
 
         Args:
             x: input of shape ``(n, h, w, in_features)``.

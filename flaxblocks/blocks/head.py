@@ -36,11 +36,11 @@ class Head(Scoped):
             (MobileNetV3).
         hidden: makes that layer: ``hidden(width, hidden_features, dtype=, param_dtype=, rngs=)``,
             linear or, as timm has it, ``partial(ConvNormAct, kernel_size=1, act=None)``.
-        neck: makes what stands right before the mean, as `norm`: a normalisation, or the
+        neck: makes what stands right before the mean, as `norm`: a normalization, or the
             activation that the stages left out (RegNetZ); None for nothing.
-        norm: makes the normalisation of the mean (ConvNeXt): ``norm(features, dtype=,
+        norm: makes the normalization of the mean (ConvNeXt): ``norm(features, dtype=,
             param_dtype=, rngs=)``; None for none.
-        conv_norm: makes the normalisation of the convolution, see `ConvNormAct`.
+        conv_norm: makes the normalization of the convolution, see `ConvNormAct`.
         act: activation after the convolution and after the hidden layer.
         drop_rate: probability of dropping each value before the classifier in training.
         dtype: dtype of the computation; inferred where absent.

@@ -35,7 +35,7 @@ class InvertedResidual(Scoped):
         dilation: distance between the spatial kernel's taps in pixels.
         groups: groups of the spatial convolution.
         use_bias: whether the convolutions have a bias.
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
         act: activation after the first and second convolution.
         final_act: activation at the end; None for none.
         shortcut: makes the other branch where the shape changes, see `BottleNeck`; None leaves

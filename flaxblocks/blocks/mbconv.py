@@ -41,7 +41,7 @@ class MBConv(Scoped):
         group_size: channels that the depthwise convolution mixes; 1, as its name says, or more.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         use_bias: whether the convolutions have a bias.
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
         act: activation after the expansion and the depthwise convolution.
         final_act: activation at the end; None for none.
         se: makes the gate after the depthwise convolution: ``se(hidden, dtype=, param_dtype=,
@@ -150,7 +150,7 @@ class FusedMBConv(Scoped):
         group_size: channels that the dense convolution mixes, in groups; None for all.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         use_bias: whether the convolutions have a bias.
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
         act: activation after the dense convolution.
         final_act: activation at the end; None for none.
         se: makes the gate after the dense convolution, as in `MBConv`; None for none.

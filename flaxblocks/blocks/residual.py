@@ -75,7 +75,7 @@ class PooledProjection(ConvNormAct):
         dilated: whether the projection reads means of 2x2 pixels at stride 1 too, as where dilation
             takes the place of the stride; beyond the border are zeros, which count.
         use_bias: whether the convolution has a bias.
-        norm: makes the normalisation, see `ConvNormAct`.
+        norm: makes the normalization, see `ConvNormAct`.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -118,7 +118,7 @@ class PooledProjection(ConvNormAct):
         self.dilated = dilated
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
-        """Average, project, normalise.
+        """Average, project, normalize.
 
         Args:
             x: input of shape ``(n, h, w, in_features)``.

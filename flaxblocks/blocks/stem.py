@@ -31,7 +31,7 @@ class Stem(Scoped):
         stride: step of each convolution in pixels; one number is the first's, the others have 1.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         use_bias: whether the convolutions have a bias.
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
         act: activation after each convolution; None for none.
         pool: halves the size at the end, such as `fb.ops.max_pool` (ResNet); None for none.
         dtype: dtype of the computation; inferred where absent.

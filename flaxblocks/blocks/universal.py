@@ -39,7 +39,7 @@ class UniversalInvertedBottleneck(Scoped):
         stride: step in pixels of the last depthwise convolution.
         dilation: distance in pixels between the taps of both depthwise kernels.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
         act: activation after the expansion and after the depthwise convolution that follows it.
         residual: whether the input is added where it can be.
         drop_path: probability of dropping the residual branch of a sample in training.

@@ -1,4 +1,4 @@
-"""Convolution, normalisation, activation: the unit every block is made of."""
+"""Convolution, normalization, activation: the unit every block is made of."""
 
 from functools import partial
 
@@ -30,7 +30,7 @@ class ConvNormAct(Scoped):
         groups: blocks into which the channels are split.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         use_bias: whether the convolution has a bias.
-        norm: makes the normalisation: ``norm(features, dtype=, param_dtype=, rngs=)``, such as
+        norm: makes the normalization: ``norm(features, dtype=, param_dtype=, rngs=)``, such as
             ``partial(BatchNorm, epsilon=1e-3)``; None for none.
         act: activation; None for none.
         dtype: dtype of the computation; inferred where absent.
@@ -80,7 +80,7 @@ class ConvNormAct(Scoped):
         self.act = checks.function("act", act, optional=True)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
-        """Convolve, normalise, activate.
+        """Convolve, normalize, activate.
 
         Args:
             x: input of shape ``(n, h, w, in_features)``.

@@ -1,4 +1,4 @@
-"""Group normalisation."""
+"""Group normalization."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -10,7 +10,7 @@ from flaxblocks.layers.scopes import Scoped
 
 
 class GroupNorm(Scoped, nnx.GroupNorm):
-    """Normalise each image over groups of channels: ``(x - mean) / sqrt(var + epsilon)``, scaled.
+    """Normalize each image over groups of channels: ``(x - mean) / sqrt(var + epsilon)``, scaled.
 
     NNX's layer with PyTorch's default `epsilon`, and the variance taken about the mean, where
     NNX by default subtracts two squares that may be large.
@@ -21,7 +21,7 @@ class GroupNorm(Scoped, nnx.GroupNorm):
 
     Args:
         num_features: channels of the input.
-        num_groups: groups of channels that are normalised together.
+        num_groups: groups of channels that are normalized together.
         group_size: channels of each group, in place of `num_groups`.
         epsilon: number added to the variance.
         dtype: dtype of the result; inferred from input and parameters where absent.

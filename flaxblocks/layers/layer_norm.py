@@ -1,4 +1,4 @@
-"""Layer normalisation over the channels."""
+"""Layer normalization over the channels."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -10,7 +10,7 @@ from flaxblocks.layers.scopes import Scoped
 
 
 class LayerNorm(Scoped, nnx.LayerNorm):
-    """Normalise each pixel over its channels: ``(x - mean) / sqrt(var + epsilon) * scale + bias``.
+    """Normalize each pixel over its channels: ``(x - mean) / sqrt(var + epsilon) * scale + bias``.
 
     NNX's layer with PyTorch's default `epsilon`, and the variance taken about the mean, where
     NNX by default subtracts two squares that may be large.

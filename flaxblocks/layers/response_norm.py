@@ -1,4 +1,4 @@
-"""Global response normalisation."""
+"""Global response normalization."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -52,7 +52,7 @@ class GlobalResponseNorm(Scoped):
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Normalise.
+        """Normalize.
 
         Args:
             x: input of shape ``(n, h, w, num_features)``.

@@ -1,4 +1,4 @@
-"""Normalisations that scale without shifting."""
+"""Normalizations that scale without shifting."""
 
 from collections.abc import Callable
 from functools import partial
@@ -65,7 +65,7 @@ class ScaleNorm(Scoped):
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
-        """Normalise.
+        """Normalize.
 
         Args:
             x: input of shape ``(n, h, w, num_features)``, or of any rank with the channels last.

@@ -89,7 +89,7 @@ def efficientnet(
         stem_features: channels after the stem.
         head_features: channels after the head's convolution.
         drop_rate: dropout before the classifier.
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
     """
     return Architecture(
         stem=partial(Stem, features=(stem_features,), norm=norm, act=silu),

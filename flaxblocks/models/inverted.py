@@ -170,7 +170,7 @@ def inverted_stage(
 
     Args:
         rows: one or more rows; only the first one's stride may differ from 1.
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
         padding: of the spatial convolutions, as `Conv` takes it.
         dilate: how the stage is dilated, see `StageRow`.
     """

@@ -77,7 +77,7 @@ def convnext(
         block: makes a block, see `StageRow`.
         overlap: the stem; None for patches of 4x4 pixels.
         kernel_sizes: height and width of each stage's depthwise kernels in pixels.
-        norm: makes each normalisation.
+        norm: makes each normalization.
         act: activation within the blocks.
         head: makes the last layers, see `Architecture`; `Head` with a norm of the mean if None.
     """

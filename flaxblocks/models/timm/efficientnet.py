@@ -75,7 +75,7 @@ def efficientnet(
     Args:
         width: factor of the channels.
         depth: factor of the layers.
-        numerics: the normalisation and the padding.
+        numerics: the normalization and the padding.
         divisor: what the channels are multiples of.
         group_size: channels that the spatial kernels mix; None for one.
     """

@@ -19,7 +19,7 @@ class Numerics:
     """What a network computes differently where it was trained elsewhere.
 
     Args:
-        norm: makes each normalisation, see `ConvNormAct`.
+        norm: makes each normalization, see `ConvNormAct`.
         padding: of the spatial convolutions, as `Conv` takes it.
     """
 
@@ -73,7 +73,7 @@ def inverted_network(
         hidden_features: width of the layer before the classifier; None for no layer.
         hidden: makes that layer.
         act: activation of stem and head.
-        numerics: the normalisation and the padding.
+        numerics: the normalization and the padding.
         family: see `Architecture`.
     """
     norm, padding = numerics.norm, numerics.padding

@@ -18,7 +18,7 @@ from flaxblocks.models.timm.inverted import (
 from flaxblocks.ops.activations import Activation, hard_sigmoid, hard_swish, relu
 
 conv_row = partial(InvertedRow, kernel_size=1, block=FusedMBConv, residual=False)
-"""A plain convolution with normalisation and activation."""
+"""A plain convolution with normalization and activation."""
 
 LARGE: Stages = (*TABLE_1, (conv_row(960, act=hard_swish),))
 SMALL: Stages = (*TABLE_2, (conv_row(576, act=hard_swish),))
@@ -52,7 +52,7 @@ def mobilenet_v3(
         width: factor of the channels; the stem's become no fewer than 3/4.
         depth: factor of the layers.
         act: activation of stem and head.
-        numerics: the normalisation and the padding.
+        numerics: the normalization and the padding.
     """
     return inverted_network(
         scaled(stages, width=width, depth=depth),

@@ -58,7 +58,7 @@ def regnet(
         se_ratio: the gates' width as a fraction of the block's input; None for no gates.
         rounded: how a width becomes a multiple of the groups', see `Line.stages`.
         block: makes a bottleneck.
-        norm: makes each normalisation.
+        norm: makes each normalization.
         act: activation of all layers but the blocks' last, which is the block's own matter.
         stem: makes the first layers; one convolution with norm and activation where None.
         head: makes the last layers.

@@ -153,7 +153,7 @@ def resnet(
         gate: makes the gate at the end of each residual branch; None for none.
         halving: how the size is halved.
         widths: channels of the stages; the stem's are the style's.
-        norm: makes each normalisation.
+        norm: makes each normalization.
     """
     blocks = block if isinstance(block, tuple) else (block,) * len(depths)
     parts = {"shortcut": style.shortcut, "pool": halving.block, "se": gate, "norm": norm}
