@@ -11,7 +11,7 @@ from timm import layers as timm_layers
 
 import flaxblocks as fb
 from flaxblocks.models.record import TIMM_PREFIX
-from flaxblocks.models.timm import convnext, regnet, resnet
+from flaxblocks.models.timm import convnext, regnet, resnet_table
 from flaxblocks.weights.state_dict import NAMES
 from parity.sides.weights import randomize
 from tests.helpers.networks import abstract, make_witness, run_by_blocks, run_torch, torch_network
@@ -22,7 +22,7 @@ from torch_ref.harness.vendors import allocate
 
 NAMED = [
     name
-    for family in (resnet, regnet, convnext)
+    for family in (resnet_table, regnet, convnext)
     for networks in family.NETWORKS.values()
     for name in networks
 ]

@@ -8,7 +8,7 @@ from flaxblocks.models.timm import (
     mobilenet_v3_like,
     mobilenet_v4,
     regnet,
-    resnet,
+    resnet_table,
     searched,
 )
 
@@ -19,7 +19,7 @@ TABLES = (
     mobilenet_v3.NETWORKS,
     mobilenet_v3_like.NETWORKS,
     mobilenet_v4.NETWORKS,
-    resnet.NETWORKS,
+    resnet_table.NETWORKS,
     regnet.NETWORKS,
     convnext.NETWORKS,
 )
