@@ -10,6 +10,7 @@ from flax import nnx
 
 from flaxblocks.imagenet import CLASSES
 from flaxblocks.layers.optional import ModuleFactory
+from flaxblocks.layers.rngs import check_rngs
 from flaxblocks.models import Backbone, model_info
 from flaxblocks.models.foreign import FOREIGN, answers
 from flaxblocks.ops.activations import Activation
@@ -127,6 +128,7 @@ def _pretrained(
     rngs: nnx.Rngs,
 ) -> Backbone:
     """Return a network with weights, of which only what they do not hold is drawn."""
+    check_rngs(rngs)
 
     def abstract(num_classes: int) -> Backbone:
         return nnx.eval_shape(lambda: make(num_classes, nnx.Rngs(0)))

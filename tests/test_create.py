@@ -147,6 +147,11 @@ def test_weights_that_there_are_not(weights: str, error: type, message: str):
         made(weights)
 
 
+def test_a_seed_in_place_of_streams_is_refused(as_installed):
+    with pytest.raises(TypeError, match=r"`rngs` must be nnx.Rngs, .* got 0"):
+        fb.create_model("tiny", weights="V2", rngs=0)
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path):
     weights = fb.state_dict(network()) | {"surplus": np.zeros(3, np.float32)}
     path = tmp_path / "other.pth"
