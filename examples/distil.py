@@ -12,7 +12,7 @@ from pathlib import Path
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.train import RECIPES, Distillation, Training
+from flaxblocks.train import Distillation, Training, recipes
 from flaxblocks.train.data import ImageFolder, RandomCrop, flip
 
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     teacher = fb.create_model(options.teacher, weights=options.teacher_weights, rngs=nnx.Rngs(0))
     student = fb.create_model(options.student, num_classes=images.num_classes, rngs=nnx.Rngs(1))
     recipe = replace(
-        RECIPES["quick"],
+        recipes.QUICK,
         epochs=options.epochs,
         loss=Distillation(teacher, temperature=4.0, weight=0.9),
         crop=RandomCrop(),

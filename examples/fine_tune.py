@@ -14,7 +14,7 @@ from pathlib import Path
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.train import RECIPES, Training, under
+from flaxblocks.train import Training, recipes, under
 from flaxblocks.train.data import ImageFolder, RandomCrop, flip
 
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     # Trained weights need small steps, and the first layers the smallest.
     recipe = replace(
-        RECIPES["quick"],
+        recipes.QUICK,
         epochs=options.epochs,
         learning_rate=4e-4,
         layer_decay=0.9,

@@ -14,7 +14,7 @@ import jax
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.train import RECIPES, Training, replicate, shard_largest
+from flaxblocks.train import Training, recipes, replicate, shard_largest
 from flaxblocks.train.data import ImageFolder, RandomCrop, flip
 
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = fb.create_model(options.model, num_classes=images.num_classes, rngs=nnx.Rngs(0))
     size = options.image_size
     training = Training(
-        replace(RECIPES["quick"], epochs=options.epochs, crop=RandomCrop(), augmentations=(flip,)),
+        replace(recipes.QUICK, epochs=options.epochs, crop=RandomCrop(), augmentations=(flip,)),
         replace(fb.create_preprocess(options.model), resize=size, crop=size),
         batch_size=options.batch_size,
         devices=jax.devices(),

@@ -5,6 +5,7 @@ from flaxblocks.train.optim.groups import scale_layers as scale_layers
 from flaxblocks.train.optim.groups import selected_by as selected_by
 from flaxblocks.train.optim.schedules import Cosine as Cosine
 from flaxblocks.train.optim.schedules import Decay as Decay
+from flaxblocks.train.run import recipes as recipes
 from flaxblocks.train.run.recipes import RECIPES as RECIPES
 from flaxblocks.train.run.recipes import Recipe as Recipe
 from flaxblocks.train.run.training import Training as Training

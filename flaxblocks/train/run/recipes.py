@@ -33,7 +33,7 @@ REFERENCE_BATCH = 256  # images; learning rates are given for it
 class Recipe:
     """Everything about a training run but the network and the data.
 
-    >>> recipe = RECIPES["resnet50-torchvision"]
+    >>> recipe = RESNET50
     >>> rate = recipe.learning_rates(total_steps=9000, batch_size=1024)
     >>> round(float(rate(0)), 6), round(float(rate(3000)), 6)
     (0.4, 0.04)
@@ -169,4 +169,4 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "quick": QUICK,
     }
 )
-"""The recipes by name."""
+"""The recipes by name, for the command line."""

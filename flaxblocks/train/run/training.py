@@ -38,8 +38,8 @@ from flaxblocks.train.step.train_step import TrainStep, make_train_step
 class Training:
     """How a network is trained on a source of images.
 
-    >>> from flaxblocks.train import RECIPES
-    >>> training = Training(RECIPES["quick"], fb.create_preprocess("resnet18"), batch_size=64)
+    >>> from flaxblocks.train import recipes
+    >>> training = Training(recipes.QUICK, fb.create_preprocess("resnet18"), batch_size=64)
     >>> state = training.run(model, ImageFolder("photos"), "results")  # doctest: +SKIP
 
     Args:

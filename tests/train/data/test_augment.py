@@ -75,7 +75,7 @@ def test_a_random_crop_shows_a_part(photo, rng):
         assert (np.diff(part[:, :, 1], axis=0) >= 0).all()
 
 
-def test_what_fits_nowhere_is_the_centre(photo, rng):
+def test_what_fits_nowhere_is_the_center(photo, rng):
     assert np.array_equal(CENTER_CROP(photo, 40, rng), photo.crop((10, 0, 50, 40)))
 
 
