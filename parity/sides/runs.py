@@ -11,9 +11,11 @@ from torch import nn
 from parity.sides import flax_side, torch_side, weights
 from parity.sides.flax_side import FlaxRun
 from parity.sides.pairing import Pair
+from parity.sides.rounding import Rounding
 from parity.sides.torch_side import TorchRun
 from torch_ref.harness import passes
 
+DRAWS = 4  # of float32's errors, to know their usual size
 TARGETS = 7  # sets the targets' random numbers apart: a target equal to the input has no gradient
 
 
@@ -48,6 +50,10 @@ class Runs:
         """Run both sides in eval mode on input `i`."""
         return self._once(("eval", dtype, i), lambda: self._forward(dtype, i))
 
+    def rounded(self, i: int) -> list[TorchRun]:
+        """Run PyTorch's side in float64, in eval mode, with float32's errors at random."""
+        return self._once(("rounded", i), lambda: [self._rounded(i, seed) for seed in range(DRAWS)])
+
     def train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         """Run both sides forward and backward in train mode on input `i`."""
         return self._once(("train", dtype, i), lambda: self._train_step(dtype, i))
@@ -57,6 +63,11 @@ class Runs:
         with flax_side.precision(dtype):
             ours = flax_side.forward(self.flax_module(dtype), self.inputs[i], dtype)
         return self.renamed(theirs), ours
+
+    def _rounded(self, i: int, seed: int) -> TorchRun:
+        module = self.torch_module("float64")
+        with Rounding(module, seed):
+            return self.renamed(torch_side.forward(module, self.inputs[i]))
 
     def _train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         target = self.target(i)

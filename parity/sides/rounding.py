@@ -1,0 +1,89 @@
+"""Float32's rounding, simulated in float64: how far any order of summing may be off.
+
+What one float32 run errs is luck: it depends on the order in which a library sums, and that on the
+width of the processor's vectors. Here PyTorch's float64 module runs with random errors where
+float32 rounds, each as large as that of a sum taken one term after the other. They travel through
+the layers as real ones do, so a layer that cancels, or a gate on few values, shows what it must.
+
+A sum rounds each of its k partial sums ``s`` by ``u * s / sqrt(3)``, root mean square, with
+``u = 2**-24``. Of terms of random sign that makes ``u * sqrt(k / 6)`` of the root of the sum of
+their squares, of terms of one sign ``u * sqrt(k) / 3`` of the sum.
+
+Source: Higham and Mary 2019, theorem 2.4: the square root of k, whatever the order.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+UNIT = 2.0**-24
+
+
+class Rounding:
+    """While open, every module's output has the error that float32 would give it.
+
+    Args:
+        module: a float64 module in eval mode; it is changed while this is open.
+        seed: where the random numbers come from.
+    """
+
+    def __init__(self, module: nn.Module, seed: int):
+        self.random = torch.Generator().manual_seed(seed)
+        self.pixels = 1  # of the last image, which a vector's means were taken over
+        self.handles = []
+        for part in module.modules():
+            self.handles.append(part.register_forward_pre_hook(self._round_means))
+            self.handles.append(part.register_forward_hook(self._round))
+
+    def __enter__(self) -> None:
+        """Nothing more to do: the hooks are in place."""
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _round_means(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Round the first vector after an image: each value is a mean over its pixels."""
+        x = inputs[0]
+        pixels = x.shape[2:].numel() if x.ndim == 4 else 1
+        if pixels > 1:
+            self.pixels = pixels
+        if pixels > 1 or self.pixels == 1 or not _sums(module):
+            return None
+        size = (self.pixels / 6) ** 0.5 * torch.hypot(x, x.square().mean().sqrt())
+        self.pixels = 1
+        return (self._off(x, size), *inputs[1:])
+
+    def _round(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        if not isinstance(output, torch.Tensor):
+            return output
+        size = output.abs() / 3**0.5
+        if _sums(module):
+            weight: Any = module.weight
+            terms = weight[0].numel()
+            random_sign = (terms / 6) ** 0.5 * _root_of_squares(module, inputs[0])
+            size = torch.hypot(random_sign, terms**0.5 / 3 * output)
+        return self._off(output, size)
+
+    def _off(self, x: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+        noise = torch.randn(x.shape, generator=self.random, dtype=x.dtype)
+        return x + UNIT * size * noise
+
+
+def _sums(module: nn.Module) -> bool:
+    """Return whether a module is a convolution or a linear layer."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, nn.Parameter) and weight.ndim in (2, 4)
+
+
+def _root_of_squares(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the root of the sum of the squared products that make up each output."""
+    kept = {name: parameter.data for name, parameter in module.named_parameters(recurse=False)}
+    for name, parameter in module.named_parameters(recurse=False):
+        squares = kept[name].square()
+        parameter.data = squares if name == "weight" else torch.zeros_like(squares)
+    squared = module.forward(x.square())  # without the hooks
+    for name, parameter in module.named_parameters(recurse=False):
+        parameter.data = kept[name]
+    return squared.clamp(min=0).sqrt()
