@@ -22,7 +22,7 @@ def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
     """Return the multiply-adds of a function's convolutions and matrix products.
 
     It is what papers call FLOPs. Padding counts as pixels do; what is done to single values,
-    such as activations and normalisations, does not count. The body of a loop counts once.
+    such as activations and normalizations, does not count. The body of a loop counts once.
 
     >>> multiply_adds(lambda x: x @ x, jnp.ones((8, 8)))
     512

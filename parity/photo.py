@@ -29,7 +29,7 @@ def load_photo(path: str | Path | None = None) -> np.ndarray:
 def photo_input(photo: np.ndarray, shape: tuple[int, int, int, int]) -> np.ndarray:
     """Return crops of the photograph as an input of shape ``(n, h, w, c)``.
 
-    Each image takes as many crops as it needs to fill its channels, three colours from each. The
+    Each image takes as many crops as it needs to fill its channels, three colors from each. The
     photograph is first scaled so that a crop shows about a third of it.
 
     Args:

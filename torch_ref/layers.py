@@ -1,4 +1,4 @@
-"""The layers: convolution, normalisation, their union, the gate and drop path."""
+"""The layers: convolution, normalization, their union, the gate and drop path."""
 
 from functools import partial
 
@@ -41,7 +41,7 @@ def BatchNorm(num_features, *, momentum=0.9, epsilon=1e-5):
 
 
 class ConvNormAct(nn.Module):
-    """Convolution, normalisation, activation."""
+    """Convolution, normalization, activation."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from flaxblocks.ops.activations import sigmoid
 
 
 class EfficientChannelAttention(Scoped):
-    """Scale each channel by a gate computed from its own mean and its neighbours'.
+    """Scale each channel by a gate computed from its own mean and its neighbors'.
 
     ``x * sigmoid(conv(mean(x)))``, with one short kernel that slides over the channels.
 

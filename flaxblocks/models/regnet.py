@@ -26,7 +26,7 @@ class Line:
         depth: number of blocks, d.
         start: the first block's width, w_0.
         slope: growth of the width per block, w_a.
-        factor: quantisation: the widths are powers of it times `start`, w_m.
+        factor: quantization: the widths are powers of it times `start`, w_m.
         group_width: channels per group of the 3x3 convolutions, g.
         expansion: the 3x3 convolutions' width as a multiple of the block's, 1 / b.
 
@@ -51,8 +51,8 @@ class Line:
         for block in range(self.depth):
             wanted = self.start + self.slope * block
             power = round(log(wanted / self.start) / log(self.factor))
-            quantised = 8 * round(self.start * self.factor**power / 8)
-            wide = self.expansion * quantised
+            quantized = 8 * round(self.start * self.factor**power / 8)
+            wide = self.expansion * quantized
             widths.append(rounded(wide, min(self.group_width, wide)) // self.expansion)
         return dict(Counter(widths))
 

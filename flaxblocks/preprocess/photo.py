@@ -19,7 +19,7 @@ def rgb(image: Any) -> Image.Image:
     Raises:
         FileNotFoundError: if there is no such file.
         TypeError: if it is neither a path nor an image.
-        ValueError: if it cannot be read as an image, or has no known range of colours.
+        ValueError: if it cannot be read as an image, or has no known range of colors.
     """
     if isinstance(image, Image.Image):
         return _rgb(image)
@@ -41,11 +41,11 @@ def rgb(image: Any) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("F", "I"):
-        raise ValueError(f"the range of its colours is unknown, Pillow's mode {image.mode!r}")
+        raise ValueError(f"the range of its colors is unknown, Pillow's mode {image.mode!r}")
     if image.mode.startswith("I;16"):  # Pillow itself would clip all but the darkest to white
         image.load()
         upright = ImageOps.exif_transpose(image)
-        high_bytes = (np.asarray(upright) >> 8).astype(np.uint8)  # as it reads 16-bit colours
+        high_bytes = (np.asarray(upright) >> 8).astype(np.uint8)  # as it reads 16-bit colors
         return Image.fromarray(high_bytes).convert("RGB")
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
@@ -73,7 +73,7 @@ def resize(image: Image.Image, shorter: int, interpolation: str, squash: bool) -
     return image.resize(size, Image.Resampling[interpolation.upper()])
 
 
-def centre(image: Image.Image, size: int) -> np.ndarray:
+def center(image: Image.Image, size: int) -> np.ndarray:
     """Return the bytes of the central square, of shape ``(size, size, 3)``.
 
     Source: torchvision 0.28, `torchvision.transforms.functional.center_crop` (the rounding).

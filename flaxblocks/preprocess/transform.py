@@ -10,16 +10,16 @@ from jaxtyping import Float
 
 from flaxblocks._base import checks
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
-MEAN: Colour = (0.485, 0.456, 0.406)
-STD: Colour = (0.229, 0.224, 0.225)
+MEAN: Color = (0.485, 0.456, 0.406)
+STD: Color = (0.229, 0.224, 0.225)
 """Of ImageNet's pixels, red, green and blue, as fractions of white."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize, crop the centre, normalise: ``(pixels / 255 - mean) / std``.
+    """Resize, crop the center, normalize: ``(pixels / 255 - mean) / std``.
 
     `create_preprocess` knows each network's own numbers.
 
@@ -29,7 +29,7 @@ class Preprocess:
 
     Args:
         resize: what the image's shorter side becomes, in pixels; the proportions stay.
-        crop: height and width of the centre that is kept, in pixels.
+        crop: height and width of the center that is kept, in pixels.
         interpolation: how Pillow resamples.
         mean: of red, green and blue, as fractions of white.
         std: their standard deviations.
@@ -43,8 +43,8 @@ class Preprocess:
     resize: int
     crop: int
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    mean: Colour = MEAN
-    std: Colour = STD
+    mean: Color = MEAN
+    std: Color = STD
     squash: bool = False
 
     def __post_init__(self):
@@ -96,7 +96,7 @@ class Preprocess:
         """Prepare images.
 
         Of any kind Pillow reads: an Exif orientation is followed, transparency becomes white,
-        every colour space becomes RGB.
+        every color space becomes RGB.
 
         Args:
             images: paths or Pillow images, one or more.
@@ -118,12 +118,12 @@ class Preprocess:
         if not images:
             raise ValueError("`images` must be one or more, got none")
         pixels = np.stack([self._pixels(photo, image) for image in images])
-        mean, std = (np.asarray(colour, np.float32) for colour in (self.mean, self.std))
+        mean, std = (np.asarray(color, np.float32) for color in (self.mean, self.std))
         return (pixels.astype(np.float32) / np.float32(255) - mean) / std
 
     def _pixels(self, photo: Any, image: Any) -> np.ndarray:
         resized = photo.resize(photo.rgb(image), self.resize, self.interpolation, self.squash)
-        return photo.centre(resized, self.crop)
+        return photo.center(resized, self.crop)
 
 
 def resized_for(
@@ -131,14 +131,14 @@ def resized_for(
     crop_pct: float,
     *,
     interpolation: Literal["bilinear", "bicubic"],
-    mean: Colour = MEAN,
-    std: Colour = STD,
+    mean: Color = MEAN,
+    std: Color = STD,
     squash: bool = False,
 ) -> Preprocess:
     """Return the preprocessing whose crop is a given fraction of what the image is resized to.
 
     Args:
-        crop: height and width of the centre that is kept, in pixels.
+        crop: height and width of the center that is kept, in pixels.
         crop_pct: the fraction, which timm calls a percentage.
         interpolation: see `Preprocess`.
         mean: see `Preprocess`.

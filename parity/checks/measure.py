@@ -35,7 +35,7 @@ def rms_error(value: np.ndarray, truth: np.ndarray, scale: float | None = None) 
 def layer_scale(name: str, values: Mapping[str, np.ndarray]) -> float:
     """Return the scale of a parameter's gradient: the largest value in the parameter's layer.
 
-    The bias of a convolution before a normalisation has gradient 0 but for rounding: its own
+    The bias of a convolution before a normalization has gradient 0 but for rounding: its own
     magnitude says nothing about how well it is computed.
     """
     layer = name.rpartition(".")[0]

@@ -25,7 +25,7 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("float64", "gradient"): Bound(1e-10, "as the output; one more pass of sums"),
     ("float64", "statistic"): Bound(1e-10, "a mean over the batch, moved by one step"),
     ("float64", "trajectory"): Bound(
-        1e-8, "twenty steps of an optimiser, each of which carries the last one's rounding on"
+        1e-8, "twenty steps of an optimizer, each of which carries the last one's rounding on"
     ),
     ("float32", "output"): Bound(
         2.0,
@@ -44,7 +44,7 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("float32", "sum floor"): Bound(
         6e-8,
         "half an ulp for each term of each sum over positions on the way, adding up like a random "
-        "walk, so times the root of their number. A normalisation has four such sums, two of them "
+        "walk, so times the root of their number. A normalization has four such sums, two of them "
         "statistics and two gradients. XLA takes them in float32, PyTorch on CPU in float64",
     ),
 }

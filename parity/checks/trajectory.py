@@ -1,4 +1,4 @@
-"""The same optimiser from the same start on the same batches: optax against torch.optim."""
+"""The same optimizer from the same start on the same batches: optax against torch.optim."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ STEPS = 20
 
 @dataclass(frozen=True)
 class Optimizer:
-    """One optimiser in both libraries."""
+    """One optimizer in both libraries."""
 
     name: str  # what the report calls it
     make_torch: Callable[..., torch.optim.Optimizer]  # makes it from PyTorch's parameters

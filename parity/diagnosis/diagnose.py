@@ -58,7 +58,7 @@ def _in_float32(runs: Runs) -> Iterator[str]:
 
 
 def _in_statistics(runs: Runs) -> Iterator[str]:
-    """Look at how each normalisation moved its statistics in a train-mode step."""
+    """Look at how each normalization moved its statistics in a train-mode step."""
     theirs, ours = runs.train_step("float64", 0)
     layers = dict(runs.torch_module("float64").named_modules())
     for path in theirs.outputs:
@@ -131,7 +131,7 @@ def _predictions(
 def _container_predictions(
     layer: nn.Module, path: str, theirs: TorchRun
 ) -> Iterator[hypotheses.Prediction]:
-    """Yield other ways to join the layer's parts, where PyTorch's own way is recognised."""
+    """Yield other ways to join the layer's parts, where PyTorch's own way is recognized."""
     prefix = f"{path}." if path else ""
     parts = {"its input": theirs.inputs[path]} | {
         name: theirs.outputs[prefix + name]

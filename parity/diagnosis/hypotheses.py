@@ -75,13 +75,13 @@ def of_convolution(
 def of_batch_norm(
     layer: BATCH_NORM, x: np.ndarray, ours: np.ndarray, training: bool
 ) -> Iterator[Prediction]:
-    """Yield what a normalisation gives when something is off.
+    """Yield what a normalization gives when something is off.
 
     Args:
-        layer: PyTorch's normalisation before the step.
+        layer: PyTorch's normalization before the step.
         x: its input, NHWC.
         ours: what Flax computed, from which its eps is fitted.
-        training: whether the batch's own statistics should normalise.
+        training: whether the batch's own statistics should normalize.
     """
     mean, var = array(layer.running_mean), array(layer.running_var)
     axes = tuple(range(x.ndim - 1))
@@ -90,19 +90,19 @@ def of_batch_norm(
     if training:
         count = x.size // x.shape[-1]
         unbiased = batch_var * count / (count - 1)
-        text = "variance bias: Flax normalises by the unbiased variance"
-        yield text, _normalised(x, batch_mean, unbiased, layer.eps, weight, bias)
-        text = "statistics: Flax normalises by the running ones in train mode"
-        yield text, _normalised(x, mean, var, layer.eps, weight, bias)
+        text = "variance bias: Flax normalizes by the unbiased variance"
+        yield text, _normalized(x, batch_mean, unbiased, layer.eps, weight, bias)
+        text = "statistics: Flax normalizes by the running ones in train mode"
+        yield text, _normalized(x, mean, var, layer.eps, weight, bias)
         mean, var = batch_mean, batch_var
     else:
-        text = "statistics: Flax normalises by the batch's own in eval mode"
-        yield text, _normalised(x, batch_mean, batch_var, layer.eps, weight, bias)
+        text = "statistics: Flax normalizes by the batch's own in eval mode"
+        yield text, _normalized(x, batch_mean, batch_var, layer.eps, weight, bias)
     eps = _fitted_eps(x - mean, var, ours - bias, weight)
     text = f"eps: Flax adds {eps:.3g} to the variance, PyTorch {layer.eps:.3g}"
-    yield text, _normalised(x, mean, var, eps, weight, bias)
+    yield text, _normalized(x, mean, var, eps, weight, bias)
     text = "scale and bias: Flax applies none"
-    yield text, _normalised(x, mean, var, layer.eps, np.ones_like(mean), np.zeros_like(mean))
+    yield text, _normalized(x, mean, var, layer.eps, np.ones_like(mean), np.zeros_like(mean))
 
 
 def of_activation(parts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -156,12 +156,12 @@ def _tf32(value: torch.Tensor) -> torch.Tensor:
 
 
 def array(value: torch.Tensor | None) -> np.ndarray:
-    """Return a statistic or parameter of a normalisation in float64."""
-    assert value is not None  # normalisations without statistics or scale have no hypotheses
+    """Return a statistic or parameter of a normalization in float64."""
+    assert value is not None  # normalizations without statistics or scale have no hypotheses
     return value.detach().numpy().astype(np.float64)
 
 
-def _normalised(
+def _normalized(
     x: np.ndarray,
     mean: np.ndarray,
     var: np.ndarray,

@@ -13,7 +13,7 @@ class Row:
 
     Args:
         check: the check it belongs to, such as ``"gradients"``.
-        quantity: what was compared: a layer's path, a parameter's name, an optimiser's loss.
+        quantity: what was compared: a layer's path, a parameter's name, an optimizer's loss.
         value: how far apart the two sides are; the unit is the check's.
         limit: how far they may be.
         ok: whether that holds; None where the check does not apply.

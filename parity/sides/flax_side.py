@@ -102,7 +102,7 @@ def _loss_and_gradients(
 def compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
     """Return the function for each dtype, compiled when called; its first argument is static.
 
-    Float64 is there for its meaning, so half of the time to optimise it is saved; float32 is
+    Float64 is there for its meaning, so half of the time to optimize it is saved; float32 is
     compiled as users compile it.
     """
     compile_ = partial(jax.jit, function, static_argnums=0)

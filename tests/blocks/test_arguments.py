@@ -158,7 +158,7 @@ BLOCKS = [kind for kind in GOOD if kind not in (fb.BatchNorm, fb.StochasticDepth
 
 
 @pytest.mark.parametrize("kind", BLOCKS, ids=lambda kind: kind.__name__)
-def test_nchw_is_recognised_and_its_axis_named(kind: type):
+def test_nchw_is_recognized_and_its_axis_named(kind: type):
     block = kind(*GOOD[kind], rngs=nnx.Rngs(0))
     call = partial(block, jnp.ones((2, 8, 5, 5)))
     with pytest.raises(ValueError, match=r"\(2, 8, 5, 5\).*axis 1 looks like the channels"):

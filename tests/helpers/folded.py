@@ -19,7 +19,7 @@ def gate(squeezed: int, act=activations.relu, function=activations.sigmoid) -> C
     return partial(fb.SqueezeExcite, squeeze_features=squeezed, act=act, gate=function)
 
 
-def randomised(module: nnx.Module, seed: int = 0) -> nnx.Module:
+def randomized(module: nnx.Module, seed: int = 0) -> nnx.Module:
     """Return the module with every array drawn, the variances positive."""
     rng = np.random.default_rng(seed)
 
@@ -40,7 +40,7 @@ def run(block: nnx.Module, x: jax.Array) -> np.ndarray:
 def folded(*args, dtype=jnp.float64, seed: int = 0, **kwargs) -> fb.MBConv:
     """Return a block for inference, of random weights."""
     block = fb.MBConv(*args, **kwargs, param_dtype=dtype, rngs=nnx.Rngs(seed))
-    return fb.for_inference(randomised(block, seed))
+    return fb.for_inference(randomized(block, seed))
 
 
 def image(block: fb.MBConv, n: int, *size: int, seed: int = 1, dtype=jnp.float64) -> jax.Array:

@@ -97,7 +97,7 @@ def assert_close(value: jax.Array, truth: jax.Array) -> None:
 
 
 def randomized(block: nnx.Module) -> nnx.Module:
-    """Give the statistics and parameters of every normalisation random values."""
+    """Give the statistics and parameters of every normalization random values."""
     rng = np.random.default_rng(0)
     for norm in norms(block):
         for variable in (norm.scale, norm.bias, norm.mean, norm.var):

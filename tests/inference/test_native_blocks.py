@@ -11,7 +11,7 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks import activations, ops
 from flaxblocks.ops.native.targets import ACTIVATIONS
-from tests.helpers.folded import CALL, folded, gate, image, is_called, randomised, run
+from tests.helpers.folded import CALL, folded, gate, image, is_called, randomized, run
 from tests.ops.test_conv_door_transforms import assert_close
 
 
@@ -152,7 +152,7 @@ def test_what_is_not_finite_comes_out_where_it_does(value: float):
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "mnasnet1_0"])
 def test_networks_give_the_same(name: str):
     network = fb.create_model(name, rngs=nnx.Rngs(0))
-    network = fb.for_inference(randomised(network))
+    network = fb.for_inference(randomized(network))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 65, 64, 3)), jnp.float32)
     truth = run(network, x)
     with ops.convolution("native"):

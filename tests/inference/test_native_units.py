@@ -14,7 +14,7 @@ from flaxblocks import activations, ops
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.ops.native.targets import ACTIVATIONS
-from tests.helpers.folded import gate, randomised, run
+from tests.helpers.folded import gate, randomized, run
 from tests.ops.test_conv_door_transforms import assert_close
 
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
@@ -24,7 +24,7 @@ FAR = [0, 1e-3, 1, 3, 6, 20, 87, 90, 104, 1e4, 1e30, 3e38, np.inf, np.nan]
 
 def ready(kind: type[nnx.Module], *args, **kwargs) -> nnx.Module:
     made = kind(*args, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
-    return fb.for_inference(randomised(made))
+    return fb.for_inference(randomized(made))
 
 
 unit, bottleneck, basic = (

@@ -1,4 +1,4 @@
-"""Batch normalisation: what PyTorch normalises by, and what it stores."""
+"""Batch normalization: what PyTorch normalizes by, and what it stores."""
 
 from functools import partial
 
@@ -58,7 +58,7 @@ def test_equals_pytorch_over_steps_and_then_in_eval_mode(shape: tuple, settings:
     assert_same_statistics(ours, theirs)
 
 
-def test_normalises_by_the_biased_variance_and_stores_the_unbiased(x64):
+def test_normalizes_by_the_biased_variance_and_stores_the_unbiased(x64):
     norm = fb.BatchNorm(1, epsilon=0.0, momentum=0.0, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     x = jnp.asarray([1.0, 3.0, 5.0, 7.0]).reshape(4, 1, 1, 1)
     y = norm(x)

@@ -101,7 +101,7 @@ def test_valid_pads_nothing():
 
 
 @pytest.mark.parametrize("groups", [1, 8])
-def test_is_initialised_as_in_pytorch(groups: int):
+def test_is_initialized_as_in_pytorch(groups: int):
     """Uniform over +-1 / sqrt(fan_in): bounds, mean and variance, as PyTorch's own draw."""
     arguments = (32, 256, 3)
     fan_in = 32 // groups * 9
@@ -130,7 +130,7 @@ def test_draws_anew_for_each_layer_and_again_for_the_same_seed():
     np.testing.assert_array_equal(first, again)
 
 
-def test_takes_other_initialisers():
+def test_takes_other_initializers():
     conv = fb.Conv(
         2,
         3,

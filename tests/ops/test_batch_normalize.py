@@ -1,4 +1,4 @@
-"""The derivative of batch normalisation that is written out, against JAX's own."""
+"""The derivative of batch normalization that is written out, against JAX's own."""
 
 from functools import partial
 

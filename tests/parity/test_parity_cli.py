@@ -185,6 +185,6 @@ def test_nchw_says_which_axis_looks_like_channels(nchw, capsys):
 
 def test_unknown_options_are_refused(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["--colour"])
+        main(["--color"])
     assert stop.value.code == 2
-    assert "--colour" in capsys.readouterr().err
+    assert "--color" in capsys.readouterr().err

@@ -110,8 +110,8 @@ def test_bad_inputs_are_refused(x, words):
 
 def test_bad_arguments_are_refused():
     pair = parity_pairs.make_torch(), parity_pairs.make_flax()
-    with pytest.raises(ValueError, match=r"`checks` must be among names, bitwise.*'colour'"):
-        compare(*pair, X, checks=["colour"])
+    with pytest.raises(ValueError, match=r"`checks` must be among names, bitwise.*'color'"):
+        compare(*pair, X, checks=["color"])
     with pytest.raises(ValueError, match=r"`names` must be one of"):
         compare(*pair, X, names="caffe")
     with pytest.raises(TypeError, match=r"`torch_module` must be a torch\.nn\.Module"):

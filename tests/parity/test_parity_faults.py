@@ -106,7 +106,7 @@ def test_a_planted_fault_is_found_and_named(plant, layer, cause):
 
 
 class BiasedBatchNorm(nnx.BatchNorm):
-    """NNX's own normalisation, which stores the biased variance."""
+    """NNX's own normalization, which stores the biased variance."""
 
     def __init__(self, features, *, dtype, param_dtype, rngs):
         super().__init__(features, momentum=0.9, dtype=dtype, param_dtype=param_dtype, rngs=rngs)

@@ -115,12 +115,12 @@ def test_transparency_of_a_palette_is_white():
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "YCbCr", "LA"])
-def test_other_colour_spaces_become_rgb(mode: str):
+def test_other_color_spaces_become_rgb(mode: str):
     image = small().convert(mode)
     assert same(image, image.convert("RGB"))
 
 
-def test_a_cmyk_jpeg_keeps_its_colours():
+def test_a_cmyk_jpeg_keeps_its_colors():
     red = reread(Image.new("RGB", (48, 40), "red").convert("CMYK"), "JPEG")
     assert red.mode == "CMYK"
     assert np.abs(fb.Preprocess(24, 24)(red) - fb.Preprocess(24, 24)(red.convert("RGB"))).max() == 0
@@ -136,7 +136,7 @@ def test_16_bit_greys_keep_their_shades(kind: str):
 
 
 def test_an_animation_is_its_first_frame():
-    frames = [Image.new("RGB", (48, 40), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (48, 40), color) for color in ("red", "blue")]
     assert same(reread(frames[0], "GIF", save_all=True, append_images=frames[1:]), frames[0])
 
 
@@ -162,7 +162,7 @@ def bad_files(tmp_path):
         ("empty.jpg", ValueError, "must be image files, and .*empty.jpg is not one"),
         ("half.jpg", ValueError, "half.jpg cannot be read: .*truncated"),
         ("damaged.png", ValueError, "damaged.png cannot be read: "),
-        ("floats.tiff", ValueError, "floats.tiff cannot be read: the range of its colours"),
+        ("floats.tiff", ValueError, "floats.tiff cannot be read: the range of its colors"),
         ("thread.png", ValueError, "elongated: 1 x 4000 pixels become 896000 x 224"),
         ("no.jpg", FileNotFoundError, "there is no file .*no.jpg"),
         (".", ValueError, "cannot be read: Is a directory"),

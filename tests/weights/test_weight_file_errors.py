@@ -98,7 +98,7 @@ def test_a_wrong_architecture(tmp_path: Path):
     assert "unexpected depthwise.conv.weight" in message
 
 
-def test_names_of_another_vendor_are_recognised(tmp_path: Path):
+def test_names_of_another_vendor_are_recognized(tmp_path: Path):
     path = fb.save_weights(network(), tmp_path / "a.safetensors", names="torchvision")
     refused(
         ValueError, r'nothing was loaded; these are the names of `names="(torchvision|timm)"`', path

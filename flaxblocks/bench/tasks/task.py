@@ -17,7 +17,7 @@ class Task:
     # ``"infer"``, a forward pass in eval mode; or ``"train"``, a forward and a backward pass in
     # train mode, of half the mean square of ``output - target``, which gives the loss, the new
     # statistics, the gradients of all parameters and, where the module is not a whole network, of
-    # the input. No optimiser's update.
+    # the input. No optimizer's update.
     mode: str
     batch: int  # images
     size: int  # height and width of the input in pixels

@@ -194,7 +194,7 @@ struct Axis {
   int64_t positions(int64_t phase) const {
     return ceil_div(std::max(to - phase, int64_t{0}), count());
   }
-  // How many neighbours the taps of a phase are, all of them or 1.
+  // How many neighbors the taps of a phase are, all of them or 1.
   int64_t run(int64_t phase) const {
     const auto& taps = phases[phase];
     for (size_t t = 1; t < taps.size(); ++t) {

@@ -73,7 +73,7 @@ class Ring {
   const T* data() const { return data_.get(); }
 
  private:
-  // An odd number of cache lines, so that the same channels of neighbours share no set of the cache.
+  // An odd number of cache lines, so that the same channels of neighbors share no set of the cache.
   static int64_t pixel(int64_t channels) {
     constexpr int64_t kLine = 64 / sizeof(T);
     return (ceil_div(channels, kLine) | 1) * kLine;

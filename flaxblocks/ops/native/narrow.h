@@ -62,7 +62,7 @@ template <int Width, typename T>
 
 // `Width` pixels from position m on, `N` channels from c on.
 //
-// A column of the operand is read once for all taps of a run of neighbours: 8x28x28x192, k5, 1.2 ms
+// A column of the operand is read once for all taps of a run of neighbors: 8x28x28x192, k5, 1.2 ms
 // with runs of 1, 0.9 ms with runs of 5.
 template <int Group, int N, int Width, int Run, bool Inside, typename T>
 [[gnu::always_inline]] inline void narrow_cell(const NarrowRow<T>& row, int64_t m, int64_t c) {

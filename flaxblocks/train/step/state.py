@@ -125,8 +125,11 @@ def create_state(
     with them (one without parameters: with the module around it) keeps its statistics too. Dropout
     stays as it is.
 
-    >>> model = fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0))  # doctest: +SKIP
-    >>> state = create_state(model, optimizer, trainable=under("head"))  # doctest: +SKIP
+    >>> from flaxblocks.train import under
+    >>> model = fb.Head(3, 10, conv_features=8, rngs=nnx.Rngs(0))
+    >>> state = create_state(model, optax.sgd(0.1), trainable=under("classifier"))
+    >>> list(state.params), list(state.frozen)
+    (['classifier'], ['conv'])
 
     Args:
         model: the network, with variables of the kinds Param, BatchStat and RngState.
