@@ -65,9 +65,11 @@ def _imports(node: ast.AST, package: list[str], at_load: bool) -> Iterator[Impor
         for alias in node.names:
             yield Import(".".join([*base, alias.name]), node.lineno, at_load)
     in_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-    typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    typing_only: list[ast.stmt] = []
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        typing_only = node.body
     for child in ast.iter_child_nodes(node):
-        later = in_function or (typing_only and child not in node.orelse)
+        later = in_function or child in typing_only
         yield from _imports(child, package, at_load and not later)
 
 

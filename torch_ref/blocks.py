@@ -1,5 +1,6 @@
 """The tutorial's blocks, with the arguments that published networks vary."""
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import nn
@@ -102,7 +103,7 @@ class InvertedResidual(nn.Module):
         norm=BatchNorm,
         act=relu,
         final_act=relu,
-        shortcut=Conv1X1BnReLU,
+        shortcut: Callable[..., nn.Module] | None = Conv1X1BnReLU,
         drop_path=0.0,
     ):
         super().__init__()
@@ -118,9 +119,10 @@ class InvertedResidual(nn.Module):
         # wide -> narrow
         self.project = unit(wide, out_features, 1, act=None)
         arguments = {"stride": stride, "use_bias": use_bias, "norm": norm}
-        projects = shortcut is not None and not same_shape
-        self.shortcut = shortcut(in_features, out_features, **arguments) if projects else None
-        self.adds = projects or same_shape
+        self.shortcut = None
+        if shortcut is not None and not same_shape:
+            self.shortcut = shortcut(in_features, out_features, **arguments)
+        self.adds = same_shape or self.shortcut is not None
         self.drop_path = StochasticDepth(drop_path) if drop_path else None
         self.final_act = final_act
 

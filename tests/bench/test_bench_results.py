@@ -1,5 +1,6 @@
 """What is made of the measurements: ratios, targets, growth, files, tables, pictures."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -25,7 +26,7 @@ FACTS = {
 
 
 def row(subject: str, who: str, seconds: float, mode: str = "infer", **changes) -> Row:
-    values = dict(
+    one = Row(
         subject=subject,
         mode=mode,
         batch=8,
@@ -42,7 +43,7 @@ def row(subject: str, who: str, seconds: float, mode: str = "infer", **changes) 
         multiply_adds=10**9,
         moved=10**8,
     )
-    return Row(**(values | changes))
+    return replace(one, **changes)
 
 
 ROWS = (

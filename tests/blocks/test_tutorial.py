@@ -20,8 +20,10 @@ import torch_ref
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides import flax_side, torch_side
-from parity.sides.torch_side import TorchRun, from_nhwc, loss_of, to_nhwc
+from parity.sides.torch_side import TorchRun
 from tests.helpers.twins import assert_same, image
+from torch_ref.harness.layout import from_nhwc, to_nhwc
+from torch_ref.harness.passes import half_mean_square
 
 SIZE = (3, 5, 4)  # n, h, w
 
@@ -151,7 +153,7 @@ def flat_run(
     image = from_nhwc(x, torch.float64).requires_grad_()
     p.training, p.taken = True, 0
     y = function(p, image)
-    loss_of(y, target).backward()
+    half_mean_square(y, from_nhwc(target, y.dtype)).backward()
     p.training, p.taken = False, 0
     after = function(p, image)
     run = TorchRun(outputs={"": to_nhwc(y)}, gradients={"input": to_nhwc(image.grad)})

@@ -37,7 +37,7 @@ def run(block: nnx.Module, x: jax.Array) -> np.ndarray:
     return np.asarray(nnx.jit(lambda block, x: block(x))(block, x))
 
 
-def folded(*args, dtype=jnp.float64, seed: int = 0, **kwargs) -> fb.MBConv:
+def folded(*args, dtype=jnp.float64, seed: int = 0, **kwargs) -> nnx.Module:
     """Return a block for inference, of random weights."""
     block = fb.MBConv(*args, **kwargs, param_dtype=dtype, rngs=nnx.Rngs(seed))
     return fb.for_inference(randomized(block, seed))

@@ -1,15 +1,20 @@
 """torchvision's networks and ours: their published counts, and pairs with the same weights."""
 
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 from flax import nnx
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 import flaxblocks as fb
 from flaxblocks._base.functional import loss_and_gradients
+from flaxblocks.models import Backbone
+from parity.checks import measure
+from parity.checks.tolerance import bound
 from parity.sides.flax_side import compiled
 from parity.sides.weights import BATCH_NORM, randomize
 from torch_ref.harness.layout import from_nhwc
@@ -31,7 +36,7 @@ SMALLEST = {  # of each family
 
 
 @cache
-def abstract(name: str) -> nnx.Module:
+def abstract(name: str) -> Backbone:
     """Return our network without its arrays; it is shared, so leave it as it is."""
     return nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0)))
 
@@ -74,19 +79,20 @@ def with_random_weights(
 
 
 @torch.no_grad()
-def _move(norm: torch.nn.Module, rng: np.random.Generator) -> None:
-    shape = tuple(norm.running_mean.shape)
-    shift = torch.from_numpy(rng.normal(0, 0.2, shape))
-    norm.running_mean += shift * norm.running_var.sqrt()
-    norm.running_var = norm.running_var.mean() * torch.from_numpy(rng.uniform(0.5, 2.0, shape))
-    norm.num_batches_tracked.fill_(int(rng.integers(1, 100)))
+def _move(norm: BatchNorm, rng: np.random.Generator) -> None:
+    mean, var, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    assert mean is not None and var is not None and batches is not None
+    shape = tuple(mean.shape)
+    mean += torch.from_numpy(rng.normal(0, 0.2, shape)) * var.sqrt()
+    norm.running_var = var.mean() * torch.from_numpy(rng.uniform(0.5, 2.0, shape))
+    batches.fill_(int(rng.integers(1, 100)))
 
 
-def flax_network(name: str, weights: dict, **options) -> nnx.Module:
-    """Return our network in float64 with torchvision's weights and nothing random in it."""
+def flax_network(name: str, weights: dict, **options) -> Backbone:
+    """Return our network in float64 with its source's weights and nothing random in it."""
     options = {"drop_rate": 0, "drop_path_rate": 0, "param_dtype": jnp.float64, **options}
     network = nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0), **options))
-    fb.load_state_dict(network, weights, names="torchvision")
+    fb.load_state_dict(network, weights, names=fb.model_info(name).source)
     return network
 
 
@@ -125,12 +131,27 @@ def _step(module: nnx.Module, x: np.ndarray | jax.Array) -> jax.Array:
     return CALL[str(x.dtype)](graphdef, state, x)
 
 
-def run_by_blocks(network: nnx.Module, x: np.ndarray) -> jax.Array:
+def run_by_blocks(network: Any, image: np.ndarray) -> jax.Array:
     """Return the network's output; equal blocks are compiled once, however deep it is."""
-    x = _step(network.stem, x)
+    x = _step(network.stem, image)
     for stage in network.stages:
         if stage.downsample is not None:
             x = _step(stage.downsample, x)
         for block in stage.blocks:
             x = _step(block, x)
     return _step(network.head, x)
+
+
+def assert_same_logits(name: str, shape: tuple[int, int, int, int]) -> None:
+    """Fail unless the network's logits for a random image equal its source's in float64."""
+    image = np.random.default_rng(1).normal(size=shape)
+    twin = torch_network(name, image)
+    network = flax_network(name, twin.state_dict())
+
+    truth = run_torch(twin.eval(), image)
+    network.eval()
+    logits = np.asarray(run_by_blocks(network, image))
+
+    assert logits.dtype == truth.dtype == np.float64
+    assert np.std(truth[0] - truth[1]) > 1e-3 * np.std(truth)  # the image is not lost on the way
+    assert measure.scaled_error(logits, truth) <= bound("float64", "output")

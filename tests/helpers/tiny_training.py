@@ -5,11 +5,15 @@ the run that is in OUT, and leaves every number of the final state in ``OUT/stat
 signal, it saves and prints the step. The last arguments are for one of several processes.
 """
 
+import resource
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -121,14 +125,27 @@ def main(images: str, out: str, steps: str) -> None:
     if stop.asked is not None:
         print(stop.asked.name, int(state.step), flush=True)
     elif jax.process_index() == 0:
-        np.savez(Path(out) / "state.npz", **numbers(state))
+        arrays: dict[str, Any] = numbers(state)
+        np.savez(Path(out) / "state.npz", **arrays)
 
 
 if __name__ == "__main__":
-    sys.modules["torch"] = None  # pyright: ignore; tensorboardX would spend seconds on importing it
+    # tensorboardX would spend seconds on importing it
+    sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]
     images, out, steps, *cluster = sys.argv[1:]
     if cluster:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         address, count, process = cluster
         jax.distributed.initialize(address, int(count), int(process))
     main(images, out, steps)
+
+
+@contextmanager
+def small_files(most: int) -> Iterator[None]:
+    """Let no file grow beyond a number of bytes, as on a disk that is nearly full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -26,9 +26,10 @@ def digits() -> tuple[Split, Split]:
     images = (images / 16).reshape(-1, 8, 8, 1).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(images))
     held_out, kept = order[:450], order[450:]
-    return tuple(
+    training, judging = (
         {"image": images[rows], "label": labels[rows].astype(np.int32)} for rows in (kept, held_out)
     )
+    return training, judging
 
 
 def batches(data: Split, seed: int) -> Iterator[Split]:
@@ -103,7 +104,7 @@ def torch_accuracy(seed: int) -> float:
     with torch.enable_grad():
         for number, batch in enumerate(batches(data, seed)):
             for group in optimizer.param_groups:
-                group["lr"] = float(rates(number))
+                group["lr"] = np.asarray(rates(number)).item()
             optimizer.zero_grad()
             logits = network(from_nhwc(batch["image"]))
             label = torch.from_numpy(batch["label"]).long()

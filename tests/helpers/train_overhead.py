@@ -60,6 +60,7 @@ def measure() -> dict[str, float]:
     plain, params = by_hand(state.params)
     data = {"image": jnp.ones((4, 2, 2, 8)), "label": jnp.zeros(4, jnp.int32)}
     times = []
+    metrics, numbers = {}, {}
     for _ in range(ROUNDS):
         start = perf_counter()
         for _ in range(STEPS):

@@ -13,8 +13,8 @@ from jax.sharding import PartitionSpec as P
 
 import flaxblocks as fb
 from flaxblocks import activations, ops
+from tests.helpers.arrays import assert_close
 from tests.helpers.folded import CALL, folded, gate, image, is_called, run
-from tests.ops.test_conv_door_transforms import assert_close
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks import activations, ops
 from flaxblocks.ops.native.targets import ACTIVATIONS
+from tests.helpers.arrays import assert_close
 from tests.helpers.folded import CALL, folded, gate, image, is_called, randomized, run
-from tests.ops.test_conv_door_transforms import assert_close
 
 
 def check(block: fb.MBConv, x: jax.Array) -> None:

@@ -14,8 +14,8 @@ from flaxblocks import activations, ops
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.ops.native.targets import ACTIVATIONS
+from tests.helpers.arrays import assert_close
 from tests.helpers.folded import gate, randomized, run
-from tests.ops.test_conv_door_transforms import assert_close
 
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 # From 87.3 to 88.7 the sigmoid is below the normal numbers; there JAX's is 0, the kernel's not.

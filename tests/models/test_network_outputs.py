@@ -9,6 +9,7 @@ from parity.checks.tolerance import bound
 from tests.helpers.networks import (
     PUBLISHED,
     SMALLEST,
+    assert_same_logits,
     flax_network,
     run_by_blocks,
     run_torch,
@@ -29,17 +30,7 @@ SIZED = [
 
 @pytest.mark.parametrize("name", SIZED)
 def test_logits_equal_torchvisions_in_float64(name: str, x64):
-    image = np.random.default_rng(1).normal(size=IMAGE)
-    twin = torch_network(name, image)
-    network = flax_network(name, twin.state_dict())
-
-    truth = run_torch(twin.eval(), image)
-    network.eval()
-    logits = np.asarray(run_by_blocks(network, image))
-
-    assert logits.dtype == truth.dtype == np.float64
-    assert np.std(truth[0] - truth[1]) > 1e-3 * np.std(truth)  # the image is not lost on the way
-    assert measure.scaled_error(logits, truth) <= bound("float64", "output")
+    assert_same_logits(name, IMAGE)
 
 
 @pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)

@@ -18,8 +18,7 @@ from flaxblocks.models.foreign import FOREIGN
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers import tolerance
-from tests.helpers.networks import run_by_blocks, run_torch, with_random_weights
-from tests.models.test_timm_inverted import flax_network
+from tests.helpers.networks import flax_network, run_by_blocks, run_torch, with_random_weights
 
 X = jnp.ones((1, 33, 33, 3))
 NORM = partial(nnx.GroupNorm, num_groups=16, epsilon=1e-5, use_fast_variance=False)

@@ -1,6 +1,5 @@
 """timm's networks of inverted residuals compute what timm's own modules do."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import timm
@@ -11,8 +10,15 @@ import flaxblocks as fb
 from flaxblocks.models.record import TIMM_PREFIX
 from parity.checks import measure
 from parity.checks.tolerance import bound
-from tests.helpers.networks import gradients_of, run_by_blocks, run_torch, torch_network
-from tests.models.test_network_initialization import _assert_same_distribution
+from tests.helpers.arrays import assert_same_distribution
+from tests.helpers.networks import (
+    assert_same_logits,
+    flax_network,
+    gradients_of,
+    run_by_blocks,
+    run_torch,
+    torch_network,
+)
 from torch_ref.harness.layout import from_nhwc
 
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
@@ -46,27 +52,9 @@ SLOW = (
 EACH = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
-def flax_network(name: str, weights: dict, **options) -> nnx.Module:
-    """Return our network in float64 with timm's weights and nothing random in it."""
-    options = {"drop_rate": 0, "drop_path_rate": 0, "param_dtype": jnp.float64, **options}
-    network = nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0), **options))
-    fb.load_state_dict(network, weights, names="timm")
-    return network
-
-
 @pytest.mark.parametrize("name", EACH)
 def test_logits_equal_timms_in_float64(name: str, x64):
-    image = np.random.default_rng(1).normal(size=IMAGE)
-    twin = torch_network(name, image)
-    network = flax_network(name, twin.state_dict())
-
-    truth = run_torch(twin.eval(), image)
-    network.eval()
-    logits = np.asarray(run_by_blocks(network, image))
-
-    assert logits.dtype == truth.dtype == np.float64
-    assert np.std(truth[0] - truth[1]) > 1e-3 * np.std(truth)  # the image is not lost on the way
-    assert measure.scaled_error(logits, truth) <= bound("float64", "output")
+    assert_same_logits(name, IMAGE)
 
 
 def test_state_dicts_go_in_and_out_of_timms_module():
@@ -142,7 +130,7 @@ def test_fresh_tensors_have_timms_mean_and_deviation(name: str):
     theirs = timm.create_model(name.removeprefix(TIMM_PREFIX)).state_dict()
     ours = fb.state_dict(fb.create_model(name, rngs=nnx.Rngs(0)), names="timm")
     for key, value in theirs.items():
-        _assert_same_distribution(key, ours[key].astype(np.float64), value.double().numpy())
+        assert_same_distribution(key, ours[key].astype(np.float64), value.double().numpy())
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,16 @@ from flaxblocks.models.record import TIMM_PREFIX
 from flaxblocks.models.timm import convnext, regnet, resnet_table
 from flaxblocks.weights.state_dict import NAMES
 from parity.sides.weights import randomize
-from tests.helpers.networks import abstract, make_witness, run_by_blocks, run_torch, torch_network
+from tests.helpers.arrays import assert_same_distribution
+from tests.helpers.networks import (
+    abstract,
+    flax_network,
+    make_witness,
+    run_by_blocks,
+    run_torch,
+    torch_network,
+)
 from tests.helpers.twins import assert_same
-from tests.models.test_network_initialization import _assert_same_distribution
-from tests.models.test_timm_inverted import flax_network
 from torch_ref.harness.vendors import allocate
 
 NAMED = [
@@ -143,7 +149,7 @@ def test_each_tensor_is_drawn_from_timms_distribution(name: str):
     theirs = timm.create_model(name).state_dict()
     ours = fb.state_dict(fb.create_model(TIMM_PREFIX + name, rngs=nnx.Rngs(0)), names="timm")
     for key, value in theirs.items():
-        _assert_same_distribution(key, ours[key].astype(np.float64), value.double().numpy())
+        assert_same_distribution(key, ours[key].astype(np.float64), value.double().numpy())
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "regnetz_005", "test_convnext"])

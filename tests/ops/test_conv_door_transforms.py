@@ -12,9 +12,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from flaxblocks import ops
+from tests.helpers.arrays import assert_close
 
 NHWC = ("NHWC", "HWIO", "NHWC")
-TOLERANCE = 1e-12  # of the array's scale, in float64
 
 # Name, shape of the input, shape of the kernel, stride, groups: one for each form.
 FORMS = {
@@ -52,13 +52,6 @@ def gradients(form: str, convolve=ops.conv_general_dilated):
     """Return the gradients of a function that is not linear in either array."""
     function = convolution(form, convolve)
     return jax.grad(lambda x, kernel: (jnp.sin(function(x, kernel)) ** 2).sum(), (0, 1))
-
-
-def assert_close(ours, theirs, tolerance: float = TOLERANCE) -> None:
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        assert a.shape == b.shape and a.dtype == b.dtype
-        a, b = (np.asarray(v, np.float64) for v in (a, b))
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
 
 
 @forms

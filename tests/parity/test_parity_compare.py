@@ -1,6 +1,7 @@
 """`parity.compare` on a user's own modules: names, inputs, what it keeps, what it refuses."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,8 @@ def test_a_degenerate_bitwise_case_fails():
     torch_module, flax_module = torch_ref.ConvNormAct(3, 8), fb.ConvNormAct(3, 8, rngs=nnx.Rngs(0))
     report = compare(torch_module, flax_module, np.zeros_like(X), checks=["bitwise"])
     assert not report.ok
-    assert "variety" in report.worst("bitwise").quantity
+    worst = report.worst("bitwise")
+    assert worst is not None and "variety" in worst.quantity
 
 
 def test_the_report_reads_well_and_is_json():
@@ -81,7 +83,8 @@ def test_a_different_output_shape_is_all_that_is_said():
 
     report = compare(parity_pairs.make_torch(), Cropped(nnx.Rngs(0)), X)
     assert report.checks == ("names",)
-    assert "(2, 5) in PyTorch, (2, 4) in Flax" in report.worst("names").detail
+    worst = report.worst("names")
+    assert worst is not None and "(2, 5) in PyTorch, (2, 4) in Flax" in worst.detail
     assert "first divergence at the whole module" in report.causes[0]
 
 
@@ -110,11 +113,12 @@ def test_bad_inputs_are_refused(x, words):
 
 def test_bad_arguments_are_refused():
     pair = parity_pairs.make_torch(), parity_pairs.make_flax()
+    swapped: Any = pair[::-1]
     with pytest.raises(ValueError, match=r"`checks` must be among names, bitwise.*'color'"):
         compare(*pair, X, checks=["color"])
     with pytest.raises(ValueError, match=r"`names` must be one of"):
         compare(*pair, X, names="caffe")
     with pytest.raises(TypeError, match=r"`torch_module` must be a torch\.nn\.Module"):
-        compare(pair[1], pair[0], X)
+        compare(swapped[0], pair[1], X)
     with pytest.raises(TypeError, match=r"`flax_module` must be a flax\.nnx\.Module"):
-        compare(pair[0], pair[0], X)
+        compare(pair[0], swapped[1], X)

@@ -10,7 +10,7 @@ from timm.optim._param_groups import param_groups_layer_decay
 
 import flaxblocks as fb
 from flaxblocks.train import parameter_groups, scale_layers, selected_by, under
-from torch_ref.harness.vendors import make_witness
+from torch_ref.harness.vendors import make_network
 
 DECAY = 0.75
 NETWORKS = ["resnet18d", "efficientnet_b0", "mobilenetv3_small_100", "convnext_atto", "regnety_002"]
@@ -34,7 +34,7 @@ def scales(name: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_layers_are_timms(name: str):
-    theirs = make_witness(f"timm/{name}")
+    theirs = make_network("timm", name)
     groups = param_groups_layer_decay(theirs, layer_decay=DECAY)
     expected = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     ours = scales(f"timm/{name}")

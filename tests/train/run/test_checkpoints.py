@@ -2,11 +2,8 @@
 
 import os
 import re
-import resource
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +21,7 @@ from flaxblocks.train.run.checkpoints import DIGESTS, Checkpoints
 from flaxblocks.train.run.orbax_messages import hide_orbax_messages
 from flaxblocks.train.step.sharding import AXIS, make_mesh, place_state, replicate
 from flaxblocks.train.step.state import TrainState, create_state
-from tests.helpers.tiny_training import Tiny, damage, same
+from tests.helpers.tiny_training import Tiny, damage, same, small_files
 
 ADAM, TRAINED = optax.adam(0.1), under("stem.norm", "head")
 
@@ -139,17 +136,6 @@ def test_what_a_killed_process_left_is_no_checkpoint(states, folder):
     (folder / "8.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
     assert same(restore(folder, states[0])[0], states[6])
     assert sorted(os.listdir(folder)) == ["4", "6"]
-
-
-@contextmanager
-def small_files(most: int) -> Iterator[None]:
-    """Let no file grow beyond a number of bytes, as on a disk that is nearly full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_what_there_was(states, folder, caplog):

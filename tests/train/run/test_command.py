@@ -13,8 +13,7 @@ from safetensors.numpy import load_file
 import flaxblocks as fb
 from flaxblocks.cli import main
 from flaxblocks.train.run.json_log import read_log
-from tests.helpers.tiny_training import damage, make_images, register_tiny
-from tests.train.run.test_checkpoints import small_files
+from tests.helpers.tiny_training import damage, make_images, register_tiny, small_files
 
 
 @pytest.fixture(autouse=True)
