@@ -1,5 +1,9 @@
 """Batch normalization with PyTorch's semantics."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +41,8 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         axis_name: a mapped axis over which the statistics are averaged too.
         dtype: dtype of the result; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
+        scale_metadata: metadata of the scale's variable, such as its sharding.
+        bias_metadata: metadata of the bias's variable.
         rngs: random streams.
 
     Raises:
@@ -56,6 +62,8 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         axis_name: str | None = None,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
+        scale_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         rngs: nnx.Rngs,
     ):
         check_rngs(rngs)
@@ -72,8 +80,8 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         )
         self.num_features = checks.positive_int("num_features", num_features)
         shape, stats_dtype = (num_features,), _at_least_float32(param_dtype)
-        self.scale = nnx.Param(constant(1, shape, param_dtype))
-        self.bias = nnx.Param(constant(0, shape, param_dtype))
+        self.scale = nnx.Param(constant(1, shape, param_dtype), **scale_metadata)
+        self.bias = nnx.Param(constant(0, shape, param_dtype), **bias_metadata)
         self.mean = nnx.BatchStat(constant(0, shape, stats_dtype))
         self.var = nnx.BatchStat(constant(1, shape, stats_dtype))
         self.num_batches_tracked = nnx.BatchStat(constant(0, (), jnp.int32))

@@ -1,12 +1,15 @@
 """The convolution layer: NNX's, with PyTorch's padding and initialization."""
 
+from collections.abc import Mapping
 from math import sqrt
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.typing import PrecisionLike
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
@@ -42,6 +45,8 @@ class Conv(Scoped, nnx.Conv):
         kernel_init: initializer of the kernel; PyTorch's uniform over
             ``+-1 / sqrt(fan_in)`` where absent.
         bias_init: initializer of the bias; the same interval where absent.
+        kernel_metadata: metadata of the kernel's variable, such as its sharding.
+        bias_metadata: metadata of the bias's variable.
         rngs: random streams; ``params`` is drawn from.
 
     Raises:
@@ -67,6 +72,8 @@ class Conv(Scoped, nnx.Conv):
         precision: PrecisionLike = None,
         kernel_init: Initializer | None = None,
         bias_init: Initializer | None = None,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         rngs: nnx.Rngs,
     ):
         in_features = checks.positive_int("in_features", in_features)
@@ -96,14 +103,21 @@ class Conv(Scoped, nnx.Conv):
             kernel_init=kernel_init or rules.conv_kernel(groups) or default,
             bias_init=bias_init or rules.conv_bias or default,
             conv_general_dilated=conv_general_dilated,
+            kernel_metadata=kernel_metadata,
+            bias_metadata=bias_metadata,
             rngs=rngs,
         )
 
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+    def __call__(
+        self,
+        x: Float[Array, "n h w c"],
+        out_sharding: NamedSharding | PartitionSpec | None = None,
+    ) -> Float[Array, "n p q d"]:
         """Convolve.
 
         Args:
             x: input of shape ``(n, h, w, in_features)``.
+            out_sharding: sharding of the output in explicit sharding mode.
 
         Returns:
             Output of shape ``(n, p, q, out_features)``.
@@ -112,7 +126,7 @@ class Conv(Scoped, nnx.Conv):
             ValueError: if `x` is not NHWC with `in_features` channels.
         """
         check_nhwc(x, self.in_features)
-        return super().__call__(x)
+        return super().__call__(x, out_sharding)
 
 
 def check_nhwc(x: jax.Array, in_features: int) -> None:

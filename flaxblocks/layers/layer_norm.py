@@ -1,5 +1,9 @@
 """Layer normalization over the channels."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 
@@ -24,6 +28,8 @@ class LayerNorm(Scoped, nnx.LayerNorm):
         epsilon: number added to the variance.
         dtype: dtype of the result; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
+        scale_metadata: metadata of the scale's variable, such as its sharding.
+        bias_metadata: metadata of the bias's variable.
         rngs: random streams.
 
     Raises:
@@ -40,6 +46,8 @@ class LayerNorm(Scoped, nnx.LayerNorm):
         epsilon: float = 1e-5,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
+        scale_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         rngs: nnx.Rngs,
     ):
         check_rngs(rngs)
@@ -53,5 +61,7 @@ class LayerNorm(Scoped, nnx.LayerNorm):
             bias_init=zeros,
             scale_init=ones,
             use_fast_variance=False,
+            scale_metadata=scale_metadata,
+            bias_metadata=bias_metadata,
             rngs=rngs,
         )

@@ -1,6 +1,9 @@
 """The linear layer: NNX's, with PyTorch's initialization."""
 
+from collections.abc import Mapping
 from math import sqrt
+from types import MappingProxyType
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -24,6 +27,8 @@ class Linear(Scoped, nnx.Linear):
         use_bias: whether a bias is added.
         dtype: dtype of the computation; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
+        kernel_metadata: metadata of the kernel's variable, such as its sharding.
+        bias_metadata: metadata of the bias's variable.
         rngs: random streams; ``params`` is drawn from, uniformly over ``+-1 / sqrt(in_features)``.
 
     Raises:
@@ -41,6 +46,8 @@ class Linear(Scoped, nnx.Linear):
         use_bias: bool = True,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         rngs: nnx.Rngs,
     ):
         in_features = checks.positive_int("in_features", in_features)
@@ -53,5 +60,7 @@ class Linear(Scoped, nnx.Linear):
             param_dtype=param_dtype,
             kernel_init=rules.linear or default,
             bias_init=rules.linear_bias or default,
+            kernel_metadata=kernel_metadata,
+            bias_metadata=bias_metadata,
             rngs=rngs,
         )
