@@ -8,5 +8,6 @@ from tests.helpers.train_worker import QUICK
 
 @pytest.fixture(autouse=True)
 def _quick_compilation(request, monkeypatch):
-    if "x64" in request.fixturenames:
+    # The slow tests take many steps, whose time is worth the compilation.
+    if "x64" in request.fixturenames and not request.node.get_closest_marker("slow"):
         monkeypatch.setattr(train_step, "FOR_CPU", train_step.FOR_CPU | QUICK)
