@@ -13,6 +13,8 @@ from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.native import inverted_residual as kernel
 from flaxblocks.ops.program import Program
 
+NO_PADDING = ((0, 0), (0, 0))
+
 
 def mbconv(program: Program, block: MBConv, x: jax.Array) -> jax.Array | None:
     """Compute an `MBConv`."""
@@ -77,6 +79,3 @@ def _is_pointwise(conv: nnx.Conv, x: jax.Array) -> bool:
     """Return whether the layer is a matrix product on the channels of each pixel."""
     _, height, width, _ = x.shape
     return geometry_in(conv, x) == Geometry((height, width), (1, 1), (1, 1), NO_PADDING, (1, 1), 1)
-
-
-NO_PADDING = ((0, 0), (0, 0))
