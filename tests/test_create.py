@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from flax import nnx
+from jax.core import Tracer
 
 import flaxblocks as fb
 from flaxblocks.cli import main
@@ -74,7 +75,7 @@ def test_nothing_is_drawn_that_the_weights_hold(monkeypatch: pytest.MonkeyPatch)
     draw = initializers._scaled
 
     def recorded(sample, key, shape, dtype, scale):
-        if not isinstance(key, jax.core.Tracer):
+        if not isinstance(key, Tracer):
             drawn.append(shape)
         return draw(sample, key, shape, dtype, scale)
 
@@ -148,8 +149,9 @@ def test_weights_that_there_are_not(weights: str, error: type, message: str):
 
 
 def test_a_seed_in_place_of_streams_is_refused(as_installed):
+    seed: Any = 0
     with pytest.raises(TypeError, match=r"`rngs` must be nnx.Rngs, .* got 0"):
-        fb.create_model("tiny", weights="V2", rngs=0)
+        fb.create_model("tiny", weights="V2", rngs=seed)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+import flaxblocks as fb
 from parity import compare
 from tests.helpers.twins import BY_NAME
 
@@ -22,6 +23,18 @@ def failing(case, block: nnx.Module, offset: float = 0.0) -> set[str]:
     x = (offset + np.random.default_rng(0).normal(size=case.shape)).astype(np.float32)
     report = compare(case.build_torch(), block, x, checks=("float32",))
     return {row.quantity.partition(" (")[0] for row in report.rows if row.ok is False}
+
+
+def make_gate() -> fb.SqueezeExcite:
+    gate = GATE.build_flax()
+    assert isinstance(gate, fb.SqueezeExcite)
+    return gate
+
+
+def make_unit() -> fb.ConvNormAct:
+    unit = UNIT.build_flax()
+    assert isinstance(unit, fb.ConvNormAct)
+    return unit
 
 
 def in_another_order(x, kernel, *args, **kwargs):
@@ -57,25 +70,25 @@ def one_pass_batch_normalize(x, scale, bias, epsilon, axis_name):
 
 
 def test_another_order_of_summing_passes():
-    gate = GATE.build_flax()
+    gate = make_gate()
     gate.reduce.conv_general_dilated = gate.expand.conv_general_dilated = in_another_order
     assert not failing(GATE, gate)
 
 
 def test_products_in_bfloat16_are_seen():
-    unit = UNIT.build_flax()
+    unit = make_unit()
     unit.conv.conv_general_dilated = in_bfloat16
     assert EVERYWHERE <= failing(UNIT, unit)
 
 
 def test_products_in_bfloat16_are_seen_in_a_gates_few_values():
-    gate = GATE.build_flax()
+    gate = make_gate()
     gate.reduce.conv_general_dilated = in_bfloat16
     assert EVERYWHERE <= failing(GATE, gate)
 
 
 def test_an_approximate_exponential_is_seen():
-    unit = UNIT.build_flax()
+    unit = make_unit()
     unit.act = approximate_silu
     assert EVERYWHERE <= failing(UNIT, unit)
 
