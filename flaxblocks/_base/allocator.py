@@ -1,4 +1,4 @@
-"""How the process's memory allocator treats what XLA frees."""
+"""The allocator's settings for memory that XLA frees."""
 
 import ctypes
 import platform

@@ -1,4 +1,4 @@
-"""Where what can be made again is kept."""
+"""The cache folder for downloads and compiled kernels."""
 
 import os
 from pathlib import Path

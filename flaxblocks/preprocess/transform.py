@@ -1,4 +1,4 @@
-"""What is done to an image before a network sees it."""
+"""The preprocessing of images."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What is known about weights before they are read, from the network's name and theirs."""
+"""Where weights are and how images are prepared for them, before they are read."""
 
 import os
 from dataclasses import dataclass

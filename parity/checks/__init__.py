@@ -1,1 +1,1 @@
-"""What is compared, how it is measured, and how close is equal."""
+"""The checks, their measures and their tolerances."""

@@ -1,4 +1,4 @@
-"""How far two arrays are apart."""
+"""Measures of the difference between arrays."""
 
 from collections.abc import Iterator, Mapping
 

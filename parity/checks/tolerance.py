@@ -1,4 +1,4 @@
-"""How close is equal: every bound of the parity checks, with its reason.
+"""The tolerances: every bound of the parity checks, with its reason.
 
 A bound is a fraction of the value's scale, unless its reason says otherwise.
 """

@@ -1,4 +1,4 @@
-"""What commonly goes wrong in a layer, each as the output that the mistake would give.
+"""Common mistakes in a layer, each as the output that it would give.
 
 Every function yields pairs of a sentence and a predicted output, NHWC. `diagnose` names the
 first whose prediction is what Flax computed.
@@ -35,7 +35,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 def of_convolution(
     layer: nn.Conv2d, x: np.ndarray, earlier: Mapping[str, np.ndarray]
 ) -> Iterator[Prediction]:
-    """Yield what a convolution gives when something is off.
+    """Yield a convolution's output under each mistake.
 
     Args:
         layer: PyTorch's convolution.
@@ -75,7 +75,7 @@ def of_convolution(
 def of_batch_norm(
     layer: BATCH_NORM, x: np.ndarray, ours: np.ndarray, training: bool
 ) -> Iterator[Prediction]:
-    """Yield what a normalization gives when something is off.
+    """Yield a normalization's output under each mistake.
 
     Args:
         layer: PyTorch's normalization before the step.
@@ -173,12 +173,12 @@ def _normalized(
 
 
 def _fitted_eps(
-    centred: np.ndarray, var: np.ndarray, ours: np.ndarray, weight: np.ndarray
+    centered: np.ndarray, var: np.ndarray, ours: np.ndarray, weight: np.ndarray
 ) -> float:
-    """Return the eps that explains `ours` = centred * weight / sqrt(var + eps), channel by channel.
+    """Return the eps in ``ours = centered * weight / sqrt(var + eps)``, per channel.
 
     The median, since channels where little varies say little.
     """
-    axes = tuple(range(centred.ndim - 1))
-    slope = (centred * ours).sum(axes) / np.square(centred).sum(axes)
+    axes = tuple(range(centered.ndim - 1))
+    slope = (centered * ours).sum(axes) / np.square(centered).sum(axes)
     return float(np.median(np.square(weight / slope) - var))

@@ -1,1 +1,1 @@
-"""What a comparison found, as data, as a table and as a page."""
+"""Reports as data, as a table and as a page."""

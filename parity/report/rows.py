@@ -1,4 +1,4 @@
-"""What a comparison found: rows, and how they read."""
+"""The rows of a comparison's report."""
 
 import json
 from collections.abc import Iterable

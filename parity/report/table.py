@@ -1,4 +1,4 @@
-"""The table of reports that a person can read at a glance."""
+"""The table of reports."""
 
 from collections.abc import Sequence
 

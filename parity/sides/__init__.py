@@ -1,1 +1,1 @@
-"""The two sides of a comparison: their names lined up, and their runs."""
+"""The PyTorch and the JAX side of a comparison: name pairing, and their runs."""

@@ -1,4 +1,4 @@
-"""What a result file says about how it was made."""
+"""The environment that a result file records."""
 
 import os
 import platform

@@ -57,7 +57,7 @@ def _exponents(growth: Growth) -> str:
 
 
 def _newest(files: Sequence[Results]) -> Iterable[dict[str, Row]]:
-    """Return each task as it was measured last, in the order of the first time."""
+    """Return the latest measurement of each task, in the order of the first."""
     tasks = {}
     for results in files:
         tasks |= {task[OURS.name].task: task for task in by_task(results.rows)}
@@ -65,7 +65,7 @@ def _newest(files: Sequence[Results]) -> Iterable[dict[str, Row]]:
 
 
 def _targets(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield how each target stands, for each contestant of ours: the mean and the worst task."""
+    """Yield a line for each target: the mean and the worst task of each contestant of ours."""
     names = [name for name in (OURS.name, NATIVE) if any(row.contestant == name for row in rows)]
     stands = {name: {v.target: v for v in verdicts(rows, name)} for name in names}
     yield f"| | against | wanted | {' | '.join(names)} |"

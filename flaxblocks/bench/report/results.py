@@ -1,4 +1,4 @@
-"""What a run of the benchmark gives, and the file that keeps it."""
+"""The results of a benchmark run, and their JSON file."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What the machine does at best, measured in the same run."""
+    """The machine's ceilings, measured in the same run."""
 
     flops: float  # operations in a second of a large matrix product
     bandwidth: float  # bytes in a second, read and written, of a large copy

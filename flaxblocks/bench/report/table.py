@@ -1,4 +1,4 @@
-"""The tables that a person can read at a glance."""
+"""The tables that the command prints."""
 
 from rich import box
 from rich.console import Console
@@ -36,7 +36,7 @@ def print_results(results: Results, console: Console) -> None:
 
 
 def three_digits(number: float) -> str:
-    """Return a number as a machine that does other things too gives it twice.
+    """Return a number with three digits: timings on a shared machine repeat no better.
 
     >>> three_digits(1234.5), three_digits(0.012345)
     ('1,234', '0.0123')

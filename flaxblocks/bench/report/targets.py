@@ -1,4 +1,4 @@
-"""How fast things are to be, and how that stands."""
+"""Performance targets, and whether they are met."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from flaxblocks.bench.sides.contestants import OURS
 
 @dataclass(frozen=True)
 class Target:
-    """How fast something is to be."""
+    """A performance target."""
 
     name: str  # what it is about
     subjects: str  # the pattern of the subjects that count
@@ -45,7 +45,7 @@ TARGETS: tuple[Target, ...] = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a target stands."""
+    """Whether a target is met, and by how much."""
 
     target: Target  # it
     mean: float  # the geometric mean over the tasks
@@ -60,7 +60,7 @@ class Verdict:
 
 
 def verdicts(rows: Sequence[Row], ours: str = OURS.name) -> Iterator[Verdict]:
-    """Yield how each target stands, for one contestant of ours, that the rows have tasks for."""
+    """Yield a verdict on each target that the rows have tasks for, for one of our contestants."""
     for target in TARGETS:
         ratios = [ratio for task in by_task(rows) for ratio in _ratio(target, task, ours)]
         if ratios:

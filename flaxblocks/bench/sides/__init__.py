@@ -1,1 +1,1 @@
-"""Who is timed: flaxblocks, JAX's own convolutions, PyTorch, ONNX Runtime."""
+"""The contestants: flaxblocks, JAX's own convolutions, PyTorch, ONNX Runtime."""

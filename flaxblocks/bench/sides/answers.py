@@ -1,4 +1,4 @@
-"""Whether two contestants gave the same answer."""
+"""Comparison of the contestants' outputs, before any time counts."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ TENSOR_CORES = 2e-2
 
 
 def limit(task: Task) -> float:
-    """Return how far an answer to a task may be from ours."""
+    """Return the largest allowed difference between an output and ours."""
     if task.device != "cpu" and task.dtype == "float32":
         return TENSOR_CORES
     if task.mode == "train" and task.dtype == "float32":

@@ -1,4 +1,4 @@
-"""Who takes part, by name."""
+"""The contestants by name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from flaxblocks.bench.tasks.task import Prepare
 
 @dataclass(frozen=True)
 class Contestant:
-    """One that can do tasks."""
+    """A library that can run tasks."""
 
     name: str  # what tables call it
     # where its function is, ``package.module:function``, which is imported in the contestant's own
@@ -53,7 +53,7 @@ kernels.
 
 
 def rivals(names: Sequence[str]) -> tuple[list[Contestant], list[str]]:
-    """Return those of that name that can run here, and a line about each other one.
+    """Return the named contestants that can run here, and a line about each that cannot.
 
     Raises:
         ValueError: if a name is unknown.

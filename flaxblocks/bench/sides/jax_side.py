@@ -22,17 +22,17 @@ Step = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def fast(task: Task, data: Data) -> Prepared:
-    """Get flaxblocks ready."""
+    """Prepare a task with flaxblocks."""
     return _prepare(task, data, "xla")
 
 
 def native(task: Task, data: Data) -> Prepared:
-    """Get the same ready with kernels compiled for this machine."""
+    """Prepare it with native kernels."""
     return _prepare(task, data, "native")
 
 
 def plain(task: Task, data: Data) -> Prepared:
-    """Get the same modules ready, each convolution being `jax.lax.conv_general_dilated`."""
+    """Prepare the same modules with `jax.lax.conv_general_dilated` for each convolution."""
     return _prepare(task, data, "lax")
 
 

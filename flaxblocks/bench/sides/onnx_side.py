@@ -10,7 +10,7 @@ from flaxblocks.bench.tasks.task import Data, Prepared, Task
 
 
 def session(task: Task, data: Data) -> Prepared:
-    """Get ONNX Runtime ready."""
+    """Prepare a task with ONNX Runtime."""
     import onnxruntime
     import torch
 

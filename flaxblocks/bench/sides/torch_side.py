@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def eager(task: Task, data: Data) -> Prepared:
-    """Get PyTorch ready, channels last."""
+    """Prepare a task with eager PyTorch, channels last."""
     return _prepare(task, data, lambda function: function)
 
 
 def compiled(task: Task, data: Data) -> Prepared:
-    """Get the same ready with `torch.compile`."""
+    """Prepare it with `torch.compile`."""
     import torch
 
     return _prepare(task, data, torch.compile)

@@ -1,1 +1,1 @@
-"""What is timed: modules by name, what is done with them, their data and their cost."""
+"""The tasks: modules by name, inference or training, their data and their cost."""

@@ -1,4 +1,4 @@
-"""How much a task has to compute and to move, whoever does it."""
+"""A task's operations and bytes, the same for every contestant."""
 
 from flax import nnx
 

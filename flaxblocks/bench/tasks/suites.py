@@ -1,4 +1,4 @@
-"""The tasks that belong together."""
+"""Suites of tasks."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Suite:
-    """Plans that are run together, and against whom."""
+    """Plans that are run together, and the contestants."""
 
     plans: tuple[Plan, ...]
     against: tuple[str, ...]

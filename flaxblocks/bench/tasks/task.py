@@ -1,4 +1,4 @@
-"""What is to be timed, and what a contestant makes of it."""
+"""A task, its data, and what a contestant prepares for it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Task:
-    """A module, what is done with it, and on what."""
+    """A module, a mode, and the shape of its input."""
 
     subject: str  # the module's name, see `flaxblocks.bench.tasks.subjects`
     # ``"infer"``, a forward pass in eval mode; or ``"train"``, a forward and a backward pass in
@@ -28,13 +28,13 @@ class Task:
     keep_freed_memory: bool = False
 
     def __str__(self) -> str:
-        """Return it as a few words."""
+        """Return the task as a short label."""
         return f"{self.subject}, {self.mode}, batch {self.batch}, {self.size} pixels"
 
 
 @dataclass(frozen=True)
 class Data:
-    """What all contestants of a task get."""
+    """The weights, input and target of a task, the same for all contestants."""
 
     weights: Mapping[str, np.ndarray]  # the state dict, in PyTorch's layout, float32
     names: str  # whose names it uses
@@ -44,7 +44,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A contestant that is ready."""
+    """What a contestant prepared, ready to be timed."""
 
     run: Callable[[], object]  # does the task once and returns when it is done
     # what the task gives, in float32 or float64, NHWC: ``output``; or ``loss``, ``gradients`` (all

@@ -1,1 +1,1 @@
-"""How it is timed: each contestant in a process of its own, taking turns."""
+"""Timing: each contestant in a process of its own, interleaved."""

@@ -1,4 +1,4 @@
-"""What the machine does at best: a large matrix product, and a large array read and written."""
+"""The machine's ceilings: a large matrix product, and a copy of a large array."""
 
 from collections.abc import Callable
 from time import perf_counter

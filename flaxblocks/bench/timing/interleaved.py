@@ -1,4 +1,4 @@
-"""Timing several contestants so that what disturbs one disturbs all."""
+"""Interleaved timing, so that a disturbance hits all contestants alike."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ REST = 0.05  # seconds: ONNX Runtime's threads spin for 0.04 after a call, PyTor
 
 @runtime_checkable
 class Racer(Protocol):
-    """One that can be timed."""
+    """A callable that can be timed."""
 
     name: str
 
@@ -26,7 +26,7 @@ class Racer(Protocol):
 
 @dataclass(frozen=True)
 class Spread:
-    """What was measured of one contestant."""
+    """One contestant's measured times."""
 
     seconds: float  # the median of all calls
     low: float  # the first quartile

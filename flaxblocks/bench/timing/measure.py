@@ -1,4 +1,4 @@
-"""One task: get everyone ready, compare the answers, time."""
+"""One task: prepare every contestant, compare the outputs, time."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -24,7 +24,7 @@ def measure(
     seconds: float,
     on_step: Callable[[str], None],
 ) -> tuple[list[Row], list[str]]:
-    """Time contestants at a task, each for so many seconds; the first is who the others must equal.
+    """Time contestants at a task for so many seconds each; outputs must equal the first one's.
 
     Returns:
         A row for each that could do it, and a line about each other one.

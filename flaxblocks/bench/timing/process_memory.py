@@ -1,4 +1,4 @@
-"""How much memory the process holds, as Linux tells it."""
+"""The process's resident memory, on Linux."""
 
 import re
 from pathlib import Path
@@ -7,17 +7,17 @@ STATUS = Path("/proc/self/status")
 
 
 def resident() -> int | None:
-    """Return the bytes that are in memory now; None where the system does not tell."""
+    """Return the resident bytes; None on other systems."""
     return _field("VmRSS")
 
 
 def peak() -> int | None:
-    """Return the most that were in memory at once since `forget_peak`."""
+    """Return the peak of the resident bytes since `forget_peak`."""
     return _field("VmHWM")
 
 
 def forget_peak() -> None:
-    """Let the peak start anew from what is in memory now."""
+    """Reset the peak to the resident bytes."""
     if STATUS.exists():
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -1,4 +1,4 @@
-"""A contestant in a process of its own: its threads and its memory are its own too."""
+"""A contestant in a process of its own, with its own threads and memory."""
 
 import gc
 import multiprocessing
@@ -18,7 +18,7 @@ from flaxblocks.bench.timing import process_memory
 
 @dataclass(frozen=True)
 class Ready:
-    """What a contestant tells when it is ready; see `Prepared`."""
+    """What a worker reports once it is prepared, see `Prepared`."""
 
     answer: Mapping[str, np.ndarray]
     compile_seconds: float
@@ -39,7 +39,7 @@ class Worker:
         self._process.submit(_import, contestant)
 
     def prepare(self, task: Task, data: Data) -> Ready:
-        """Get ready for a task.
+        """Prepare a task.
 
         Raises:
             RuntimeError: if it cannot, or its process ended.
@@ -81,7 +81,7 @@ def _start(task: Task) -> None:
 
 @dataclass
 class _Held:
-    """What the process keeps between calls."""
+    """The worker process's state between calls."""
 
     prepared: Prepared
     before: int | None

@@ -84,7 +84,7 @@ def test_training_takes_torchvisions_path(name: str, optimizer: Optimizer, x64):
 def scale(key: str, arrays: Arrays) -> float:
     """Return what an array's error is measured by.
 
-    A shift that the next norm takes away has no gradient, and a mean of what was just centred is
+    A shift that the next norm takes away has no gradient, and a mean of what was just centered is
     0, but for rounding: a bias is measured by its weight too, and a mean by its deviation.
     """
     layer, _, leaf = key.rpartition(".")
