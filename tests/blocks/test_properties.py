@@ -63,6 +63,8 @@ def cases(draw: st.DrawFn, name: str) -> Case:
     """Draw a block's arguments and an input's shape; any argument may be left to its default."""
     features = draw(CHANNELS), draw(CHANNELS)
     arguments = draw(st.fixed_dictionaries({}, optional=BLOCKS[name]))
+    if "groups" in arguments and "reduction" in BLOCKS[name]:
+        arguments.setdefault("reduction", 2)  # groups do not divide what the default of 4 may leave
     return Case(name, Spec(name, features, arguments), (*draw(SHAPES), features[0]))
 
 

@@ -85,7 +85,7 @@ def test_extra_and_missing_names_are_all_listed(suffix: str, tmp_path: Path):
     path = saved(tmp_path, suffix, {"first": np.ones(2), "second": np.ones(3)})
     message = refused(ValueError, "nothing was loaded", path)
     assert message.splitlines() == [
-        f"`source` {path}: `state_dict` does not fit ResNet, nothing was loaded:",
+        f"`source` {path}: `state_dict` does not fit Backbone, nothing was loaded:",
         "  unexpected first, shape (2,)",
         "  unexpected second, shape (3,)",
     ]
@@ -93,16 +93,15 @@ def test_extra_and_missing_names_are_all_listed(suffix: str, tmp_path: Path):
 
 def test_a_wrong_architecture(tmp_path: Path):
     path = fb.save_weights(fb.MBConv(8, 8, rngs=nnx.Rngs(0)), tmp_path / "a.safetensors")
-    message = refused(ValueError, "does not fit ResNet, nothing was loaded", path)
+    message = refused(ValueError, "does not fit Backbone, nothing was loaded", path)
     assert "missing head.classifier.weight" in message
     assert "unexpected depthwise.conv.weight" in message
 
 
 def test_names_of_another_vendor_are_recognized(tmp_path: Path):
     path = fb.save_weights(network(), tmp_path / "a.safetensors", names="torchvision")
-    refused(
-        ValueError, r'nothing was loaded; these are the names of `names="(torchvision|timm)"`', path
-    )
+    message = r'nothing was loaded; these are the names of `names="(torchvision|timm)"`'
+    refused(ValueError, message, path, names="native")
 
 
 @both_kinds
