@@ -20,6 +20,7 @@ def __getattr__(name: str) -> Any:
             return import_module(f"{__name__}.{name}")
         public = vars(import_module(f"{__name__}._public"))
         if name in public:
+            globals()[name] = public[name]  # found at once from now on
             return public[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
