@@ -15,13 +15,7 @@ def positive_int(name: str, value: object) -> int:
         TypeError: if it is not an integer.
         ValueError: if it is below 1.
     """
-    try:
-        number = operator.index(value)  # pyright: ignore[reportArgumentType]
-    except TypeError as error:
-        raise TypeError(f"`{name}` must be a positive integer, got {value!r}") from error
-    if isinstance(value, bool) or number < 1:
-        raise ValueError(f"`{name}` must be a positive integer, got {value!r}")
-    return number
+    return _int("a positive integer", name, value, least=1)
 
 
 def natural_int(name: str, value: object) -> int:
@@ -31,12 +25,16 @@ def natural_int(name: str, value: object) -> int:
         TypeError: if it is not an integer.
         ValueError: if it is below 0.
     """
+    return _int("an integer of at least 0", name, value, least=0)
+
+
+def _int(needed: str, name: str, value: object, *, least: int) -> int:
     try:
         number = operator.index(value)  # pyright: ignore[reportArgumentType]
     except TypeError as error:
-        raise TypeError(f"`{name}` must be an integer of at least 0, got {value!r}") from error
-    if isinstance(value, bool) or number < 0:
-        raise ValueError(f"`{name}` must be an integer of at least 0, got {value!r}")
+        raise TypeError(f"`{name}` must be {needed}, got {value!r}") from error
+    if isinstance(value, bool) or number < least:
+        raise ValueError(f"`{name}` must be {needed}, got {value!r}")
     return number
 
 
