@@ -17,6 +17,7 @@ from flaxblocks.blocks import ResidualAdd as ResidualAdd
 from flaxblocks.blocks import Stem as Stem
 from flaxblocks.create import create_model as create_model
 from flaxblocks.create import create_preprocess as create_preprocess
+from flaxblocks.create import load_run as load_run
 from flaxblocks.inference import for_inference as for_inference
 from flaxblocks.layers import BatchNorm as BatchNorm
 from flaxblocks.layers import Conv as Conv

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from flaxblocks.models.foreign import FOREIGN, answers
 from flaxblocks.ops.activations import Activation
 from flaxblocks.preprocess import Preprocess
 from flaxblocks.weights import hub
+from flaxblocks.weights.card import Card, read_card
 from flaxblocks.weights.files import is_on_hub, load_tensors, read_weights
 from flaxblocks.weights.hub_config import check_config
 from flaxblocks.weights.origin import Origin, resolve
@@ -50,8 +52,9 @@ def create_model(
         name: one of `list_models`; torchvision's name and torchvision's hyper-parameters, or
             timm's after ``timm/``.
         weights: a tag that `model_info` lists (``"IMAGENET1K_V2"``), ``"default"`` for the first
-            of them, or what `load_weights` takes: a path, an address, ``"torchvision:..."``,
-            ``"hf-hub:..."``. None for weights drawn as the source draws them.
+            of them, or what `load_weights` takes: a path, a run's folder, an address,
+            ``"torchvision:..."``, ``"hf-hub:..."``. None for weights drawn as the source draws
+            them.
         num_classes: length of the output; 0 for the pooled features. Where it is not what the
             weights have, the classifier is a new one; absent, it is what they have, or 1000.
         in_features: channels of the image. The first kernel of weights for 3 is adapted to other
@@ -101,6 +104,29 @@ def create_model(
     return _pretrained(make, resolve(name, weights), num_classes, rngs)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A trained network with what using it takes; `load_run` returns it.
+
+    Args:
+        model: the network, in eval mode.
+        card: what the run's folder says about it.
+    """
+
+    model: Backbone
+    card: Card
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images are prepared for it."""
+        return self.card.preprocess
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its outputs, in order."""
+        return self.card.classes
+
+
 def create_preprocess(name: str, weights: str | os.PathLike[str] | None = None) -> Preprocess:
     """Return how images are prepared for a network.
 
@@ -119,6 +145,28 @@ def create_preprocess(name: str, weights: str | os.PathLike[str] | None = None) 
         ValueError: if the network or its weights are unknown.
     """
     return model_info(name).preprocess if weights is None else resolve(name, weights).preprocess
+
+
+def load_run(folder: str | os.PathLike[str]) -> Run:
+    """Load what `flaxblocks train` left in a folder.
+
+    >>> run = fb.load_run("run")  # doctest: +SKIP
+    >>> image = jnp.asarray(run.preprocess("photo.jpg"))  # doctest: +SKIP
+    >>> run.classes[int(run.model(image).argmax())]  # doctest: +SKIP
+    'daisy'
+
+    Args:
+        folder: the run's folder, with its ``model.json``.
+
+    Raises:
+        FileNotFoundError: if no run was finished there.
+        ValueError: if the card is damaged, or its network unknown: `register_model` first those
+            that are your own.
+    """
+    card = read_card(folder)
+    model = create_model(card.name, weights=folder, in_features=card.in_features, rngs=nnx.Rngs(0))
+    model.eval()
+    return Run(model, card)
 
 
 def _pretrained(

@@ -109,4 +109,4 @@ COMMANDS = re.findall(r"^flaxblocks (.*)$", README, re.MULTILINE)
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_line_takes_what_is_printed(command):
-    assert make_parser().parse_args(shlex.split(command)).run is not None
+    assert make_parser().parse_args(shlex.split(command)).command is not None

@@ -1,34 +1,81 @@
 """What the commands share: exit statuses, errors in one line, options, and the table's width."""
 
 import argparse
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
-
-from rich.console import Console
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from flaxblocks._base import checks
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FAILURES = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    OSError,
+    ImportError,
+    RuntimeError,
+    MemoryError,
+)
+"""What is said in one line: bad input, and a machine that has too little of something."""
+
 SHOWN = 3  # of the many lines that an error about a whole state dict has
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 WIDTH = 150  # of a table where the output is no terminal
 
 
-def exit_status(program: str, run: Callable[[], int | None]) -> int:
+def exit_status(
+    program: str, run: Callable[[], int | None], options: Mapping[str, str] = MappingProxyType({})
+) -> int:
     """Run a command, and say in one line what was wrong with its input.
 
+    Args:
+        program: its name.
+        run: the command.
+        options: what the command line calls the library's arguments: ``{"seed": "--seed"}``.
+
     Returns:
-        What the command returned, or else 0; 2 for bad input, 130 where the user interrupts.
+        What the command returned, or else 0; 2 for bad input or where memory, disk or a server
+        fails, 130 where the user interrupts.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file's name may hold what no terminal can print
+            stream.reconfigure(errors="backslashreplace")
     try:
         return run() or 0
     except KeyboardInterrupt:
         return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"{program}: error: {_one_line(str(error))}", file=sys.stderr)
+    except FAILURES as error:
+        say_error(program, error, options)
         return 2
+
+
+def say_error(
+    program: str, error: BaseException, options: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Print an error to standard error in one line; see `exit_status` for the arguments."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    named = re.sub(r"`(\w+)`", lambda m: f"`{options.get(m[1], m[1])}`", text)
+    print(f"{program}: error: {_one_line(named or type(error).__name__)}", file=sys.stderr)
+
+
+def option_names(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """Return what the command line calls each of its options, by the name in the namespace."""
+    return {
+        action.dest: action.option_strings[-1]
+        for action in parser._actions
+        if action.option_strings
+    }
 
 
 def run_program(
@@ -42,7 +89,7 @@ def run_program(
     parser = argparse.ArgumentParser(prog=program, description=description)
     add_arguments(parser)
     options = parser.parse_args(arguments)
-    return exit_status(program.rpartition(" ")[2], lambda: run(options))
+    return exit_status(program.rpartition(" ")[2], lambda: run(options), option_names(parser))
 
 
 def _one_line(message: str) -> str:
@@ -59,9 +106,23 @@ def own_arguments(subcommand: str) -> list[str]:
     return given[1:] if given[:1] == [subcommand] else given
 
 
-def stdout() -> Console:
+def stdout() -> "Console":
     """Return the console for tables; wide where the output is no terminal."""
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+
+
+def short(number: int) -> str:
+    """Return a number with four digits and a unit.
+
+    >>> short(4_089_184_256)
+    '4.089 G'
+    """
+    for unit, letter in UNITS:
+        if number >= unit:
+            return f"{number / unit:#.4g} {letter}"
+    return str(number)
 
 
 def positive(text: str) -> int:
@@ -70,10 +131,23 @@ def positive(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: if it is not one.
     """
+    return _integer(checks.positive_int, "a positive integer", text)
+
+
+def natural(text: str) -> int:
+    """Return an option's value as an integer of at least 0, as `positive` does.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is not one.
+    """
+    return _integer(checks.natural_int, "an integer of at least 0", text)
+
+
+def _integer(check: Callable[[str, int], int], needed: str, text: str) -> int:
     try:
-        return checks.positive_int("value", int(text))
+        return check("value", int(text))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}") from error
+        raise argparse.ArgumentTypeError(f"must be {needed}, got {text!r}") from error
 
 
 def check_writable(*paths: Path | None) -> None:

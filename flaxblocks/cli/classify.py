@@ -1,82 +1,88 @@
 """``flaxblocks classify``: what a photograph shows."""
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from flax import nnx
-from rich import box
-from rich.table import Table
-from rich.text import Text
+from flaxblocks._base.command_line import positive, say_error, stdout
+from flaxblocks.cli.weights import add_weights_arguments, origin_of
 
-import flaxblocks as fb
-from flaxblocks.cli.networks import positive, stdout
-from flaxblocks.imagenet import CLASSES, class_names
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.table import Table
+
+    from flaxblocks.preprocess import Preprocess
 
 DESCRIPTION = "Say what photographs show, by a network with trained weights."
+
+ARGUMENTS = {"source": "--weights"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand."""
     parser.add_argument("photo", nargs="+", help="an image file")
-    parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
-    parser.add_argument(
-        "--weights",
-        required=True,
-        metavar="SOURCE",
-        help="default, a tag that `flaxblocks models NAME` lists, a .safetensors or .pth file, "
-        "torchvision:resnet50/IMAGENET1K_V2, hf-hub:timm/resnet50.a1_in1k or an https:// address",
-    )
-    parser.add_argument(
-        "--preprocess",
-        metavar="WEIGHTS",
-        help="prepare the photographs as for these weights (default: as for the given ones, or "
-        "the network's default ones where a file does not tell which it holds)",
-    )
+    parser.add_argument("--run", metavar="DIR", help="the folder that `flaxblocks train` left")
+    add_weights_arguments(parser)
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="default: 5")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Print the likeliest classes of each photograph.
+
+    Returns:
+        0; 2 where one of the photographs cannot be read, which is said, and the others are shown.
 
     Raises:
         ImportError: if a package for the photographs or the weights is not installed.
-        OSError: if there is no such photograph or no such weights, or they are out of reach.
-        ValueError: if the network is unknown, a photograph is no image, or the weights do not fit.
+        OSError: if there are no such weights, or they are out of reach.
+        ValueError: if the network is unknown, or the weights do not fit.
     """
-    preprocess = fb.create_preprocess(options.model, options.preprocess or options.weights)
-    images = preprocess(*options.photo)
-    network = fb.create_model(options.model, weights=options.weights, rngs=nnx.Rngs(0))
-    logits = np.asarray(_run(fb.for_inference(network), jnp.asarray(images)), np.float64)
+    import jax.numpy as jnp
+    import numpy as np
+    from flax import nnx
+
+    import flaxblocks as fb
+
+    origin = origin_of(options)
+    images = {photo: _read(origin.preprocess, photo) for photo in options.photo}
+    images = {photo: image for photo, image in images.items() if image is not None}
     console = stdout()
-    for photo, row in zip(options.photo, logits, strict=True):
-        console.print(Text(photo, style="bold"), soft_wrap=True)
-        console.print(_table(_softmax(row), options.top))
-    console.print(
-        f"{options.model}; photographs resized to {preprocess.resize}, cropped to "
-        f"{preprocess.crop} pixels, {preprocess.interpolation}"
-    )
+    if images:
+        network = fb.create_model(origin.name, weights=origin.source, rngs=nnx.Rngs(0))
+        names = origin.labels(network.num_classes)
+        answer = nnx.jit(lambda network, images: network(images))
+        batch = jnp.asarray(np.concatenate(list(images.values())))
+        logits = np.asarray(answer(fb.for_inference(network), batch), np.float64)
+        likely = np.exp(logits - logits.max(1, keepdims=True))
+        likely /= likely.sum(1, keepdims=True)
+        for photo, row in zip(images, likely, strict=True):
+            console.print(photo, style="bold", markup=False, soft_wrap=True)
+            console.print(_table(row, names, options.top))
+        console.print(
+            f"{origin.name}; photographs resized to {origin.preprocess.resize}, cropped to "
+            f"{origin.preprocess.crop} pixels, {origin.preprocess.interpolation}"
+        )
+    return 0 if len(images) == len(set(options.photo)) else 2
 
 
-@nnx.jit
-def _run(network: nnx.Module, images: jax.Array) -> jax.Array:
-    return network(images)
+def _read(preprocess: "Preprocess", photo: str) -> Any:
+    """Return a photograph as a batch of one, or None after saying why it cannot be read."""
+    try:
+        return preprocess(photo)
+    except (ValueError, OSError) as error:
+        say_error("flaxblocks", error)
+        return None
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max())
-    return exponentials / exponentials.sum()
+def _table(probabilities: "np.ndarray", names: tuple[str, ...], top: int) -> "Table":
+    from rich import box
+    from rich.table import Table
 
-
-def _table(probabilities: np.ndarray, top: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    named = len(probabilities) == CLASSES
     table.add_column("probability", justify="right")
     table.add_column("class", justify="right")
-    if named:
+    if names:
         table.add_column("name")
-    for index in np.argsort(-probabilities, kind="stable")[:top]:
-        name = [class_names()[index]] if named else []
+    for index in (-probabilities).argsort(kind="stable")[:top]:
+        name = [names[index]] if names else []
         table.add_row(f"{100 * probabilities[index]:.2f} %", str(index), *name)
     return table

@@ -8,7 +8,7 @@ from typing import Any
 
 import flaxblocks
 from flaxblocks._base.allocator import keep_freed_memory
-from flaxblocks._base.command_line import exit_status
+from flaxblocks._base.command_line import exit_status, option_names
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "models": ("flaxblocks.cli.models", "list the networks, or the weights of one"),
@@ -20,7 +20,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "bench": ("flaxblocks.bench.command", "time networks and blocks beside their rivals"),
     "parity": ("parity.command", "check that modules are the same functions as PyTorch's"),
 }
-"""Each subcommand's module, with ``DESCRIPTION``, ``add_arguments`` and ``run``, and its help."""
+"""Each subcommand's module and its help.
+
+A module has ``DESCRIPTION``, ``add_arguments`` and ``run``; its ``ARGUMENTS``, where it has them,
+say by which of its options the library's arguments are given, where the names differ. It imports
+JAX when it is run, not when its options are read.
+"""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -37,11 +42,12 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):  # pyright: ignore
         """Add the command's arguments, then parse."""
-        if self.get_default("run") is None:
+        if self.get_default("command") is None:
             command = import_module(self.module)
             self.description = command.DESCRIPTION
             command.add_arguments(self)
-            self.set_defaults(run=command.run)
+            names = option_names(self) | getattr(command, "ARGUMENTS", {})
+            self.set_defaults(command=command.run, option_names=names)
         return super().parse_known_args(args, namespace)
 
 
@@ -53,14 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             then keeps the memory that it frees.
 
     Returns:
-        The exit status: 0, 1 where modules differ, 2 for bad input, 130 where the user interrupts.
+        The exit status: 0, 1 where modules differ, 2 for bad input, 130 where the user interrupts,
+        143 where SIGTERM ended training.
     """
     if arguments is None:
         keep_freed_memory()
     options = make_parser().parse_args(arguments)
     # The Hub's client warns of each attempt that fails, before the error that is answered here.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    return exit_status("flaxblocks", lambda: options.run(options))
+    return exit_status("flaxblocks", lambda: options.command(options), options.option_names)
 
 
 def make_parser() -> argparse.ArgumentParser:

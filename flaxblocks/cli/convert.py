@@ -3,18 +3,15 @@
 import argparse
 from pathlib import Path
 
-import jax
-import numpy as np
-from flax import nnx
-
-import flaxblocks as fb
-from flaxblocks.cli.networks import count, stdout
-from flaxblocks.weights.state_dict import NAMES
+from flaxblocks._base.command_line import stdout
 
 DESCRIPTION = (
     "Rewrite weights under another library's parameter names, or in another kind "
     "of file, in float32, and read the result back to check it."
 )
+
+NAMES = ("native", "timm", "torchvision")
+ARGUMENTS = {"source": "IN", "weights": "IN", "path": "OUT", "names": "--to"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", help="what `classify --weights` takes")
     parser.add_argument("path", metavar="OUT", help="a .safetensors, .pth, .pt or .bin file")
     parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
-    parser.add_argument("--to", dest="names", choices=sorted(NAMES), required=True)
+    parser.add_argument("--to", dest="names", choices=NAMES, required=True)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -34,6 +31,13 @@ def run(options: argparse.Namespace) -> None:
         ValueError: if the network is unknown or the weights do not fit it, or what was written
             differs from what was read.
     """
+    import jax
+    import numpy as np
+    from flax import nnx
+
+    import flaxblocks as fb
+    from flaxblocks.cli.networks import count
+
     if Path(options.source).exists() and Path(options.path).exists():
         if Path(options.source).samefile(options.path):
             raise ValueError(f"OUT must be another file than IN, got {options.path} for both")

@@ -2,34 +2,33 @@
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import optax
-from flax import nnx
-from rich.progress import track
+from flaxblocks._base.command_line import positive, stdout
+from flaxblocks.cli.weights import add_weights_arguments, origin_of
 
-import flaxblocks as fb
-from flaxblocks.cli.networks import image_preprocess, positive, stdout
-from flaxblocks.train import (
-    create_state,
-    evaluate,
-    make_eval_step,
-    make_mesh,
-    place_state,
-    shard_batch,
-)
-from flaxblocks.train.data import Feed, ImageFolder, UnreadableImages, evaluation_batches
+if TYPE_CHECKING:
+    from flaxblocks.train.data import ImageFolder
 
 DESCRIPTION = "Say how often a network is right about images in a folder for each class."
+
+ARGUMENTS = {"root": "--data", "source": "--weights"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand."""
-    parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
-    parser.add_argument("--data", required=True, metavar="DIR", help="a folder for each class")
     parser.add_argument(
-        "--weights", required=True, metavar="SOURCE", help="what `classify --weights` takes"
+        "run", nargs="?", metavar="RUN", help="the folder that `flaxblocks train` left"
     )
-    parser.add_argument("--image-size", type=positive, metavar="N", help="default: the network's")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="a folder for each class, called as the class is; or `val` with such folders",
+    )
+    add_weights_arguments(parser)
     parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="default: 64")
 
 
@@ -42,20 +41,30 @@ def run(options: argparse.Namespace) -> None:
         ValueError: if the network is unknown, the folder or its images are not as they should be,
             or the weights do not fit.
     """
-    preprocess = image_preprocess(options.model, options.weights, options.image_size)
-    source = ImageFolder(options.data)
-    model = fb.create_model(options.model, weights=options.weights, rngs=nnx.Rngs(0))
-    if model.num_classes != source.num_classes:
-        raise ValueError(
-            f"`--data` must have a folder for each of the weights' {model.num_classes} classes, "
-            f"got {source.num_classes}"
-        )
+    import optax
+    from flax import nnx
+
+    import flaxblocks as fb
+    from flaxblocks.train import (
+        create_state,
+        evaluate,
+        make_eval_step,
+        make_mesh,
+        place_state,
+        shard_batch,
+    )
+    from flaxblocks.train.data import Feed, UnreadableImages, evaluation_batches, evaluation_folder
+
+    origin = origin_of(options)
+    folder = evaluation_folder(options.data)
     mesh = make_mesh()
     check_batch_size(options.batch_size, mesh.size)
+    model = fb.create_model(origin.name, weights=origin.source, rngs=nnx.Rngs(0))
+    source = labeled_images(folder, origin.labels(model.num_classes), model.num_classes)
     state = place_state(mesh, create_state(fb.for_inference(model), optax.identity()))
     unreadable = UnreadableImages(len(source))
     batches = evaluation_batches(
-        source, preprocess, batch_size=options.batch_size, unreadable=unreadable
+        source, origin.preprocess, batch_size=options.batch_size, unreadable=unreadable
     )
     with Feed(batches, lambda batch: shard_batch(mesh, batch)) as feed:
         values = evaluate(make_eval_step(), state, _shown(feed, len(source) // options.batch_size))
@@ -63,11 +72,44 @@ def run(options: argparse.Namespace) -> None:
     for name, reason in unreadable.new():
         console.print(f"left out {name}: {reason}", markup=False, soft_wrap=True)
     console.print(
-        f"{options.model}: accuracy {100 * values['accuracy']:.2f} %, among the first five "
+        f"{origin.name}: accuracy {100 * values['accuracy']:.2f} %, among the first five "
         f"{100 * values['accuracy5']:.2f} %, loss {values['loss']:.4f}, of "
         f"{len(source) - unreadable.count} images",
         soft_wrap=True,
     )
+
+
+def labeled_images(folder: Path, classes: Sequence[str], num_classes: int) -> "ImageFolder":
+    """Return images labeled by the outputs of a network.
+
+    Args:
+        folder: with a folder for each class.
+        classes: what the outputs are called; empty where nobody knows, and then the folders, in
+            alphabetical order, are the outputs.
+        num_classes: number of outputs.
+
+    Raises:
+        OSError: if there is no such folder.
+        ValueError: if a folder is called as no output is, or, where nobody knows what those are
+            called, there is another number of them.
+    """
+    from flaxblocks.imagenet import CLASSES, synsets
+    from flaxblocks.train.data import ImageFolder
+    from flaxblocks.train.data.image_folder import class_folders
+
+    if num_classes == CLASSES and folder.is_dir():
+        found = class_folders(folder)
+        if found and set(found) <= set(synsets()):
+            return ImageFolder(folder, synsets())
+    if classes:
+        return ImageFolder(folder, classes)
+    images = ImageFolder(folder)
+    if images.num_classes != num_classes:
+        raise ValueError(
+            f"`data` must have a folder for each of the weights' {num_classes} classes, "
+            f"got {images.num_classes}"
+        )
+    return images
 
 
 def check_batch_size(batch_size: int, devices: int) -> None:
@@ -78,10 +120,12 @@ def check_batch_size(batch_size: int, devices: int) -> None:
     """
     if batch_size % devices:
         raise ValueError(
-            f"`--batch-size` must be a multiple of the {devices} devices, got {batch_size}"
+            f"`batch_size` must be a multiple of the {devices} devices, got {batch_size}"
         )
 
 
-def _shown(feed: Feed, total: int):
+def _shown(feed: Iterable[Any], total: int) -> Iterable[Any]:
     """Return the batches, and show on a terminal how many there were."""
+    from rich.progress import track
+
     return track(feed, "evaluating", total=total, transient=True, disable=not sys.stdout.isatty())

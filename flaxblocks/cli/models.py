@@ -4,14 +4,14 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
+from flaxblocks._base.command_line import short, stdout
 
-import flaxblocks as fb
-from flaxblocks.cli.networks import short, stdout
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from flaxblocks.models import ModelRecord
 
 DESCRIPTION = (
     "List the networks with their size, cost, resolution and paper, or one of them with its "
@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ValueError: if the pattern matches no network.
     """
+    import flaxblocks as fb
+
     names = fb.list_models(options.pattern) or [options.pattern]
     records = [fb.model_info(name) for name in names]  # an unknown one is told the nearest
     if options.json:
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
         stdout().print(_table(records))
 
 
-def _as_json(record: fb.ModelRecord) -> dict[str, Any]:
+def _as_json(record: "ModelRecord") -> dict[str, Any]:
     """Return what a record holds but for the architecture, which is code."""
     facts = {name: value for name, value in vars(record).items() if name != "architecture"}
     return facts | {
@@ -56,7 +58,11 @@ def _as_json(record: fb.ModelRecord) -> dict[str, Any]:
     }
 
 
-def _table(records: Sequence[fb.ModelRecord]) -> Table:
+def _table(records: Sequence["ModelRecord"]) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(
         box=box.SIMPLE_HEAD,
         caption=f"{len(records)} networks; multiply-adds, which papers call FLOPs, of one image; "

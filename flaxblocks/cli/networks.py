@@ -5,12 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks._base.command_line import positive as positive
-from flaxblocks._base.command_line import stdout as stdout
 from flaxblocks.flops import multiply_adds
 from flaxblocks.models import Backbone
-
-UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def abstract_network(name: str, num_classes: int = 1000) -> Backbone:
@@ -28,16 +24,6 @@ def abstract_network(name: str, num_classes: int = 1000) -> Backbone:
     return network
 
 
-def image_preprocess(name: str, weights: str | None, size: int | None) -> fb.Preprocess:
-    """Return how images are prepared for a network and its weights, at another size if given.
-
-    Raises:
-        ValueError: if the name or the weights are unknown.
-    """
-    preprocess = fb.create_preprocess(name, weights)
-    return preprocess if size is None else preprocess.at_size(size)
-
-
 def image_shape(network: Backbone, size: int) -> jax.ShapeDtypeStruct:
     """Return a square image, its pixels unknown, as a network takes it."""
     channels = network.stem.layers[0].conv.in_features
@@ -53,15 +39,3 @@ def cost(module: nnx.Module, x: jax.ShapeDtypeStruct) -> int:
 def count(module: nnx.Module, kind: type[nnx.Variable] = nnx.Param) -> int:
     """Return how many numbers the variables of a kind have."""
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, kind)))
-
-
-def short(number: int) -> str:
-    """Return a number with four digits and a unit.
-
-    >>> short(4_089_184_256)
-    '4.089 G'
-    """
-    for unit, letter in UNITS:
-        if number >= unit:
-            return f"{number / unit:#.4g} {letter}"
-    return str(number)

@@ -1,53 +1,21 @@
 """``flaxblocks summary``: a network block by block."""
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import groupby
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
-import jax
-from flax import nnx
-from rich import box
-from rich.table import Table
+from flaxblocks._base.command_line import positive, short, stdout
 
-import flaxblocks as fb
-from flaxblocks.cli.networks import (
-    abstract_network,
-    cost,
-    count,
-    image_shape,
-    positive,
-    short,
-    stdout,
-)
-from flaxblocks.models import Backbone
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from flaxblocks.cli.block_rows import Row
 
 BYTES = 4  # of a float32
 
 DESCRIPTION = "Show a network's blocks with their outputs, parameters and cost."
-
-
-@dataclass(frozen=True)
-class Row:
-    """A part of the network.
-
-    Args:
-        path: where it stands in the network.
-        stride: pixels of the image per pixel of its output; None for the head.
-        kind: its class.
-        shape: shape of its output, without the batch.
-        parameters: how many it has.
-        multiply_adds: how many it takes.
-    """
-
-    path: str
-    stride: int | None
-    kind: str
-    shape: tuple[int, ...]
-    parameters: int
-    multiply_adds: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +33,12 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ValueError: if the network is unknown, or the image too small for it.
     """
+    from flax import nnx
+
+    import flaxblocks as fb
+    from flaxblocks.cli.block_rows import block_rows
+    from flaxblocks.cli.networks import abstract_network, count
+
     network = abstract_network(options.name, options.num_classes)
     size = options.image_size or fb.create_preprocess(options.name).crop
     rows = list(block_rows(network, size))
@@ -79,38 +53,10 @@ def run(options: argparse.Namespace) -> None:
     console.print(f"{options.name} at {size} x {size} pixels, in float32: {held}")
 
 
-def block_rows(network: Backbone, size: int) -> Iterator[Row]:
-    """Yield a row for each part of the network.
+def _table(rows: Sequence["Row"]) -> "Table":
+    from rich import box
+    from rich.table import Table
 
-    Args:
-        network: it may be abstract.
-        size: height and width of the image in pixels.
-
-    Raises:
-        ValueError: if the image is too small for the network.
-    """
-    x = image_shape(network, size)
-    for path, stride, part in _parts(network):
-        y = nnx.eval_shape(lambda part, x: part(x), part, x)
-        if 0 in y.shape:
-            raise ValueError(f"`--image-size` {size} is too small: nothing is left after {path}")
-        kind = type(part).__name__
-        yield Row(path, stride, kind, y.shape[1:], count(part), cost(part, x))
-        x = jax.ShapeDtypeStruct(y.shape, y.dtype)
-
-
-def _parts(network: Backbone) -> Iterator[tuple[str, int | None, Any]]:
-    """Yield the parts in data-flow order, with their paths and strides."""
-    yield "stem", network.stem.stride, network.stem
-    for number, (stage, info) in enumerate(zip(network.stages, network.feature_info, strict=True)):
-        if stage.downsample is not None:
-            yield f"stages.{number}.downsample", info.stride, stage.downsample
-        for position, block in enumerate(stage.blocks):
-            yield f"stages.{number}.blocks.{position}", info.stride, block
-    yield "head", None, network.head
-
-
-def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_footer=True)
     total = short(sum(row.multiply_adds for row in rows))
     table.add_column("part", "total", no_wrap=True)

@@ -11,6 +11,7 @@ from flax import nnx
 
 from flaxblocks._base import checks
 from flaxblocks.weights import download, hub, safetensors_files, torch_files
+from flaxblocks.weights.card import CARD, read_card
 from flaxblocks.weights.hub_config import check_config
 from flaxblocks.weights.origin import TORCHVISION, torchvision_weights
 from flaxblocks.weights.state_dict import (
@@ -38,6 +39,7 @@ def load_weights(
     - a ``.safetensors`` file, or the ``.safetensors.index.json`` of several. PyTorch is not
       needed, and one tensor at a time is read from the mapped file, so that an abstract module
       (`nnx.eval_shape`) gets its weights with hardly more memory than they take;
+    - the folder of a finished run, which `flaxblocks train` left;
     - a ``.pth``, ``.pt`` or ``.bin`` file of `torch.save`. A pickle in it that asks for anything
       but tensors and plain values is refused and not run;
     - ``"torchvision:resnet50/IMAGENET1K_V2"``, weights that torchvision publishes;
@@ -74,7 +76,7 @@ def load_weights(
         ConnectionError: if a server is out of reach, or offline mode is on and it is not cached.
         FileNotFoundError: if there is nothing at `source`.
         ImportError: if the kind of source needs a package that is not installed.
-        IsADirectoryError: if `source` is a folder.
+        IsADirectoryError: if `source` is a folder, and not a run's.
         ValueError: if the file is damaged, holds code, is not what was published, or does not fit
             (see `load_state_dict`); or an argument has a value that is not listed here. In every
             case the module is unchanged.
@@ -193,7 +195,11 @@ def _local(source: str | os.PathLike[str]) -> Path:
             return download.fetch(source)
     path = Path(source)
     if path.is_dir():
-        raise IsADirectoryError(f"`source` must be a file, {path} is a folder")
+        if not (path / CARD).exists():
+            raise IsADirectoryError(
+                f"`source` must be a file or a finished run's folder, {path} has no {CARD}"
+            )
+        path /= read_card(path).weights
     if not path.exists():
         raise FileNotFoundError(f"`source` does not exist: {path}")
     return path

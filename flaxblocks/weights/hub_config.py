@@ -6,7 +6,7 @@ from typing import Any
 from flax import nnx
 
 from flaxblocks.models import Backbone
-from flaxblocks.models.registry import records
+from flaxblocks.weights.origin import network_of
 
 
 def check_config(
@@ -42,9 +42,7 @@ def _differences(
     network: Backbone, config: Mapping[str, Any], new_head: bool, adapt_stem: bool
 ) -> Iterator[str]:
     architecture = config.get("architecture")
-    ours = f"timm/{architecture}"
-    needed = ours if ours in records() else architecture
-    if network.name != needed:
+    if network.name != network_of(str(architecture)):
         yield f"architecture: the checkpoint is of {architecture!r}, `module` is {network.name!r}"
     details = config.get("pretrained_cfg", config)
     arguments = config.get("model_args", {})

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from flaxblocks.imagenet import CLASSES, class_names
 from flaxblocks.models import PublishedWeights, list_models, model_info
+from flaxblocks.models.registry import records
 from flaxblocks.preprocess import Preprocess
 from flaxblocks.weights import download, hub, safetensors_files, torch_files
+from flaxblocks.weights.card import CARD, Card, card_of
 
 TORCHVISION = "torchvision:"
 SUFFIXES = (safetensors_files.SUFFIX, safetensors_files.INDEX_SUFFIX, *torch_files.SUFFIXES)
@@ -18,45 +21,99 @@ class Origin:
     """Where weights are, and what is known about them without reading them.
 
     Args:
+        name: the network that they are of.
         source: what `load_weights` takes.
         preprocess: how images are prepared for them.
         num_classes: outputs of their classifier; None where only the file tells.
+        classes: what the outputs are called, in order; empty where nothing tells.
     """
 
+    name: str
     source: str | os.PathLike[str]
     preprocess: Preprocess
     num_classes: int | None = None
+    classes: tuple[str, ...] = ()
+
+    def labels(self, num_classes: int) -> tuple[str, ...]:
+        """Return what that many outputs are called; ImageNet's names for 1000, if nothing tells."""
+        if not self.classes and num_classes == CLASSES:
+            return class_names()
+        return self.classes if len(self.classes) == num_classes else ()
 
 
-def resolve(name: str, weights: str | os.PathLike[str]) -> Origin:
+def resolve(name: str | None, weights: str | os.PathLike[str]) -> Origin:
     """Return where a network's weights are, and what belongs to them.
 
     Args:
-        name: one of `list_models`.
+        name: one of `list_models`; None where the weights tell, as a run's folder and a repository
+            of the Hub do.
         weights: a tag that `model_info` lists, ``"default"``, or a source as `load_weights` takes
             it. A file that has the name of a published one is taken for it.
 
     Raises:
-        ValueError: if the network is unknown or has no such weights.
+        FileNotFoundError: if the weights are a folder that no run filled.
+        ValueError: if the network is unknown, has no such weights, or is needed and not given.
     """
+    text = os.fspath(weights)
+    found = card_of(weights)
+    if found is not None:
+        return _of_run(name, *found)
+    if Path(weights).is_dir():
+        raise FileNotFoundError(f"`weights` must be a finished run's folder, {text} has no {CARD}")
+    if text.startswith(TORCHVISION):
+        name = name or text.removeprefix(TORCHVISION).partition("/")[0]
+    elif text.startswith(hub.SCHEME):
+        return _on_hub(name, text)
+    if name is None:
+        raise ValueError(f"`model` must name the network: the weights {text!r} do not tell it")
+    return _of_network(name, weights)
+
+
+def _of_run(name: str | None, folder: Path, card: Card) -> Origin:
+    if name not in (None, card.name):
+        raise ValueError(f"`weights` must be for {name}, {folder} holds {card.name}")
+    source = folder / card.weights
+    return Origin(card.name, source, card.preprocess, card.num_classes, card.classes)
+
+
+def _on_hub(name: str | None, source: str) -> Origin:
+    for record in records().values() if name is None else (model_info(name),):
+        for published in record.weights:
+            if published.source == source:
+                return _published(record.name, published)
+    config = hub.read_config(source.removeprefix(hub.SCHEME))
+    details = config.get("pretrained_cfg", config)
+    labels = config.get("label_names")
+    return Origin(
+        name or network_of(str(config.get("architecture"))),
+        source,
+        Preprocess.from_timm(details),
+        classes=tuple(labels) if isinstance(labels, list) else (),
+    )
+
+
+def network_of(architecture: str) -> str:
+    """Return the name of the network that timm calls by this name."""
+    ours = f"timm/{architecture}"
+    return ours if ours in records() else architecture
+
+
+def _of_network(name: str, weights: str | os.PathLike[str]) -> Origin:
     record, text = model_info(name), os.fspath(weights)
     if text.startswith(TORCHVISION) and torchvision_weights(text) not in record.weights:
         raise ValueError(f"`weights` must be for {name}, got {text!r}")
     for published in record.weights:
         if text in (published.source, f"{TORCHVISION}{name}/{published.tag}"):
-            return _published(published)
-    if text.startswith(hub.SCHEME):
-        config = hub.read_config(text.removeprefix(hub.SCHEME))
-        return Origin(text, Preprocess.from_timm(config.get("pretrained_cfg", config)))
+            return _published(name, published)
     if text.startswith(download.SCHEMES) or text.endswith(SUFFIXES):
         same = (w for w in record.weights if Path(w.source).name == Path(text).name)
         published = next(same, None)
-        return Origin(weights, published.preprocess if published else record.preprocess)
-    return _published(record.published(text))
+        return Origin(name, weights, published.preprocess if published else record.preprocess)
+    return _published(name, record.published(text))
 
 
-def _published(weights: PublishedWeights) -> Origin:
-    return Origin(weights.source, weights.preprocess, weights.num_classes)
+def _published(name: str, weights: PublishedWeights) -> Origin:
+    return Origin(name, weights.source, weights.preprocess, weights.num_classes)
 
 
 def torchvision_weights(source: str) -> PublishedWeights:

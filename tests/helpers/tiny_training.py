@@ -8,7 +8,7 @@ signal, it saves and prints the step. The last arguments are for one of several 
 import resource
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -73,7 +73,7 @@ def register_tiny() -> None:
     fb.register_model(fb.ModelRecord("tiny", architecture, preprocess=PREPROCESS))
 
 
-def make_images(folder: Path, per_class: int = 7, classes: str = "abc") -> Path:
+def make_images(folder: Path, per_class: int = 7, classes: Sequence[str] = "abc") -> Path:
     """Write images of noise, brighter for later classes."""
     rng = np.random.default_rng(0)
     for number, name in enumerate(classes):

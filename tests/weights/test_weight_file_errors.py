@@ -24,7 +24,11 @@ def test_a_path_that_does_not_exist(suffix: str, tmp_path: Path):
 
 
 def test_a_folder(tmp_path: Path):
-    refused(IsADirectoryError, "`source` must be a file, .* is a folder", tmp_path)
+    refused(
+        IsADirectoryError,
+        "`source` must be a file or a .* run's folder, .* has no model.json",
+        tmp_path,
+    )
 
 
 def test_an_unknown_suffix(tmp_path: Path):

@@ -14,4 +14,6 @@ from flaxblocks.train.data.image_folder import ImageFolder as ImageFolder
 from flaxblocks.train.data.random_erasing import RandomErasing as RandomErasing
 from flaxblocks.train.data.records import Records as Records
 from flaxblocks.train.data.source import Source as Source
+from flaxblocks.train.data.split import evaluation_folder as evaluation_folder
+from flaxblocks.train.data.split import training_folders as training_folders
 from flaxblocks.train.data.unreadable import UnreadableImages as UnreadableImages

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ from flaxblocks._base.replacing import replacing
 
 Record = Mapping[str, Any]
 """A ``step``, and numbers and texts by name."""
+
+EVALUATION = "evaluation_"
+"""Before the names of an evaluation's numbers."""
 
 
 class JsonLines:
@@ -55,6 +58,20 @@ def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return list(_parsed(lines))
+
+
+def last_evaluation(log: Sequence[Record]) -> dict[str, float]:
+    """Return the numbers of a log's last evaluation by name, none where there was none."""
+    return next(filter(None, map(evaluation_of, reversed(log))), {})
+
+
+def evaluation_of(record: Record) -> dict[str, float]:
+    """Return the numbers of an evaluation by name, none for a record of something else."""
+    return {
+        name.removeprefix(EVALUATION): value
+        for name, value in record.items()
+        if name.startswith(EVALUATION)
+    }
 
 
 def _parsed(lines: list[str]) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from flaxblocks._base import checks
 from flaxblocks.train.data.batches import Feed
 from flaxblocks.train.data.unreadable import UnreadableImages
 from flaxblocks.train.run.checkpoints import Checkpoints
-from flaxblocks.train.run.json_log import Record
+from flaxblocks.train.run.json_log import EVALUATION, Record
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.step.state import Batch, Metrics, TrainState
 
@@ -22,6 +22,9 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 Watcher = Callable[[Record], None]
 """Receives the records of the log, such as `JsonLines` and `ProgressLine`."""
+
+Evaluation = Callable[[TrainState], dict[str, float] | None]
+"""Returns numbers about a state for the log; None where it was asked to stop."""
 
 AHEAD = 2  # steps that are dispatched before the first one's metrics are read
 
@@ -59,7 +62,7 @@ class Loop:
     feed: Feed
     checkpoints: Checkpoints
     watchers: Sequence[Watcher] = ()
-    evaluate: Callable[[TrainState], dict[str, float]] | None = None
+    evaluate: Evaluation | None = None
     unreadable: UnreadableImages | None = None
     log_every: int = 50
     save_every: int = 1000
@@ -126,8 +129,9 @@ class Loop:
             count = {"unreadable_images": self.unreadable.count} if self.unreadable else {}
             self._log({"step": number, **window.close(number), **count})
 
-    def _log_evaluation(self, number: int, values: dict[str, float]) -> None:
-        self._log({"step": number} | {f"evaluation_{k}": value for k, value in values.items()})
+    def _log_evaluation(self, number: int, values: dict[str, float] | None) -> None:
+        if values is not None:
+            self._log({"step": number} | {f"{EVALUATION}{k}": v for k, v in values.items()})
 
     def _save(self, state: TrainState, number: int) -> None:
         if not all_finite(state):

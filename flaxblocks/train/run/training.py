@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
@@ -18,15 +19,22 @@ from flaxblocks.train.data.batches import Feed, Place, evaluation_batches, train
 from flaxblocks.train.data.source import Source
 from flaxblocks.train.data.unreadable import UnreadableImages
 from flaxblocks.train.run.checkpoints import Checkpoints
-from flaxblocks.train.run.json_log import JsonLines, read_log
-from flaxblocks.train.run.loop import Loop, Watcher
+from flaxblocks.train.run.json_log import JsonLines, last_evaluation, read_log
+from flaxblocks.train.run.loop import Evaluation, Loop, Watcher
+from flaxblocks.train.run.outcome import write_outcome
 from flaxblocks.train.run.plot import plot
 from flaxblocks.train.run.progress import ProgressLine
 from flaxblocks.train.run.recipes import Recipe
 from flaxblocks.train.run.run_folder import RunFolder, open_run
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.run.tensorboard import TensorBoard
-from flaxblocks.train.step.evaluation import Scores, classification_scores, evaluate, make_eval_step
+from flaxblocks.train.step.evaluation import (
+    Scores,
+    classification_scores,
+    evaluation_sums,
+    make_eval_step,
+    means,
+)
 from flaxblocks.train.step.filters import Filter
 from flaxblocks.train.step.normalize import normalize
 from flaxblocks.train.step.sharding import Rule, make_mesh, place_state, replicate, shard_batch
@@ -79,8 +87,9 @@ class Training:
         resume: bool = False,
         stop: Stop | None = None,
     ) -> TrainState:
-        """Train a network, and write its log, plot and checkpoints to a folder.
+        """Train a network, and write its log, plot, checkpoints, weights and card to a folder.
 
+        The card and the weights of a network that `create_model` made are what `load_run` takes.
         Several processes, after `jax.distributed.initialize`, share the folder: the first one
         writes everything but the log, of which each process writes its own.
 
@@ -102,12 +111,14 @@ class Training:
             ValueError: if the devices do not divide the batch, the images are not as they should
                 be, the network is no longer finite, or the run in the folder cannot be resumed.
         """
+        stop = stop or Stop()
         mesh = self._mesh()
         unreadable = UnreadableImages(len(images) + (len(validation) if validation else 0))
         batches = self._batches(images, unreadable)
         per_epoch = len(images) // self.batch_size
         until = per_epoch * self.recipe.epochs
-        folder = open_run(out, {"steps": until, "seed": self.seed, **settings}, resume=resume)
+        settings = {"steps": until, "seed": self.seed, **settings}
+        folder = open_run(out, settings, resume=resume)
         optimizer = self.recipe.optimizer(until, self.batch_size)
         state = create_state(model, optimizer, trainable=self.trainable, average=self._averages)
         state = place_state(mesh, state, self.rule)
@@ -124,16 +135,27 @@ class Training:
                     feed=feed,
                     checkpoints=checkpoints,
                     watchers=(*writers, progress),
-                    evaluate=self._evaluation(validation, unreadable, place),
+                    evaluate=self._evaluation(validation, unreadable, place, stop),
                     unreadable=unreadable,
                     log_every=self.log_every,
                     save_every=self.save_every or per_epoch,
                     evaluate_every=per_epoch,
-                    stop=stop or Stop(),
+                    stop=stop,
                 )
                 state = loop.run(state, until)
+        log = read_log(folder.log)
         if folder.process == 0:
-            plot(read_log(folder.log), folder.curves)
+            plot(log, folder.curves)
+        if int(state.step) == until:
+            write_outcome(
+                folder,
+                mesh,
+                state,
+                images=images,
+                preprocess=self.preprocess,
+                settings=settings,
+                metrics=last_evaluation(log),
+            )
         return state
 
     @property
@@ -169,9 +191,9 @@ class Training:
         )
 
     def _evaluation(
-        self, images: Source | None, unreadable: UnreadableImages, place: Place
-    ) -> Callable[[TrainState], dict[str, float]] | None:
-        """Return a function that evaluates a state on the images."""
+        self, images: Source | None, unreadable: UnreadableImages, place: Place, stop: Stop
+    ) -> Evaluation | None:
+        """Return a function that evaluates a state on the images, unless it is to stop."""
         if images is None:
             return None
         batches = evaluation_batches(
@@ -179,9 +201,11 @@ class Training:
         )
         step = make_eval_step(scores=self.scores, average=self._averages)
 
-        def evaluation(state: TrainState) -> dict[str, float]:
+        def evaluation(state: TrainState) -> dict[str, float] | None:
             with Feed(batches, place) as feed:
-                return evaluate(step, state, feed)
+                wanted = takewhile(lambda _: stop.asked is None, feed)
+                sums = evaluation_sums(step, state, wanted)
+            return means(sums) if sums is not None and stop.asked is None else None
 
         return evaluation
 

@@ -93,10 +93,24 @@ def evaluate(
     Raises:
         ValueError: if there is no batch, or no row counts.
     """
+    sums = evaluation_sums(step, state, batches)
+    if sums is None:
+        raise ValueError("`batches` must be one or more, got none")
+    return means(sums)
+
+
+def evaluation_sums(
+    step: Callable[[TrainState, Batch], Metrics], state: TrainState, batches: Iterable[Batch]
+) -> Metrics | None:
+    """Return the sums over all batches, still on the device; None where there is no batch.
+
+    Args:
+        step: an evaluation step, see `make_eval_step`.
+        state: the network.
+        batches: see `evaluate`.
+    """
     sums = None
     for batch in batches:
         more = step(state, batch)
         sums = more if sums is None else jax.tree.map(jnp.add, sums, more)
-    if sums is None:
-        raise ValueError("`batches` must be one or more, got none")
-    return means(sums)
+    return sums

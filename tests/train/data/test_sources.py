@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flaxblocks.train.data import ImageFolder, Records, Source, UnreadableImages
+from flaxblocks.train.data import (
+    ImageFolder,
+    Records,
+    Source,
+    UnreadableImages,
+    evaluation_folder,
+    training_folders,
+)
 from flaxblocks.train.data.source import Readable
 from tests.helpers.tiny_training import damage, make_images
 
@@ -34,6 +41,74 @@ def test_known_classes_keep_their_numbers(folder):
     assert [images[index]["label"] for index in range(len(images))] == [1, 1, 2, 3, 3]
 
 
+def test_folders_are_matched_by_name_in_any_case(folder):
+    (folder / "a").rename(folder / "Apple")
+    (folder / "empty").mkdir()
+    images = ImageFolder(folder, classes=("b", "apple", "c", "plum"))
+    assert [images[index]["label"] for index in range(len(images))] == [0, 0, 1, 1, 2, 2]
+    assert images.per_class() == [2, 2, 2, 0]
+    # Where case tells two classes apart, it counts.
+    exact = ImageFolder(folder, classes=("b", "apple", "Apple", "c"))
+    assert exact.per_class() == [2, 0, 2, 2]
+    with pytest.raises(ValueError, match="known classes only, such as apple, APPLE; got 'Apple'"):
+        ImageFolder(folder, classes=("b", "apple", "APPLE", "c"))
+
+
+def test_hidden_folders_are_ignored_and_links_are_followed(folder, tmp_path):
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / "a" / ".hidden").mkdir()
+    for hidden in (folder / ".ipynb_checkpoints", folder / "a" / ".hidden", folder / "a"):
+        Image.new("L", (3, 4)).save(hidden / ".x.png")
+    elsewhere = make_images(tmp_path / "elsewhere", per_class=3)
+    (folder / "a" / "more").symlink_to(elsewhere / "a", target_is_directory=True)
+    (folder / "a" / "again").symlink_to(folder / "a", target_is_directory=True)
+    (folder / "d").symlink_to(elsewhere / "b", target_is_directory=True)
+    images = ImageFolder(folder)
+    assert images.classes == ("a", "b", "c", "d")
+    assert images.per_class() == [5, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("train", "val"), ("train", "val")),
+        (("train", "valid"), ("train", "valid")),
+        (("training", "validation"), ("training", "validation")),
+        (("train",), ("train", None)),
+        ((), ("", None)),
+    ],
+)
+def test_the_parts_of_a_folder_are_found(tmp_path, names, expected):
+    for name in names or ("",):
+        make_images(tmp_path / name, per_class=1)
+    train, validation = training_folders(tmp_path)
+    assert train == tmp_path / expected[0]
+    assert validation == (expected[1] and tmp_path / expected[1])
+    if expected != ("train", None):
+        assert evaluation_folder(tmp_path) == tmp_path / (expected[1] or "")
+
+
+def test_a_class_called_train_is_no_part(tmp_path):
+    make_images(tmp_path, per_class=1, classes=("train", "val", "bus"))
+    assert training_folders(tmp_path) == (tmp_path, None)
+    assert evaluation_folder(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("find", "names", "words"),
+    [
+        (training_folders, ("val",), "must hold train or training beside val"),
+        (training_folders, ("train", "val", "valid"), "must hold one of val, valid, got both"),
+        (evaluation_folder, ("training",), "must hold val, valid, validation beside training"),
+    ],
+)
+def test_parts_that_do_not_tell_are_one_sentence(tmp_path, find, names, words):
+    for name in names:
+        make_images(tmp_path / name, per_class=1)
+    with pytest.raises(ValueError, match=words):
+        find(tmp_path)
+
+
 def empty(folder: Path) -> Path:
     (folder / "empty").mkdir()
     return folder
@@ -45,7 +120,7 @@ def empty(folder: Path) -> Path:
         (lambda f: f / "no", None, NotADirectoryError, "`root` must be a folder of images, got"),
         (lambda f: f / "a", None, ValueError, "`root` must have a folder for each class,"),
         (empty, None, ValueError, "every class must have images, and .*empty has none"),
-        (lambda f: f, ("a", "b"), ValueError, "of the 2 known classes only, got 'c'"),
+        (lambda f: f, ("a", "b"), ValueError, "of the 2 known classes only, such as a, b; got 'c'"),
     ],
 )
 def test_a_folder_that_is_not_as_it_should_be_is_one_sentence(

@@ -1,10 +1,12 @@
 """`flaxblocks train` and `flaxblocks evaluate`: what they leave, and how they refuse bad input."""
 
-import json
 import os
+import re
 import signal
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -12,8 +14,15 @@ from safetensors.numpy import load_file
 
 import flaxblocks as fb
 from flaxblocks.cli import main
-from flaxblocks.train.run.json_log import read_log
-from tests.helpers.tiny_training import damage, make_images, register_tiny, small_files
+from flaxblocks.train.run.json_log import last_evaluation, read_log
+from flaxblocks.weights.card import Card, read_card
+from tests.helpers.tiny_training import (
+    PREPROCESS,
+    damage,
+    make_images,
+    register_tiny,
+    small_files,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,43 +43,97 @@ def command(images: Path, out: Path, *options: str) -> list[str]:
     return ["train", "--model", "tiny", *place, "--batch-size", "4", *options]
 
 
-def test_training_leaves_weights_that_can_be_evaluated(images, tmp_path, capsys):
+def shown(told: str) -> tuple[str, str]:
+    """Return the accuracy and the loss that `evaluate` printed."""
+    accuracy, loss = re.search(r"accuracy (\S+) %.*loss (\S+),", told).groups()
+    return accuracy, loss
+
+
+def test_a_run_explains_itself(images, tmp_path, capsys):
     damage(images / "train" / "b" / "3.png")
     out = tmp_path / "out"
     assert main(command(images, out, "--log-every", "5")) == 0
     told = capsys.readouterr()
-    assert "model.safetensors: tiny after step 15" in told.out
+    assert f"{out}: tiny after step 15" in told.out
     assert "step 15/15" in told.err
     assert f"left out {images / 'train' / 'b' / '3.png'}: " in told.err
-    assert json.loads((out / "classes.json").read_text()) == ["a", "b", "c"]
     assert sorted(file.name for file in (out / "checkpoints").iterdir()) == ["10", "15", "5"]
     assert any((out / "tensorboard").iterdir())
-    log = read_log(out / "log.jsonl")
-    evaluation = [line for line in log if "evaluation_loss" in line][-1]
+    evaluation = last_evaluation(read_log(out / "log.jsonl"))
+    card = read_card(out)
+    assert (card.name, card.classes, card.preprocess) == ("tiny", ("a", "b", "c"), PREPROCESS)
+    assert card.metrics == evaluation
+    assert card.versions["jax"] == jax.__version__
+    assert card.recipe["recipe"] == "quick"
 
-    evaluate = ["evaluate", "--model", "tiny", "--data", str(images / "val")]
-    evaluate += ["--weights", str(out / "model.safetensors")]
-    assert main([*evaluate, "--image-size", "16", "--batch-size", "4"]) == 0
-    told = capsys.readouterr().out
-    assert f"accuracy {100 * evaluation['evaluation_accuracy']:.2f} %" in told
-    assert f"loss {evaluation['evaluation_loss']:.4f}, of 6 images" in told
+    expected = f"{100 * evaluation['accuracy']:.2f}", f"{evaluation['loss']:.4f}"
+    evaluate = ["evaluate", "--batch-size", "4", "--data"]
+    # The folder that holds train and val too, and classes are matched by name, in any case.
+    assert main([*evaluate, str(images), str(out)]) == 0
+    assert shown(capsys.readouterr().out) == expected
+    (images / "val" / "a").rename(images / "val" / "A")
+    (images / "val" / ".ipynb_checkpoints").mkdir()
+    assert main([*evaluate, str(images / "val"), "--weights", str(out / card.weights)]) == 0
+    assert shown(capsys.readouterr().out) == expected
+    (images / "val" / "A").rename(images / "val" / "zero")
+    assert main([*evaluate, str(images / "val"), str(out)]) == 2
+    assert "`--data` " in (error := capsys.readouterr().err)
+    assert "the 3 known classes only, such as a, b, c; got 'zero'" in error
+
+    photo = str(images / "train" / "a" / "0.png")
+    run = fb.load_run(out)
+    logits = run.model(jnp.asarray(run.preprocess(photo)))[0]
+    assert main(["classify", photo, str(images / "train" / "b" / "3.png"), "--run", str(out)]) == 2
+    told = capsys.readouterr()
+    likeliest = [line.split() for line in told.out.splitlines() if " %" in line]
+    assert [int(row[2]) for row in likeliest] == np.argsort(-logits).tolist()
+    assert [row[3] for row in likeliest] == [run.classes[i] for i in np.argsort(-logits)]
+    assert "3.png cannot be read" in told.err
 
 
-def test_sigterm_is_no_failure_and_resume_goes_on(images, tmp_path, capsys, monkeypatch):
+def test_training_goes_on_from_a_run(images, tmp_path, capsys):
+    out, further = tmp_path / "out", tmp_path / "further"
+    model = fb.create_model("tiny", num_classes=3, rngs=nnx.Rngs(3))
+    out.mkdir()
+    fb.save_weights(model, out / "model.safetensors")
+    Card("tiny", 3, PREPROCESS, classes=("a", "b", "c")).write(out)
+    options = ["--recipe", "quick", "--epochs", "1", "--batch-size", "4", "--learning-rate", "0"]
+    start = ["train", "--data", str(images), "--weights", str(out), *options, "--out"]
+    assert main([*start, str(further)]) == 0
+    got, expected = fb.load_run(further), fb.state_dict(model)
+    kept = {n for n, a in fb.state_dict(got.model).items() if np.array_equal(a, expected[n])}
+    learned = {name for name in expected if "running" not in name and "num_batches" not in name}
+    assert kept >= learned
+    # As many classes, but others: what the classifier knows is of no use.
+    Card("tiny", 3, PREPROCESS, classes=("x", "y", "z")).write(out)
+    assert main([*start, str(tmp_path / "other")]) == 0
+    got = fb.state_dict(fb.load_run(tmp_path / "other").model)
+    changed = {name for name in learned if not np.array_equal(got[name], expected[name])}
+    assert changed == {name for name in learned if name.startswith("head.classifier")} != set()
+    capsys.readouterr()
+    assert main([*start, "x", "--model", "resnet18"]) == 2
+    assert f"`--weights` must be for resnet18, {out} holds tiny" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
+def test_a_signal_saves_and_resume_goes_on(images, tmp_path, capsys, monkeypatch, kind, status):
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert main(command(images, whole, "--train", "head")) == 0
 
-    def terminate(record: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-
     with monkeypatch.context() as patch:
         patch.setattr(
-            "flaxblocks.train.run.training.JsonLines", lambda path, step: lambda r: terminate(0)
+            "flaxblocks.train.run.training.JsonLines",
+            lambda path, step: lambda record: os.kill(os.getpid(), kind),
         )
-        patch.setattr("flaxblocks.train.run.stop.SIGNALS", (signal.SIGTERM,))
-        assert main(command(images, out, "--log-every", "7", "--train", "head")) == 0
-    assert "SIGTERM: saved step" in capsys.readouterr().out
+        patch.setattr("flaxblocks.train.run.stop.SIGNALS", (kind,))
+        assert main(command(images, out, "--log-every", "7", "--train", "head")) == status
+    assert f"{kind.name}: saved step" in capsys.readouterr().out
     assert not (out / "model.safetensors").exists()
+    assert main(["evaluate", str(out), "--data", str(images)]) == 2
+    assert f"finished run's folder, {out} has no model.json" in capsys.readouterr().err
     assert main(command(images, out, "--resume", "--train", "head")) == 0
     expected, got = (load_file(folder / "model.safetensors") for folder in (whole, out))
     assert all(np.array_equal(expected[name], got[name]) for name in expected)
@@ -104,6 +167,14 @@ def other_class(images: Path, out: Path) -> None:
     make_images(images / "val", per_class=1, classes="d")
 
 
+def half(images: Path, out: Path) -> None:
+    (images / "train").rename(images / "exercise")
+
+
+def twice(images: Path, out: Path) -> None:
+    make_images(images / "training", per_class=1)
+
+
 def nothing(images: Path, out: Path) -> None:
     """Leave everything as it is."""
 
@@ -123,17 +194,20 @@ def test_another_number_of_classes_is_refused(images, tmp_path, capsys):
         (begun, ["--resume"], "was started with"),
         (empty_class, [], "every class must have images, and"),
         (no_folder, [], "cannot be written: File exists"),
-        (other_class, [], "of the 3 known classes only, got 'd'"),
+        (other_class, [], "of the 3 known classes only, such as a, b, c; got 'd'"),
+        (half, [], "must hold train or training beside val"),
+        (twice, [], "must hold one of train, training, got both"),
         (nothing, ["--batch-size", "5"], "must be a multiple of the 4 devices, got 5"),
-        (nothing, ["--batch-size", "24"], "`batch_size` must be at most 21 images, got 24"),
-        (nothing, ["--data", "no/where"], "`root` must be a folder of images, got no/where"),
+        (nothing, ["--batch-size", "24"], "`--batch-size` must be at most 21 images, got 24"),
+        (nothing, ["--data", "no/where"], "`--data` must be a folder of images, got no/where"),
+        (nothing, ["--recipe", "quik"], "`--recipe` must be one of"),
         (nothing, ["--model", "resnet19"], "got 'resnet19'"),
         (
             nothing,
             ["--train", "haed"],
             "select at least one parameter, got Under(prefixes=('haed',",
         ),
-        (nothing, ["--weights", "no.pth"], "`source` does not exist: no.pth"),
+        (nothing, ["--weights", "no.pth"], "`--weights` does not exist: no.pth"),
     ],
 )
 def test_bad_input_is_one_sentence(images, tmp_path, capsys, change, options, words):

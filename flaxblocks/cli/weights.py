@@ -1,0 +1,55 @@
+"""The options that say which trained network a command uses, and what belongs to it."""
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flaxblocks._base.command_line import positive
+
+if TYPE_CHECKING:
+    from flaxblocks.weights.origin import Origin
+
+SOURCES = (
+    "default, a tag that `flaxblocks models NAME` lists, a run's folder, a .safetensors or .pth "
+    "file, torchvision:resnet50/IMAGENET1K_V2, hf-hub:timm/resnet50.a1_in1k or an https:// address"
+)
+
+
+def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--model``, ``--weights`` and ``--preprocess``."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="one of `flaxblocks models`; not needed where the weights tell",
+    )
+    parser.add_argument("--weights", metavar="SOURCE", help=SOURCES)
+    parser.add_argument(
+        "--preprocess",
+        metavar="WEIGHTS",
+        help="prepare images as for these weights (default: as for the given ones, or the "
+        "network's default ones where a file does not tell which it holds)",
+    )
+    parser.add_argument(
+        "--image-size", type=positive, metavar="N", help="pixels (default: the weights' own)"
+    )
+
+
+def origin_of(options: argparse.Namespace) -> "Origin":
+    """Return where the weights are that the options name, and what belongs to them.
+
+    Raises:
+        OSError: if there are no such weights, or they are out of reach.
+        ValueError: if the options name none, or two, or a network that they are not of.
+    """
+    from flaxblocks.weights.origin import resolve
+
+    if (options.run is None) == (options.weights is None):
+        got = "both" if options.run else "neither"
+        raise ValueError(f"give a run's folder or `--weights`, got {got}")
+    origin = resolve(options.model, options.run or options.weights)
+    preprocess = origin.preprocess
+    if options.preprocess is not None:
+        preprocess = resolve(origin.name, options.preprocess).preprocess
+    if options.image_size is not None:
+        preprocess = preprocess.at_size(options.image_size)
+    return replace(origin, preprocess=preprocess)
