@@ -67,9 +67,11 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         rngs: nnx.Rngs,
     ):
         check_rngs(rngs)
-        # NNX compiles a program for each number of features that it fills arrays of.
+        # NNX draws keys that nothing uses, and compiles a program for each number of features.
         super().__init__(
             1,
+            use_bias=False,
+            use_scale=False,
             use_running_average=use_running_average,
             momentum=checks.fraction("momentum", momentum),
             epsilon=checks.at_least_0("epsilon", epsilon),
@@ -78,6 +80,7 @@ class BatchNorm(Scoped, nnx.BatchNorm):
             param_dtype=param_dtype,
             rngs=rngs,
         )
+        self.use_bias = self.use_scale = True
         self.num_features = checks.positive_int("num_features", num_features)
         shape, stats_dtype = (num_features,), _at_least_float32(param_dtype)
         self.scale = nnx.Param(constant(1, shape, param_dtype), **scale_metadata)

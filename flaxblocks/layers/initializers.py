@@ -29,7 +29,7 @@ class Normal:
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
         """Return an array of the shape."""
-        return _scaled(jax.random.normal, key, shape, dtype, self.deviation)
+        return _scaled(_bell, key, shape, dtype, self.deviation)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Uniform:
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
         """Return an array of the shape."""
-        return _scaled(_unit_uniform, key, shape, dtype, self.bound)
+        return _scaled(lambda u: u, key, shape, dtype, self.bound)
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,20 @@ def _fan_out(shape: tuple[int, ...]) -> int:
     return prod(window) * out_features
 
 
-def _unit_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
-    return jax.random.uniform(key, shape, dtype, -1, 1)
+@jax.jit
+def _bell(uniform: jax.Array) -> jax.Array:
+    """Return what is standard normal where the argument is uniform from -1 to 1."""
+    return jnp.asarray(sqrt(2), uniform.dtype) * jax.lax.erf_inv(uniform)
 
 
 def _scaled(
-    sample: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, scale: float
+    bend: Callable[[jax.Array], jax.Array],
+    key: jax.Array,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    scale: float,
 ) -> jax.Array:
-    """Return `scale` times an array of random numbers.
+    """Return ``scale * bend(u)``, with numbers `u` that are uniform from -1 to 1.
 
     JAX compiles a program for each shape that it draws or even multiplies, which takes far longer
     than the draw. So the numbers come in blocks of one length, from one program, and NumPy does
@@ -138,24 +144,27 @@ def _scaled(
     """
     count = prod(shape)
     numbers = range(-(-count // BLOCK))
-    first = _block(sample, dtype, key, 0)
+    first = _block(dtype, key, 0)
     if isinstance(first, jax.core.Tracer):
-        blocks = _blocks(sample, dtype, key, len(numbers))
-        # Without the barrier XLA multiplies the scale by constants of the draw, and rounds once.
-        flat = jax.lax.optimization_barrier(blocks.reshape(-1)[:count])
+        flat = _blocks(dtype, key, len(numbers)).reshape(-1)[:count]
+        # Without the barriers XLA joins factors that are constants, and rounds once.
+        flat = jax.lax.optimization_barrier(bend(jax.lax.optimization_barrier(flat)))
         return flat.reshape(shape) * jnp.asarray(scale, dtype)
-    blocks = [first, *(_block(sample, dtype, key, number) for number in numbers[1:])]
-    flat = np.concatenate([np.asarray(block) for block in blocks])[:count]
-    return jax.device_put(flat.reshape(shape) * np.asarray(scale, flat.dtype))
+    flat = np.empty(count, first.dtype)
+    for number in numbers:
+        part = flat[number * BLOCK : (number + 1) * BLOCK]
+        block = bend(_block(dtype, key, number) if number else first)
+        np.multiply(np.asarray(block)[: part.size], np.asarray(scale, flat.dtype), out=part)
+    return jax.device_put(flat.reshape(shape))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _block(
-    sample: Initializer, dtype: DTypeLike, key: jax.Array, number: int | jax.Array
-) -> jax.Array:
-    return sample(jax.random.fold_in(key, number), (BLOCK,), dtype)
+@partial(jax.jit, static_argnums=0)
+def _block(dtype: DTypeLike, key: jax.Array, number: int | jax.Array) -> jax.Array:
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    above = np.nextafter(np.array(-1, dtype), np.array(0, dtype))  # erf_inv(-1) is infinite
+    return jax.random.uniform(jax.random.fold_in(key, number), (BLOCK,), dtype, above, 1)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 3))
-def _blocks(sample: Initializer, dtype: DTypeLike, key: jax.Array, count: int) -> jax.Array:
-    return jax.vmap(lambda number: _block(sample, dtype, key, number))(jnp.arange(count))
+@partial(jax.jit, static_argnums=(0, 2))
+def _blocks(dtype: DTypeLike, key: jax.Array, count: int) -> jax.Array:
+    return jax.vmap(lambda number: _block(dtype, key, number))(jnp.arange(count))
