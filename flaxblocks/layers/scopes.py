@@ -9,6 +9,8 @@ from typing import Any
 import jax
 from flax import nnx
 
+from flaxblocks.layers.printing import describe
+
 _caller: ContextVar[object] = ContextVar("_caller", default=None)
 
 
@@ -17,12 +19,20 @@ class Scoped(nnx.Module):
 
     Operations are named ``stages.2/blocks.1/depthwise/conv`` by `jax.named_scope`. Nothing is
     stored: modules that are equal stay equal wherever they stand.
+
+    `repr` is short; ``nnx.Module.__repr__(module)`` shows every variable, as `nnx.display` does in
+    a notebook.
     """
 
     def __init_subclass__(cls, **arguments: Any):
         super().__init_subclass__(**arguments)
         if "__call__" in vars(cls) or Scoped in cls.__bases__:
             cls.__call__ = scoped(cls.__call__)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __repr__(self) -> str:
+        return describe(self)
+
+    __str__ = __repr__
 
 
 def scoped(method: Callable[..., Any]) -> Callable[..., Any]:

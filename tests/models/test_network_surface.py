@@ -13,6 +13,7 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.layers.scopes import Scoped
 from flaxblocks.models import Backbone, Stage
 from flaxblocks.models.foreign import FOREIGN
 from parity.checks import measure
@@ -167,3 +168,35 @@ def test_repr_is_a_short_summary(name: str):
     count = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param)))
     assert lines[0] == f"{name}: {count:,} parameters"
     assert len(nnx.Module.__repr__(network)) > 50_000
+
+
+@pytest.mark.parametrize(
+    "module,text",
+    [
+        (
+            partial(fb.Conv, 3, 8, (3, 5), stride=2),
+            "Conv(3, 8, (3, 5), stride=2, padding=((1, 1), (2, 2)))",
+        ),
+        (partial(fb.BatchNorm, 8), "BatchNorm(8)"),
+        (partial(fb.BatchNorm, 8, epsilon=1e-3), "BatchNorm(8, epsilon=0.001)"),
+        (partial(fb.StochasticDepth, 0.5), "StochasticDepth(rate=0.5)"),
+        (
+            partial(fb.ConvNormAct, 3, 8, norm=None, act=fb.activations.silu),
+            "ConvNormAct(conv=Conv(3, 8, 3, padding=1), norm=None, act=silu)",
+        ),
+    ],
+)
+def test_a_layer_is_printed_as_a_call_that_makes_it(module, text: str):
+    assert repr(module(rngs=nnx.Rngs(0))) == str(module(rngs=nnx.Rngs(0))) == text
+
+
+def test_every_block_is_printed_in_a_few_lines():
+    for name in ("resnet18", "timm/test_efficientnet", "timm/test_convnext"):
+        for _, module in nnx.iter_modules(abstract(name)):
+            if isinstance(module, Scoped):
+                assert len(repr(module)) <= 1500 and max(map(len, repr(module).split("\n"))) <= 100
+    block = fb.MBConv(32, 64, 4, rngs=nnx.Rngs(0))
+    assert repr(block).splitlines()[1] == (
+        "  expand=ConvNormAct(conv=Conv(32, 128, 1, padding=0), norm=BatchNorm(128), act=relu6),"
+    )
+    assert "kernel=Param(" in nnx.Module.__repr__(block)
