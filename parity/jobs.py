@@ -52,8 +52,15 @@ def _block(case: Case) -> Task:
 
 
 def model_jobs(patterns: Sequence[str]) -> Jobs:
-    """Return the networks whose names match a pattern."""
+    """Return the networks whose names match a pattern.
+
+    Raises:
+        ValueError: if a pattern matches none, or one that has no other side to compare with.
+    """
     names = matching(patterns, list_models(), "--models", "network")
+    for name in names:
+        if model_info(name).source == "native":
+            raise ValueError(f"`--models`: {name} has no module at torchvision or timm: use --pair")
     return {name: partial(_networks, name) for name in names}
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import flaxblocks as fb
 from flaxblocks import cli
+from flaxblocks.models import registry
 from parity import CHECKS
 from parity.command import ALL_CHECKS, main
 
@@ -106,6 +108,14 @@ def test_the_largest_networks_are_checked_by_name(capsys):
 def test_an_unknown_network_is_answered_with_the_nearest(capsys):
     assert main(["--models", "resnet19"]) == 2
     assert "no network is called 'resnet19'; the nearest are resnet1" in capsys.readouterr().err
+
+
+def test_a_network_of_ones_own_has_nothing_to_be_compared_with(capsys, monkeypatch):
+    monkeypatch.setattr(registry, "_own", {})
+    architecture = fb.model_info("resnet18").architecture
+    fb.register_model(fb.ModelRecord("only_mine", architecture))
+    assert main(["--models", "only_mine"]) == 2
+    assert "only_mine has no module at torchvision or timm" in capsys.readouterr().err
 
 
 def test_a_photograph_of_ones_own(tmp_path):
