@@ -7,12 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.blocks.residual import (
-    add_branches,
-    other_branch,
-    pool_for_stride,
-    projection,
-)
+from flaxblocks.blocks.residual import add_branches, other_branch, projection
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
@@ -43,8 +38,7 @@ class BasicBlock(Scoped):
         act: activation after the first convolution.
         final_act: activation after the addition; None for none.
         shortcut: makes the other branch where the shape changes, see `BottleNeck`.
-        pool: halves the size after the first convolution in place of its stride of 2, see
-            `BottleNeck`.
+        pool: takes the first convolution's stride in its place, see `BottleNeck`.
         se: makes a gate at the end of the residual branch, see `BottleNeck`.
         drop_path: probability of dropping the residual branch of a sample in training.
         dtype: dtype of the computation; inferred where absent.
@@ -82,7 +76,8 @@ class BasicBlock(Scoped):
         stride = checks.pair("stride", stride)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
-        step, self.pool = pool_for_stride(pool, stride)
+        self.pool = checks.function("pool", pool, optional=True)
+        step = stride if pool is None else 1
         first_dilation = dilation if first_dilation is None else first_dilation
         self.first = unit(
             in_features, out_features, kernel_size, stride=step, dilation=first_dilation, act=act

@@ -7,12 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.blocks.residual import (
-    add_branches,
-    check_keeps_size,
-    other_branch,
-    pool_for_stride,
-)
+from flaxblocks.blocks.residual import add_branches, check_keeps_size, other_branch
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU, ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
@@ -49,8 +44,8 @@ class BottleNeck(Scoped):
             out_features, stride=, use_bias=, norm=, dtype=, param_dtype=, rngs=)``, such as
             `projection` (ResNet) or `PooledProjection` (ResNet-D); None leaves such a block
             without a residual (RegNetZ).
-        pool: halves the size after the spatial convolution in place of its stride of 2, such as
-            `fb.ops.blur_pool` (anti-aliased ResNets); None for none.
+        pool: follows the spatial convolution, and takes its stride in its place: at a stride of 2
+            such as `fb.ops.blur_pool` (anti-aliased ResNets); None for none.
         se: makes a gate at the end of the residual branch (SE-ResNet): ``se(out_features,
             dtype=, param_dtype=, rngs=)``, such as `SqueezeExcite`.
         spatial_se: makes a gate after the spatial convolution (RegNetY), on its narrow width.
@@ -93,7 +88,8 @@ class BottleNeck(Scoped):
         stride = checks.pair("stride", stride)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
-        step, self.pool = pool_for_stride(pool, stride)
+        self.pool = checks.function("pool", pool, optional=True)
+        step = stride if pool is None else 1
         self.reduce = unit(in_features, narrow, 1, act=act)
         self.spatial = unit(
             narrow, narrow, kernel_size, stride=step, dilation=dilation, groups=groups, act=act

@@ -139,23 +139,6 @@ class PooledProjection(ConvNormAct):
         return (x[:, :-1, :-1] + x[:, :-1, 1:] + x[:, 1:, :-1] + x[:, 1:, 1:]) / 4
 
 
-def pool_for_stride(
-    pool: Activation | None, stride: tuple[int, int]
-) -> tuple[tuple[int, int], Activation | None]:
-    """Return the stride that a block's convolution keeps, and the pool that takes the rest.
-
-    Raises:
-        TypeError: if the pool cannot be called.
-        ValueError: if it would have to change the size by anything but 2.
-    """
-    checks.function("pool", pool, optional=True)
-    if pool is None or stride == (1, 1):
-        return stride, None
-    if stride != (2, 2):
-        raise ValueError(f"`stride` must be 1 or 2 in a block with a `pool`, got {stride}")
-    return (1, 1), pool
-
-
 def other_branch(
     shortcut: ModuleFactory | None,
     in_features: int,

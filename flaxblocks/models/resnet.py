@@ -9,13 +9,7 @@ from functools import partial
 from flaxblocks.blocks import BasicBlock, BottleNeck, Head, Stem, projection
 from flaxblocks.layers.initializers import Initialization, kaiming_normal
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import (
-    Architecture,
-    Dilate,
-    Networks,
-    StageRow,
-    dilate_after_first,
-)
+from flaxblocks.models.architecture import Architecture, Networks, StageRow, dilate_after_first
 from flaxblocks.models.dilation import dilate_all
 from flaxblocks.ops import max_pool
 
@@ -56,16 +50,12 @@ def bottleneck(base_width: int = 64, groups: int = 1) -> ModuleFactory:
     return partial(BottleNeck, shortcut=projection, **arguments)
 
 
-def dilate_basic(row: StageRow, before: int, dilation: int) -> StageRow:
-    """Return a stage of basic blocks with all kernels dilated, the first one as those before."""
-    row = dilate_all(row, before, dilation)
-    first, *rest = row.blocks
+def dilate(row: StageRow, before: int, dilation: int) -> StageRow:
+    """Return the dilated stage; of basic blocks both kernels are, the first as those before."""
+    if getattr(row.blocks[0], "func", None) is not BasicBlock:
+        return dilate_after_first(row, before, dilation)
+    first, *rest = dilate_all(row, before, dilation).blocks
     return replace(row, blocks=(partial(first, first_dilation=before), *rest))
-
-
-def dilation_of(block: ModuleFactory) -> Dilate:
-    """Return how a stage of these blocks is dilated, see `StageRow`."""
-    return dilate_basic if block is basic else dilate_after_first
 
 
 def resnet(
@@ -81,7 +71,7 @@ def resnet(
     return Architecture(
         stem=partial(Stem, features=(widths.stem,), kernel_size=7, pool=max_pool),
         stages=tuple(
-            StageRow(features, stride, (block,) * depth, dilate=dilation_of(block))
+            StageRow(features, stride, (block,) * depth, dilate=dilate)
             for features, stride, depth in zip(widths.stages, STRIDES, depths, strict=True)
         ),
         head=Head,

@@ -185,12 +185,6 @@ def test_branches_of_different_sizes_are_never_broadcast():
         block(jnp.ones((2, 3, 3, 8)))
 
 
-@pytest.mark.parametrize("make", [bare, fb.BasicBlock])
-def test_a_pool_takes_a_stride_of_2_only(make):
-    with pytest.raises(ValueError, match="`stride` must be 1 or 2"):
-        make(8, 8, stride=3, pool=blur_pool, rngs=nnx.Rngs(0))
-
-
 def test_a_stem_needs_a_stride_for_each_convolution():
     with pytest.raises(ValueError, match="`stride` must have a number for each of the 3"):
         fb.Stem(3, (8, 8, 8), stride=(2, 1), pool=max_pool, rngs=nnx.Rngs(0))

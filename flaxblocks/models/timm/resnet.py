@@ -13,8 +13,8 @@ from flaxblocks.layers import BatchNorm, SqueezeExcite
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.initializers import Initialization, kaiming_normal, zeros
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, Dilate, StageRow
-from flaxblocks.models.resnet import NARROW, STRIDES, WIDE, Widths, basic, bottleneck, dilation_of
+from flaxblocks.models.architecture import Architecture, StageRow
+from flaxblocks.models.resnet import NARROW, STRIDES, WIDE, Widths, basic, bottleneck, dilate
 from flaxblocks.models.scaling import make_divisible
 from flaxblocks.ops import average_pool, blur_pool, max_pool
 from flaxblocks.ops.activations import Activation
@@ -55,10 +55,12 @@ class Halving:
     Args:
         stem: what ends the stem; None for one more convolution of stride 2 (ResNet-RS).
         block: what follows the 3x3 convolution in a stage's first block; None for its stride.
+        dilated: what follows it where dilation takes the place of halving.
     """
 
     stem: Activation | None = max_pool
     block: Activation | None = None
+    dilated: Activation | None = None
 
 
 def blurred_max_pool(x: jax.Array) -> jax.Array:
@@ -71,7 +73,7 @@ def blurred_max_pool(x: jax.Array) -> jax.Array:
 
 MAX = Halving()
 AVERAGE = Halving(average_pool, average_pool)
-BLUR = Halving(blurred_max_pool, blur_pool)
+BLUR = Halving(blurred_max_pool, blur_pool, partial(blur_pool, stride=1))
 CONVOLVE = Halving(None)
 
 
@@ -113,24 +115,14 @@ def _stem(style: Style, halving: Halving, norm: ModuleFactory) -> partial[Stem]:
     )
 
 
-def _dilation_of(block: ModuleFactory, style: Style, halving: Halving) -> Dilate:
-    if halving.block is not None:
-        return _refuse_dilation
-    return partial(_dilate, dilation_of(block), style.shortcut is PooledProjection)
-
-
-def _dilate(rule: Dilate, pools: bool, row: StageRow, before: int, dilation: int) -> StageRow:
+def _dilate(style: Style, halving: Halving, row: StageRow, before: int, dilation: int) -> StageRow:
     """Return the dilated stage, whose pooled shortcut keeps pooling though its stride is 1."""
-    row = rule(row, before, dilation)
-    if not pools:
-        return row
+    row = dilate(row, before, dilation)
     first, *rest = row.blocks
-    shortcut = partial(PooledProjection, dilated=True)
-    return replace(row, blocks=(partial(first, shortcut=shortcut), *rest))
-
-
-def _refuse_dilation(row: StageRow, before: int, dilation: int) -> StageRow:
-    raise ValueError("`output_stride` must be None or 32 for a network whose blocks pool")
+    first = partial(first, pool=halving.dilated)
+    if style.shortcut is PooledProjection:
+        first = partial(first, shortcut=partial(PooledProjection, dilated=True))
+    return replace(row, blocks=(first, *rest))
 
 
 def resnet(
@@ -155,20 +147,17 @@ def resnet(
         norm: makes each normalization.
     """
     blocks = block if isinstance(block, tuple) else (block,) * len(depths)
-    parts = {"shortcut": style.shortcut, "pool": halving.block, "se": gate, "norm": norm}
+    parts = {"shortcut": style.shortcut, "se": gate, "norm": norm}
+
+    def stage(make: ModuleFactory, features: int, stride: int, depth: int) -> StageRow:
+        rest = partial(make, **parts)
+        first = partial(rest, pool=halving.block) if stride > 1 else rest
+        blocks = (first, *(rest,) * (depth - 1))
+        return StageRow(features, stride, blocks, dilate=partial(_dilate, style, halving))
+
     return Architecture(
         stem=_stem(style, halving, norm),
-        stages=tuple(
-            StageRow(
-                features,
-                stride,
-                (partial(make, **parts),) * depth,
-                dilate=_dilation_of(make, style, halving),
-            )
-            for make, features, stride, depth in zip(
-                blocks, widths.stages, STRIDES, depths, strict=True
-            )
-        ),
+        stages=tuple(map(stage, blocks, widths.stages, STRIDES, depths)),
         head=Head,
         initialization=INITIALIZATION,
         family="resnet",
