@@ -37,5 +37,6 @@ from flaxblocks.ops import activations as activations
 from flaxblocks.preprocess import Preprocess as Preprocess
 from flaxblocks.weights import load_state_dict as load_state_dict
 from flaxblocks.weights import load_weights as load_weights
+from flaxblocks.weights import save_pretrained as save_pretrained
 from flaxblocks.weights import save_weights as save_weights
 from flaxblocks.weights import state_dict as state_dict

@@ -18,7 +18,7 @@ from flaxblocks.ops.activations import Activation
 from flaxblocks.preprocess import Preprocess
 from flaxblocks.weights import hub
 from flaxblocks.weights.card import Card, read_card
-from flaxblocks.weights.files import is_on_hub, load_tensors, read_weights
+from flaxblocks.weights.files import load_tensors, read_weights
 from flaxblocks.weights.hub_config import check_config
 from flaxblocks.weights.origin import Origin, resolve
 from flaxblocks.weights.state_dict import named_entries
@@ -183,8 +183,8 @@ def _pretrained(
 
     guess = CLASSES if origin.num_classes is None else origin.num_classes
     model = abstract(guess)
-    if is_on_hub(origin.source):
-        config = hub.read_config(str(origin.source).removeprefix(hub.SCHEME))
+    if hub.is_repository(origin.source):
+        config = hub.read_config(origin.source)
         check_config(model, config, new_head=True, adapt_stem=True)
     tensors, names = read_weights(model, origin.source)
     classifier = model.head.classifier

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from flaxblocks._base.command_line import stdout
+from flaxblocks.cli.weights import SOURCES
 
 DESCRIPTION = (
     "Rewrite weights under another library's parameter names, or in another kind "
@@ -11,15 +12,30 @@ DESCRIPTION = (
 )
 
 NAMES = ("native", "timm", "torchvision")
+HUB = "hub"
 ARGUMENTS = {"source": "IN", "weights": "IN", "path": "OUT", "names": "--to"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand."""
-    parser.add_argument("source", metavar="IN", help="what `classify --weights` takes")
-    parser.add_argument("path", metavar="OUT", help="a .safetensors, .pth, .pt or .bin file")
-    parser.add_argument("--model", required=True, metavar="NAME", help="one of `flaxblocks models`")
-    parser.add_argument("--to", dest="names", choices=NAMES, required=True)
+    parser.add_argument("source", metavar="IN", help=SOURCES)
+    parser.add_argument(
+        "path",
+        metavar="OUT",
+        help="a .safetensors, .pth, .pt or .bin file; with --to hub a folder, which timm takes",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="one of `flaxblocks models`; not needed where the weights tell",
+    )
+    parser.add_argument(
+        "--to",
+        dest="names",
+        choices=(*NAMES, HUB),
+        required=True,
+        help=f"whose names; {HUB}: timm's, with the config.json of the Hugging Face Hub",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -31,25 +47,29 @@ def run(options: argparse.Namespace) -> None:
         ValueError: if the network is unknown or the weights do not fit it, or what was written
             differs from what was read.
     """
-    import jax
     import numpy as np
     from flax import nnx
 
     import flaxblocks as fb
     from flaxblocks.cli.networks import count
+    from flaxblocks.weights.origin import resolve
 
     if Path(options.source).exists() and Path(options.path).exists():
         if Path(options.source).samefile(options.path):
             raise ValueError(f"OUT must be another file than IN, got {options.path} for both")
-    rngs = nnx.Rngs(0)
-    network = fb.create_model(options.model, weights=options.source, rngs=rngs)
-    path = fb.save_weights(network, options.path, names=options.names)
-    written = fb.create_model(options.model, weights=path, rngs=rngs)
-    pairs = zip(*(jax.tree.leaves(nnx.state(n)) for n in (network, written)), strict=True)
-    if not all(np.array_equal(before, after) for before, after in pairs):
+    origin = resolve(options.model, options.source)
+    network = fb.create_model(origin.name, weights=origin.source, rngs=nnx.Rngs(0))
+    if options.names == HUB:
+        path = fb.save_pretrained(
+            network, options.path, preprocess=origin.preprocess, classes=origin.classes
+        )
+    else:
+        path = fb.save_weights(network, options.path, names=options.names)
+    written = fb.create_model(origin.name, weights=path, rngs=nnx.Rngs(0))
+    before, after = fb.state_dict(network), fb.state_dict(written)
+    if not all(np.array_equal(array, after[name]) for name, array in before.items()):
         raise ValueError(f"OUT differs from IN when it is read back: {path}")
-    tensors = len(fb.state_dict(written, options.names))
     stdout().print(
-        f"{path}: {tensors} tensors with {count(network):,} parameters, read back and equal",
+        f"{path}: {len(after)} tensors with {count(network):,} parameters, read back and equal",
         soft_wrap=True,
     )

@@ -48,7 +48,8 @@ def load_weights(
       ``~/.cache/flaxblocks``;
     - ``"hf-hub:timm/resnet50.a1_in1k"``, with ``@revision`` or without, a repository of timm's
       kind on the Hugging Face Hub. The client's own cache and environment variables hold
-      (``HF_HOME``, ``HF_HUB_OFFLINE=1``), and its `config.json` must be of this very network.
+      (``HF_HOME``, ``HF_HUB_OFFLINE=1``), and its `config.json` must be of this very network;
+      or a folder that is laid out as such a repository, as `save_pretrained` writes it.
 
     >>> import tempfile
     >>> conv, twin = (fb.Conv(3, 8, 3, rngs=nnx.Rngs(seed)) for seed in (0, 1))
@@ -81,8 +82,8 @@ def load_weights(
             (see `load_state_dict`); or an argument has a value that is not listed here. In every
             case the module is unchanged.
     """
-    if is_on_hub(source):
-        config = hub.read_config(str(source).removeprefix(hub.SCHEME))
+    if hub.is_repository(source):
+        config = hub.read_config(source)
         check_config(module, config, new_head=new_head, adapt_stem=adapt_stem)
     tensors, names = read_weights(module, source, names, key)
     load_tensors(
@@ -121,11 +122,6 @@ def load_tensors(
         load_state_dict(module, tensors, names, **options)
     except ValueError as error:
         raise ValueError(f"`source` {os.fspath(source)}: {error}") from error
-
-
-def is_on_hub(source: str | os.PathLike[str]) -> bool:
-    """Return whether weights are on the Hugging Face Hub."""
-    return isinstance(source, str) and source.startswith(hub.SCHEME)
 
 
 def save_weights(
@@ -186,9 +182,9 @@ def save_weights(
 
 def _local(source: str | os.PathLike[str]) -> Path:
     """Return the file at `source`, which is fetched if it is elsewhere."""
+    if hub.is_repository(source):
+        return hub.fetch_weights(source)
     if isinstance(source, str):
-        if source.startswith(hub.SCHEME):
-            return hub.fetch_weights(source.removeprefix(hub.SCHEME))
         if source.startswith(TORCHVISION):
             return download.fetch(torchvision_weights(source).source)
         if source.startswith(download.SCHEMES):

@@ -1,6 +1,7 @@
-"""Weights on the Hugging Face Hub, through its own client and cache."""
+"""Weights on the Hugging Face Hub, through its own client and cache, or in a folder like there."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,22 @@ from flaxblocks.weights.safetensors_files import weight_map
 
 SCHEME = "hf-hub:"
 
+CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 FILES = ("model.safetensors", INDEX, "pytorch_model.bin")
 """What a repository's weights may be in, the best first."""
 
 
-def read_config(source: str) -> dict[str, Any]:
+def is_repository(source: str | os.PathLike[str]) -> bool:
+    """Return whether weights are on the Hub, or in a folder that is laid out as there."""
+    return os.fspath(source).startswith(SCHEME) or (Path(source) / CONFIG).is_file()
+
+
+def read_config(source: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a repository's `config.json`.
 
     Args:
-        source: ``owner/name``, or ``owner/name@revision``.
+        source: ``hf-hub:owner/name``, with ``@revision`` or without, or a folder.
 
     Raises:
         ConnectionError: if it is not in the cache, and the Hub is out of reach or not to be asked,
@@ -26,21 +33,21 @@ def read_config(source: str) -> dict[str, Any]:
         ImportError: if huggingface_hub is not installed.
         ValueError: if it is not JSON, or `source` cannot be a repository's name.
     """
-    path = _download(source, "config.json")
+    path = _file(source, CONFIG)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"`source` {SCHEME}{source} has a damaged config.json") from error
+        raise ValueError(f"`source` {source} has a damaged config.json") from error
     if not isinstance(config, dict):
-        raise ValueError(f"`source` {SCHEME}{source} has a config.json that is no table")
+        raise ValueError(f"`source` {source} has a config.json that is no table")
     return config
 
 
-def fetch_weights(source: str) -> Path:
+def fetch_weights(source: str | os.PathLike[str]) -> Path:
     """Return a repository's weights, from the Hub or the cache: a file, or the index of several.
 
     Args:
-        source: ``owner/name``, or ``owner/name@revision``.
+        source: see `read_config`.
 
     Raises:
         ConnectionError: if they are not in the cache, and the Hub is out of reach or not to be
@@ -50,48 +57,54 @@ def fetch_weights(source: str) -> Path:
     missing: list[OSError] = []
     for name in FILES:
         try:
-            path = _download(source, name)
+            path = _file(source, name)
         except (FileNotFoundError, ConnectionError) as error:
             missing.append(error)
             continue
         if name == INDEX:
             for shard in sorted(set(weight_map(path).values())):
-                _download(source, shard)
+                _file(source, shard)
         return path
     unreachable = [error for error in missing if isinstance(error, ConnectionError)]
     if unreachable:
         raise unreachable[0]
-    raise FileNotFoundError(f"`source` {SCHEME}{source} has none of {', '.join(FILES)}")
+    raise FileNotFoundError(f"`source` {source} has none of {', '.join(FILES)}")
+
+
+def _file(source: str | os.PathLike[str], name: str) -> Path:
+    """Return a file of a repository."""
+    text = os.fspath(source)
+    if text.startswith(SCHEME):
+        return _download(text, name)
+    path = Path(text) / name
+    if not path.is_file():
+        raise FileNotFoundError(f"`source` {text} has no {name}")
+    return path
 
 
 def _download(source: str, name: str) -> Path:
-    """Return a file of a repository."""
     hub = _client()
-    repository, _, revision = source.partition("@")
+    repository, _, revision = source.removeprefix(SCHEME).partition("@")
     try:
         return Path(hub.hf_hub_download(repository, name, revision=revision or None))
     except hub.errors.LocalEntryNotFoundError as error:
         offline = hub.constants.HF_HUB_OFFLINE
         why = "offline mode is on" if offline else "the Hub is out of reach or refuses it"
         raise ConnectionError(
-            f"`source` {SCHEME}{source}: {name} is not in the cache, and {why}"
+            f"`source` {source}: {name} is not in the cache, and {why}"
         ) from error
     except hub.errors.EntryNotFoundError as error:
-        raise FileNotFoundError(f"`source` {SCHEME}{source} has no {name}") from error
+        raise FileNotFoundError(f"`source` {source} has no {name}") from error
     except hub.errors.RevisionNotFoundError as error:
-        raise FileNotFoundError(f"`source` {SCHEME}{source} has no such revision") from error
+        raise FileNotFoundError(f"`source` {source} has no such revision") from error
     except hub.errors.RepositoryNotFoundError as error:
         raise FileNotFoundError(
-            f"`source` {SCHEME}{source} does not exist, or is not for you to see"
+            f"`source` {source} does not exist, or is not for you to see"
         ) from error
     except hub.errors.HfHubHTTPError as error:
-        raise ConnectionError(
-            f"`source` {SCHEME}{source}: {name} cannot be fetched ({error})"
-        ) from error
+        raise ConnectionError(f"`source` {source}: {name} cannot be fetched ({error})") from error
     except hub.errors.HFValidationError as error:
-        raise ValueError(
-            f"`source` {SCHEME}{source} is not a repository's name: {error}"
-        ) from error
+        raise ValueError(f"`source` {source} is not a repository's name: {error}") from error
 
 
 def _client() -> Any:

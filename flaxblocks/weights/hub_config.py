@@ -6,7 +6,7 @@ from typing import Any
 from flax import nnx
 
 from flaxblocks.models import Backbone
-from flaxblocks.weights.origin import network_of
+from flaxblocks.weights.twins import networks_of
 
 
 def check_config(
@@ -42,7 +42,7 @@ def _differences(
     network: Backbone, config: Mapping[str, Any], new_head: bool, adapt_stem: bool
 ) -> Iterator[str]:
     architecture = config.get("architecture")
-    if network.name != network_of(str(architecture)):
+    if network.name not in (networks_of(config) or [architecture]):
         yield f"architecture: the checkpoint is of {architecture!r}, `module` is {network.name!r}"
     details = config.get("pretrained_cfg", config)
     arguments = config.get("model_args", {})

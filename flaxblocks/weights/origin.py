@@ -11,6 +11,7 @@ from flaxblocks.models.registry import records
 from flaxblocks.preprocess import Preprocess
 from flaxblocks.weights import download, hub, safetensors_files, torch_files
 from flaxblocks.weights.card import CARD, Card, card_of
+from flaxblocks.weights.twins import networks_of
 
 TORCHVISION = "torchvision:"
 SUFFIXES = (safetensors_files.SUFFIX, safetensors_files.INDEX_SUFFIX, *torch_files.SUFFIXES)
@@ -51,19 +52,19 @@ def resolve(name: str | None, weights: str | os.PathLike[str]) -> Origin:
             it. A file that has the name of a published one is taken for it.
 
     Raises:
-        FileNotFoundError: if the weights are a folder that no run filled.
+        FileNotFoundError: if the weights are a folder without `model.json` or `config.json`.
         ValueError: if the network is unknown, has no such weights, or is needed and not given.
     """
     text = os.fspath(weights)
     found = card_of(weights)
     if found is not None:
         return _of_run(name, *found)
+    if hub.is_repository(weights):
+        return _in_repository(name, text)
     if Path(weights).is_dir():
         raise FileNotFoundError(f"`weights` must be a finished run's folder, {text} has no {CARD}")
     if text.startswith(TORCHVISION):
         name = name or text.removeprefix(TORCHVISION).partition("/")[0]
-    elif text.startswith(hub.SCHEME):
-        return _on_hub(name, text)
     if name is None:
         raise ValueError(f"`model` must name the network: the weights {text!r} do not tell it")
     return _of_network(name, weights)
@@ -76,26 +77,26 @@ def _of_run(name: str | None, folder: Path, card: Card) -> Origin:
     return Origin(card.name, source, card.preprocess, card.num_classes, card.classes)
 
 
-def _on_hub(name: str | None, source: str) -> Origin:
+def _in_repository(name: str | None, source: str) -> Origin:
     for record in records().values() if name is None else (model_info(name),):
         for published in record.weights:
             if published.source == source:
                 return _published(record.name, published)
-    config = hub.read_config(source.removeprefix(hub.SCHEME))
+    config = hub.read_config(source)
     details = config.get("pretrained_cfg", config)
+    known = networks_of(config)
+    if name is None and not known:
+        raise ValueError(
+            f"`model` must name the network of {source}: no network here is what timm calls "
+            f"{config.get('architecture')!r}"
+        )
     labels = config.get("label_names")
     return Origin(
-        name or network_of(str(config.get("architecture"))),
+        name or known[0],
         source,
         Preprocess.from_timm(details),
         classes=tuple(labels) if isinstance(labels, list) else (),
     )
-
-
-def network_of(architecture: str) -> str:
-    """Return the name of the network that timm calls by this name."""
-    ours = f"timm/{architecture}"
-    return ours if ours in records() else architecture
 
 
 def _of_network(name: str, weights: str | os.PathLike[str]) -> Origin:
