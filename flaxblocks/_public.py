@@ -40,3 +40,4 @@ from flaxblocks.weights import load_weights as load_weights
 from flaxblocks.weights import save_pretrained as save_pretrained
 from flaxblocks.weights import save_weights as save_weights
 from flaxblocks.weights import state_dict as state_dict
+from flaxblocks.weights import torch_state_dict as torch_state_dict

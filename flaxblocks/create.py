@@ -29,6 +29,7 @@ def create_model(
     name: str,
     *,
     weights: str | os.PathLike[str] | None = None,
+    key: str | None = None,
     num_classes: int | None = None,
     in_features: int = 3,
     drop_rate: float | None = None,
@@ -55,6 +56,7 @@ def create_model(
             of them, or what `load_weights` takes: a path, a run's folder, an address,
             ``"torchvision:..."``, ``"hf-hub:..."``. None for weights drawn as the source draws
             them.
+        key: where in a checkpoint of `torch.save` the weights are, see `load_weights`.
         num_classes: length of the output; 0 for the pooled features. Where it is not what the
             weights have, the classifier is a new one; absent, it is what they have, or 1000.
         in_features: channels of the image. The first kernel of weights for 3 is adapted to other
@@ -101,7 +103,7 @@ def create_model(
 
     if weights is None:
         return make(CLASSES if num_classes is None else num_classes, rngs)
-    return _pretrained(make, resolve(name, weights), num_classes, rngs)
+    return _pretrained(make, resolve(name, weights), key, num_classes, rngs)
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
 def _pretrained(
     make: Callable[[int, nnx.Rngs], Backbone],
     origin: Origin,
+    key: str | None,
     num_classes: int | None,
     rngs: nnx.Rngs,
 ) -> Backbone:
@@ -186,7 +189,7 @@ def _pretrained(
     if hub.is_repository(origin.source):
         config = hub.read_config(origin.source)
         check_config(model, config, new_head=True, adapt_stem=True)
-    tensors, names = read_weights(model, origin.source)
+    tensors, names = read_weights(model, origin.source, key=key)
     classifier = model.head.classifier
     entries = named_entries(model, names).items()
     found = [n for n, e in entries if classifier is not None and e.variable is classifier.kernel]

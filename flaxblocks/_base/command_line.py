@@ -96,7 +96,7 @@ def _one_line(message: str) -> str:
     first, *others = (line.strip() for line in message.splitlines())
     if not others:
         return first
-    more = [f"and {len(others) - SHOWN} more"] if len(others) > SHOWN else []
+    more = ["..."] if len(others) > SHOWN else []
     return f"{first} {'; '.join(others[:SHOWN] + more)}"
 
 

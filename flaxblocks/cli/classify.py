@@ -47,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
     images = {photo: image for photo, image in images.items() if image is not None}
     console = stdout()
     if images:
-        network = fb.create_model(origin.name, weights=origin.source, rngs=nnx.Rngs(0))
+        network = fb.create_model(
+            origin.name, weights=origin.source, key=options.key, rngs=nnx.Rngs(0)
+        )
         names = origin.labels(network.num_classes)
         answer = nnx.jit(lambda network, images: network(images))
         batch = jnp.asarray(np.concatenate(list(images.values())))

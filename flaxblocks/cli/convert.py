@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from flaxblocks._base.command_line import stdout
-from flaxblocks.cli.weights import SOURCES
+from flaxblocks.cli.weights import SOURCES, add_key_argument
 
 DESCRIPTION = (
     "Rewrite weights under another library's parameter names, or in another kind "
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="one of `flaxblocks models`; not needed where the weights tell",
     )
+    add_key_argument(parser)
     parser.add_argument(
         "--to",
         dest="names",
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         if Path(options.source).samefile(options.path):
             raise ValueError(f"OUT must be another file than IN, got {options.path} for both")
     origin = resolve(options.model, options.source)
-    network = fb.create_model(origin.name, weights=origin.source, rngs=nnx.Rngs(0))
+    network = fb.create_model(origin.name, weights=origin.source, key=options.key, rngs=nnx.Rngs(0))
     if options.names == HUB:
         path = fb.save_pretrained(
             network, options.path, preprocess=origin.preprocess, classes=origin.classes

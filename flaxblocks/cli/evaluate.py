@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     folder = evaluation_folder(options.data)
     mesh = make_mesh()
     check_batch_size(options.batch_size, mesh.size)
-    model = fb.create_model(origin.name, weights=origin.source, rngs=nnx.Rngs(0))
+    model = fb.create_model(origin.name, weights=origin.source, key=options.key, rngs=nnx.Rngs(0))
     source = labeled_images(folder, origin.labels(model.num_classes), model.num_classes)
     state = place_state(mesh, create_state(fb.for_inference(model), optax.identity()))
     unreadable = UnreadableImages(len(source))

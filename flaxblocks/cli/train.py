@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flaxblocks._base.command_line import natural, positive, stdout
-from flaxblocks.cli.weights import SOURCES
+from flaxblocks.cli.weights import SOURCES, add_key_argument
 
 if TYPE_CHECKING:
     from flaxblocks.train import Recipe
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help=f"initial weights, but for the classifier where the classes differ: {SOURCES}",
     )
+    add_key_argument(parser)
     parser.add_argument(
         "--train", nargs="+", metavar="MODULE", help="only these modules, such as: head stages.3"
     )
@@ -109,7 +110,11 @@ def run(options: argparse.Namespace) -> int:
     images, validation = _images(options.data)
     rngs = nnx.Rngs(options.seed)
     model = fb.create_model(
-        origin.name, weights=options.weights, num_classes=images.num_classes, rngs=rngs
+        origin.name,
+        weights=options.weights,
+        key=options.key,
+        num_classes=images.num_classes,
+        rngs=rngs,
     )
     if origin.labels(images.num_classes) not in ((), images.classes, synsets()):
         model.reset_classifier(images.num_classes, rngs=rngs)  # as many, but other ones

@@ -23,6 +23,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         help="one of `flaxblocks models`; not needed where the weights tell",
     )
     parser.add_argument("--weights", metavar="SOURCE", help=SOURCES)
+    add_key_argument(parser)
     parser.add_argument(
         "--preprocess",
         metavar="WEIGHTS",
@@ -31,6 +32,15 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--image-size", type=positive, metavar="N", help="pixels (default: the weights' own)"
+    )
+
+
+def add_key_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--key``."""
+    parser.add_argument(
+        "--key",
+        metavar="NAME",
+        help="where in a checkpoint of torch.save the weights are, such as model_ema",
     )
 
 

@@ -1,7 +1,7 @@
 """Weights from a file, an address or the Hugging Face Hub, and into a file."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from flaxblocks.weights import download, hub, safetensors_files, torch_files
 from flaxblocks.weights.card import CARD, read_card
 from flaxblocks.weights.hub_config import check_config
 from flaxblocks.weights.origin import TORCHVISION, torchvision_weights
+from flaxblocks.weights.prefixes import without_prefixes
 from flaxblocks.weights.state_dict import (
     known_entries,
     load_state_dict,
@@ -40,8 +41,8 @@ def load_weights(
       needed, and one tensor at a time is read from the mapped file, so that an abstract module
       (`nnx.eval_shape`) gets its weights with hardly more memory than they take;
     - the folder of a finished run, which `flaxblocks train` left;
-    - a ``.pth``, ``.pt`` or ``.bin`` file of `torch.save`. A pickle in it that asks for anything
-      but tensors and plain values is refused and not run;
+    - a ``.pth``, ``.pt``, ``.bin``, ``.ckpt`` or ``.pth.tar`` file of `torch.save`. A pickle in it
+      that asks for anything but tensors and plain values is refused and not run;
     - ``"torchvision:resnet50/IMAGENET1K_V2"``, weights that torchvision publishes;
     - an ``https://`` address whose file name ends in a hash, ``...-11ad3fa6.pth``, which the
       download is checked against. Downloads are kept in ``$FLAXBLOCKS_CACHE``, or else in
@@ -68,8 +69,7 @@ def load_weights(
         adapt_stem: whether a stem that reads RGB is adapted, see `load_state_dict`.
         key: where in a checkpoint of `torch.save` the state dict is. Absent, it is the whole
             checkpoint, or its ``state_dict``, ``model``, ``state_dict_ema`` or ``model_ema``
-            where it has one of them only. A ``module.`` or ``_orig_mod.`` before all the names
-            is dropped.
+            where it has one of them only.
         dtype: dtype that the floating point variables get; each keeps its own where absent,
             whatever the file's.
 
@@ -106,7 +106,8 @@ def read_weights(
         key: see `load_weights`.
     """
     known = known_entries(module) if names is None else {names: named_entries(module, names)}
-    tensors = _read(_local(source), key, chain.from_iterable(known.values()))
+    tensors = _read(_local(source), key)
+    tensors = without_prefixes(tensors, set(chain.from_iterable(known.values())))
     return tensors, max(known, key=lambda names: len(known[names].keys() & tensors.keys()))
 
 
@@ -122,6 +123,26 @@ def load_tensors(
         load_state_dict(module, tensors, names, **options)
     except ValueError as error:
         raise ValueError(f"`source` {os.fspath(source)}: {error}") from error
+
+
+def torch_state_dict(module: nnx.Module, names: str = "native") -> dict[str, Any]:
+    """Return the module's weights as PyTorch's own modules load them.
+
+    >>> network = torchvision.models.mnasnet1_0()  # doctest: +SKIP
+    >>> network.load_state_dict(fb.torch_state_dict(model, "torchvision"))  # doctest: +SKIP
+
+    Args:
+        module: any NNX module.
+        names: whose parameter names to use, see `state_dict`.
+
+    Returns:
+        PyTorch's tensors by name, with the version of their layout, for which MNASNet asks.
+
+    Raises:
+        ImportError: if PyTorch is not installed.
+        ValueError: see `state_dict`.
+    """
+    return torch_files.as_state_dict(state_dict(module, names), "torch_state_dict")
 
 
 def save_weights(
@@ -144,7 +165,7 @@ def save_weights(
 
     Args:
         module: any NNX module.
-        path: where to; ``.safetensors``, or ``.pth``, ``.pt`` or ``.bin``, which need PyTorch.
+        path: where to; ``.safetensors``, or one of `torch.save`'s, which need PyTorch.
         names: whose parameter names to write, see `state_dict`.
         dtype: dtype of the floating point tensors; each keeps its own where absent.
         max_shard_size: bytes per file above which ``.safetensors`` are split into
@@ -166,9 +187,9 @@ def save_weights(
         raise IsADirectoryError(f"`path` must name a file, {path} is a folder")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"`path` is in a folder that does not exist: {path.parent}")
-    if path.suffix not in (safetensors_files.SUFFIX, *torch_files.SUFFIXES):
+    if not path.name.endswith((safetensors_files.SUFFIX, *torch_files.SUFFIXES)):
         raise ValueError(f"`path` must end in {_endings(safetensors_files.SUFFIX)}, got {path}")
-    in_torch_file = path.suffix in torch_files.SUFFIXES
+    in_torch_file = path.suffix != safetensors_files.SUFFIX
     if max_shard_size is not None:
         checks.positive_int("max_shard_size", max_shard_size)
         if in_torch_file:
@@ -201,9 +222,9 @@ def _local(source: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _read(path: Path, key: str | None, needed: Iterable[str]) -> Mapping[str, Any]:
-    if path.suffix in torch_files.SUFFIXES:
-        return torch_files.read(path, key, needed)
+def _read(path: Path, key: str | None) -> Mapping[str, Any]:
+    if path.name.endswith(torch_files.SUFFIXES):
+        return torch_files.read(path, key)
     if key is not None:
         raise ValueError(f"`key` is for checkpoints of torch.save, got {key!r} for {path}")
     if path.name.endswith(safetensors_files.INDEX_SUFFIX):

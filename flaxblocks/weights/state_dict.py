@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flaxblocks.models import Backbone
 from flaxblocks.weights.adapt import adapt_rgb, keep_head
-from flaxblocks.weights.arrays import to_numpy
+from flaxblocks.weights.arrays import check_readable, enumerated, to_numpy
 from flaxblocks.weights.entries import COUNTER, Entry, entries
+from flaxblocks.weights.misfit import misfit
 from flaxblocks.weights.naming import vendor_entries
+from flaxblocks.weights.prefixes import without_prefixes
 from flaxblocks.weights.timm import TIMM
 from flaxblocks.weights.torchvision import TORCHVISION
 
@@ -67,7 +70,8 @@ def load_state_dict(
 
     Args:
         module: the module that receives them; may be abstract (`nnx.eval_shape`).
-        state_dict: arrays by name, in PyTorch's layout: NumPy, JAX or PyTorch.
+        state_dict: arrays by name, in PyTorch's layout: NumPy, JAX or PyTorch. A prefix such as
+            ``module.`` or ``model.`` that all the names have is dropped.
         names: whose parameter names it uses, see `state_dict`.
         new_head: whether a network keeps its own classifier, or none (`num_classes` 0), instead of
             the checkpoint's.
@@ -75,30 +79,33 @@ def load_state_dict(
             `in_features`, by timm's rule: the sum of the three channels for one, else the three
             repeated, times ``3 / in_features``.
         dtype: dtype that the floating point variables get; each keeps its own where absent, as
-            in PyTorch, whatever the checkpoint's. A checkpoint from before PyTorch counted
-            batches has no ``num_batches_tracked`` at all; the counters are then 0.
+            in PyTorch, whatever the checkpoint's. A ``num_batches_tracked`` that is missing stays
+            as it is, as in PyTorch.
 
     Raises:
-        ValueError: if `names` is unknown; or the state dict does not fit, the one message lists
-            every missing, unexpected and misshapen entry; or a value is NaN or infinite in the
-            variable's dtype, the message lists all of them; or `new_head` or `adapt_stem` cannot
-            be done. The module is unchanged.
+        ValueError: if `names` is unknown; or the state dict does not fit, the message names the
+            likeliest cause and the first missing, unexpected and misshapen entries; or an entry
+            is no tensor, or none that is stored densely; or a value is NaN or infinite in the
+            variable's dtype; or `new_head` or `adapt_stem` cannot be done. The module is unchanged.
     """
     wanted = named_entries(module, names)
-    given = dict(state_dict)
+    given = dict(without_prefixes(state_dict, wanted))
+    check_readable(given)
     if new_head:
         given = keep_head(module, given, NAMES[names])
     if adapt_stem:
         given = adapt_rgb(module, given, NAMES[names])
-    if not any(name.endswith(COUNTER) for name in given):
-        counters = [name for name in wanted if name.endswith(COUNTER)]
-        given |= {name: np.zeros((), np.int64) for name in counters}
-    problems = _problems(wanted, {name: tuple(np.shape(value)) for name, value in given.items()})
+    problems = misfit(
+        wanted,
+        {name: tuple(np.shape(value)) for name, value in given.items()},
+        _head(module, wanted),
+        {n: _shapes(e) for n, e in known_entries(module).items() if n != names},
+    )
     if problems:
         raise ValueError(
-            f"`state_dict` does not fit {type(module).__name__}, nothing was loaded"
-            f"{_hint(module, names, given)}:\n  " + "\n  ".join(problems)
+            f"`state_dict` does not fit {_called(module)}, nothing was loaded{problems}"
         )
+    given |= _counters(wanted, given)
     for variable, value in _loaded(wanted, given, dtype):
         variable.set_value(value)
 
@@ -125,22 +132,34 @@ def known_entries(module: nnx.Module) -> dict[str, dict[str, Entry]]:
     return found
 
 
-def _problems(wanted: dict[str, Entry], given: dict[str, tuple[int, ...]]) -> list[str]:
-    missing = [f"missing {n}, shape {e.shape}" for n, e in wanted.items() if n not in given]
-    unexpected = [f"unexpected {n}, shape {s}" for n, s in given.items() if n not in wanted]
-    misshapen = [
-        f"misshapen {n}: {given[n]} given, {e.shape} needed"
-        for n, e in wanted.items()
-        if n in given and given[n] != e.shape
-    ]
-    return missing + unexpected + misshapen
+def _counters(wanted: Mapping[str, Entry], given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the counts of batches that are not given: PyTorch too leaves them as they are."""
+    return {
+        name: _own_count(entry.variable)
+        for name, entry in wanted.items()
+        if name.endswith(COUNTER) and name not in given
+    }
 
 
-def _hint(module: nnx.Module, names: str, given: Mapping[str, Any]) -> str:
-    """Say whose names these are, where they are another vendor's for this very module."""
-    others = known_entries(module).items()
-    matching = [f'`names="{o}"`' for o, e in others if o != names and e.keys() == given.keys()]
-    return f"; these are the names of {' and of '.join(matching)}" if matching else ""
+def _own_count(variable: nnx.Variable | None) -> np.ndarray:
+    value = None if variable is None else variable.get_value()
+    return np.asarray(0 if value is None or isinstance(value, jax.ShapeDtypeStruct) else value)
+
+
+def _head(module: nnx.Module, wanted: Mapping[str, Entry]) -> list[str]:
+    """Return the names of a network's classifier."""
+    classifier = module.head.classifier if isinstance(module, Backbone) else None
+    own = {id(value) for value in vars(classifier).values()} if classifier is not None else set()
+    return [name for name, entry in wanted.items() if id(entry.variable) in own]
+
+
+def _shapes(entries: Mapping[str, Entry]) -> dict[str, tuple[int, ...]]:
+    return {name: entry.shape for name, entry in entries.items()}
+
+
+def _called(module: nnx.Module) -> str:
+    name = module.name if isinstance(module, Backbone) else None
+    return name or type(module).__name__
 
 
 def _exported(entry: Entry, dtype: Any) -> np.ndarray:
@@ -169,7 +188,7 @@ def _loaded(
         loaded.append((entry.variable, _placed(entry.variable, array)))
     if broken:
         raise ValueError(
-            f"`state_dict` has NaN or infinite values, nothing was loaded: {', '.join(broken)}"
+            f"`state_dict` has NaN or infinite values, nothing was loaded: {enumerated(broken)}"
         )
     return loaded
 

@@ -1,10 +1,11 @@
 """Weights in PyTorch's own files, read without running what a pickle may hold."""
 
-import argparse
+import pickle
 import re
+import sys
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,40 +13,30 @@ from typing import Any
 import numpy as np
 
 from flaxblocks._base.replacing import replacing
+from flaxblocks.weights.arrays import enumerated
+from flaxblocks.weights.plain_types import PLAIN
 
-SUFFIXES = (".pth", ".pt", ".bin")
+SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
 
 WRAPPERS = ("state_dict", "model", "state_dict_ema", "model_ema")
-"""Where the training scripts of timm and torchvision put a state dict in a checkpoint."""
+"""Where the training scripts of timm, torchvision and Lightning put a state dict."""
 
-PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
-"""What `torch.compile` and data parallel training put before the names, either inside the other."""
-
-AVERAGED = "n_averaged"  # the counter that torch's AveragedModel adds to the weights
+PROTOCOL = 2  # of pickles, as torch.save writes them
 
 
-def read(path: Path, key: str | None, needed: Iterable[str]) -> dict[str, Any]:
+def read(path: Path, key: str | None) -> dict[str, Any]:
     """Return the tensors of a file by name, mapped into memory where PyTorch can.
 
     Args:
         path: what `torch.save` wrote: a state dict, or a checkpoint with one in it.
         key: where in the checkpoint the state dict is; absent, the one of `WRAPPERS` that is there.
-        needed: the names that the module wants: a prefix that it has itself is left alone.
 
     Raises:
         ImportError: if PyTorch is not installed.
-        ValueError: if the file is damaged, holds anything but tensors and plain values, or no
-            state dict is found.
+        ValueError: if the file is damaged, of another kind, holds anything but tensors and plain
+            values, or no state dict is found.
     """
-    found = dict(_state_dict(_load(path), key, path))
-    needed = tuple(needed)
-    for prefix in PREFIXES:
-        names = found.keys() - {AVERAGED}
-        if all(n.startswith(prefix) for n in names) and not any(
-            n.startswith(prefix) for n in needed
-        ):
-            found = {n.removeprefix(prefix): found[n] for n in names}
-    return found
+    return dict(_state_dict(_load(path), key, path))
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
@@ -55,15 +46,29 @@ def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         ImportError: if PyTorch is not installed.
         OSError: if it cannot be written; what was there is unchanged.
     """
-    torch = _torch(path)
+    content = as_state_dict(tensors, f"{path.suffix} files")
+    with replacing(path) as temporary:
+        try:
+            sys.modules["torch"].save(content, temporary)
+        except RuntimeError as error:
+            raise OSError(f"could not write {path}: {error}") from error
+
+
+def as_state_dict(tensors: Mapping[str, np.ndarray], purpose: str) -> OrderedDict[str, Any]:
+    """Return arrays as PyTorch's `load_state_dict` takes them.
+
+    Args:
+        tensors: arrays by name.
+        purpose: what needs PyTorch, for the error.
+
+    Raises:
+        ImportError: if PyTorch is not installed.
+    """
+    torch = _torch(purpose)
     content = OrderedDict((name, _tensor(torch, array)) for name, array in tensors.items())
     # torchvision's MNASNet asks which version of its layout this is; version 2 is today's.
     setattr(content, "_metadata", OrderedDict({"": {"version": 2}}))  # noqa: B010
-    with replacing(path) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:
-            raise OSError(f"could not write {path}: {error}") from error
+    return content
 
 
 def _tensor(torch: ModuleType, array: np.ndarray) -> Any:
@@ -73,10 +78,10 @@ def _tensor(torch: ModuleType, array: np.ndarray) -> Any:
 
 
 def _load(path: Path) -> Any:
-    torch = _torch(path)
+    torch = _torch(f"{path.suffix} files")
+    _refuse_other_kinds(path)
     try:
-        # The training scripts put their command line's arguments in a checkpoint.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(PLAIN):
             mapped = zipfile.is_zipfile(path)  # files from before PyTorch 1.6 are not
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged file makes torch.load raise almost anything
@@ -89,25 +94,50 @@ def _load(path: Path) -> Any:
         raise ValueError(f"`source` is damaged or not a file of torch.save: {path}") from error
 
 
-def _torch(path: Path) -> ModuleType:
+def _refuse_other_kinds(path: Path) -> None:
+    """Say what a file is that PyTorch writes, but not as `torch.save` does by itself.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    with path.open("rb") as file:
+        start = file.read(2)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if any(name.endswith("/constants.pkl") for name in names):
+                raise ValueError(
+                    f"`source` must be a file of torch.save, {path} is TorchScript: save what "
+                    "torch.jit.load(path).state_dict() returns"
+                )
+            pickles = [name for name in names if name.endswith("/data.pkl")]
+            start = archive.open(pickles[0]).read(2) if pickles else b""
+    if start[:1] == pickle.PROTO and start[1:] and start[1] != PROTOCOL:
+        raise ValueError(
+            f"`source` must be pickled with protocol {PROTOCOL}, as torch.save does by itself, "
+            f"{path} is with protocol {start[1]}: save it again, if you trust it"
+        )
+
+
+def _torch(what: str) -> ModuleType:
     try:
         import torch
     except ImportError as error:
         raise ImportError(
-            f"{path.suffix} files need PyTorch (pip install torch); .safetensors do not"
+            f"{what} need PyTorch (pip install torch); .safetensors do not"
         ) from error
     return torch
 
 
 def _state_dict(checkpoint: Any, key: str | None, path: Path) -> Mapping[str, Any]:
-    if key is None and _is_state_dict(checkpoint):
-        return checkpoint
     entries = checkpoint if isinstance(checkpoint, Mapping) else {}
     keys = [key] if key is not None else WRAPPERS
-    found = [k for k in keys if _is_state_dict(entries.get(k))]
+    found = [k for k in keys if _has_tensors(entries.get(k))]
     if len(found) == 1:
         return entries[found[0]]
-    held = ", ".join(map(str, entries)) or type(checkpoint).__name__
+    if key is None and not found and _has_tensors(checkpoint):
+        return checkpoint
+    held = enumerated([str(name) for name in entries]) or type(checkpoint).__name__
     if key is not None:
         raise ValueError(f"`key` must name a state dict in {path}, got {key!r}; it holds {held}")
     if found:
@@ -115,9 +145,10 @@ def _state_dict(checkpoint: Any, key: str | None, path: Path) -> Mapping[str, An
     raise ValueError(f"`source` must hold a state dict, {path} holds {held}; `key` can name one")
 
 
-def _is_state_dict(value: Any) -> bool:
+def _has_tensors(value: Any) -> bool:
+    """Return whether a value maps names to tensors; it may have other entries, such as `epoch`."""
     return (
         isinstance(value, Mapping)
-        and len(value) > 0
-        and all(isinstance(name, str) and hasattr(item, "detach") for name, item in value.items())
+        and all(isinstance(name, str) for name in value)
+        and any(hasattr(item, "shape") for item in value.values())
     )

@@ -89,7 +89,8 @@ def test_extra_and_missing_names_are_all_listed(suffix: str, tmp_path: Path):
     path = saved(tmp_path, suffix, {"first": np.ones(2), "second": np.ones(3)})
     message = refused(ValueError, "nothing was loaded", path)
     assert message.splitlines() == [
-        f"`source` {path}: `state_dict` does not fit Backbone, nothing was loaded:",
+        f"`source` {path}: `state_dict` does not fit Backbone, nothing was loaded; "
+        "74 of 74 tensors fit:",
         "  unexpected first, shape (2,)",
         "  unexpected second, shape (3,)",
     ]
