@@ -1,4 +1,4 @@
-// Activation functions of vectors, with the values that JAX's have.
+// Activation functions on vectors, with the same values as JAX's.
 #pragma once
 
 #include <cmath>
@@ -11,28 +11,28 @@ namespace flaxblocks {
 // In the order of `ACTIVATIONS` in targets.py.
 enum class Activation : int64_t { kNone, kRelu, kRelu6, kSigmoid, kSilu, kHardSigmoid, kHardSwish };
 
-// The comparisons let NaN through.
+// Written so that NaN passes through.
 template <typename V, typename T>
 inline V clamp(V x, T low, T high) {
   x = x < low ? V{} + low : x;
   return x > high ? V{} + high : x;
 }
 
-// e to the x: a power of two times the Taylor series around it, whose first missing term is 6e-9.
+// exp(x) = 2^n * exp(r), with a Taylor series for exp(r); the first omitted term is 6e-9.
 template <int N>
 inline Vector<float, N> exp(Vector<float, N> x) {
   using V = Vector<float, N>;
-  constexpr float kShift = 12582912;  // 1.5 * 2^23: adding it rounds to a whole number
-  const V near = clamp(x, -87.0f, 88.0f);  // where the power is a number
+  constexpr float kShift = 12582912;  // 1.5 * 2^23: adding it rounds to an integer
+  const V near = clamp(x, -87.0f, 88.0f);  // the range in which 2^n is finite and normal
   const V shifted = near * 1.44269504f + kShift, whole = shifted - kShift;
-  const V r = (near - whole * 0.693359375f) + whole * 2.12194440e-4f;  // the logarithm of 2, in two
+  const V r = (near - whole * 0.693359375f) + whole * 2.12194440e-4f;  // ln 2, split in two
   V sum = V{} + 1.0f / 5040;
   for (float factorial : {720.0f, 120.0f, 24.0f, 6.0f, 2.0f, 1.0f, 1.0f}) {
     sum = sum * r + 1 / factorial;
   }
   Vector<int32_t, N> bits;
   std::memcpy(&bits, &shifted, sizeof(bits));
-  bits = (bits + 127) << 23;  // the shift's own bits fall off
+  bits = (bits + 127) << 23;  // shifts the bits of kShift itself out
   V power;
   std::memcpy(&power, &bits, sizeof(power));
   return x > 88.0f ? V{} + std::numeric_limits<float>::infinity() : sum * power;
@@ -44,7 +44,7 @@ inline Vector<double, N> exp(Vector<double, N> x) {
   return x;
 }
 
-// Replaces each of a few vectors by the function's value.
+// Applies the activation to each of a few vectors, in place.
 template <typename T, int N, int Count>
 [[gnu::always_inline]] inline void activate(Activation activation, Vector<T, N> (&values)[Count]) {
   using V = Vector<T, N>;
@@ -65,22 +65,22 @@ template <typename T, int N, int Count>
   }
 }
 
-// What is done to sums before they are stored: `activation(sums + bias + residual)`.
+// What is applied to the sums before they are stored: `activation(sums + bias + residual)`.
 template <typename T>
 struct Epilogue {
-  const T* bias = nullptr;  // none where it is null; one number for each channel
+  const T* bias = nullptr;  // one number per channel; null for none
   Activation activation = Activation::kNone;
-  const T* residual = nullptr;  // none where it is null; of the result's shape
+  const T* residual = nullptr;  // of the result's shape; null for none
 
-  // The same for a part of the result that begins at `offset`.
+  // The same epilogue for the part of the result that begins at `offset`.
   Epilogue at(int64_t offset) const {
     return {bias, activation, residual ? residual + offset : nullptr};
   }
 
-  // Stores vectors of sums at `offset` of the result and further ones `apart`. The channels of each
-  // are those from `c` on, and `step` from one to the next.
+  // Stores vectors of sums at `offset` of the result, `apart` from each other. The first vector
+  // holds the channels from `c` on, the next ones those from `c + step` on, and so forth.
   //
-  // What is done is looked up once for all of them: for each it would take longer than nine taps.
+  // Branches on the activation once for all vectors: once per vector costs more than nine taps.
   template <int N, int Count>
   [[gnu::always_inline]] void store_all(T* result, int64_t offset, int64_t apart, int64_t c,
                                         int64_t step, Vector<T, N> (&sums)[Count]) const {

@@ -1,4 +1,4 @@
-// What every kernel uses: vectors, threads, and how the output's positions meet the input's.
+// Shared by all kernels: vectors, threads, and which input positions an output position reads.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ constexpr int kRegister = 32;
 constexpr int kRegister = 16;
 #endif
 
-// N numbers that the compiler keeps in one register, or in several where registers are shorter.
+// A vector of N numbers; the compiler uses several registers where one is too short.
 template <typename T, int N>
 struct VectorOf {
   typedef T Type __attribute__((vector_size(N * sizeof(T))));
@@ -46,8 +46,8 @@ inline void store(T* to, V v) {
   std::memcpy(to, &v, sizeof(V));
 }
 
-// Keeps a vector in its register: GCC would load it again for each product, twice as many loads as
-// there are multiply-adds to hide them.
+// Forces a vector to stay in its register. GCC reloads it for each product otherwise: two loads
+// for each multiply-add.
 template <typename V>
 inline void keep(V& v) {
 #if defined(__x86_64__)
@@ -61,8 +61,7 @@ struct Free {
 template <typename T>
 using Buffer = std::unique_ptr<T[], Free>;
 
-// Memory for numbers, not set, that begins with a cache line: a vector that lies over two takes two
-// loads.
+// Uninitialized memory aligned to a cache line: a vector that straddles two lines takes two loads.
 template <typename T>
 inline Buffer<T> make_buffer(int64_t size) {
   return Buffer<T>(static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t(64))));
@@ -70,7 +69,7 @@ inline Buffer<T> make_buffer(int64_t size) {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Calls `f` with `value`, from 1 to Most, as a constant that templates can take.
+// Calls `f` with `value`, from 1 to Most, as a compile-time constant.
 template <int Most, typename F>
 inline void with_constant(int64_t value, F&& f) {
   if constexpr (Most > 1) {
@@ -79,17 +78,18 @@ inline void with_constant(int64_t value, F&& f) {
   f(std::integral_constant<int, Most>());
 }
 
-// Calls `f` with one of `Widths`, as a constant: that which covers `count` with the least work,
-// where the last block reaches back over the one before it. The last of `Widths` must be 1.
+// Calls `f` with the one of `Widths`, as a compile-time constant, whose blocks cover `count` with
+// the least work, given that the last block overlaps the one before it. The last of `Widths` must
+// be 1.
 template <int... Widths, typename F>
 inline void with_width(int64_t count, int64_t unit, F&& f) {
   int64_t best = 0, least = INT64_MAX;
   for (int64_t width : {Widths...}) {
-    // A block costs as much as its units and, by itself, about one more.
+    // A block costs its units plus an overhead of about one unit.
     const int64_t work = ceil_div(count, width * unit) * (width + 1);
     if (width * unit <= count && work < least) best = width, least = work;
   }
-  bool found = false;  // `Widths` may hold one twice
+  bool found = false;  // `Widths` may contain a width twice
   ((found || Widths != best ? void() : (found = true, f(std::integral_constant<int, Widths>()))),
    ...);
 }
@@ -98,12 +98,13 @@ inline int64_t size(ffi::ThreadPool& threads) {
   return std::max<int64_t>(threads.num_threads(), 1);
 }
 
-// Calls `f(stage, i)` for all i below `counts[stage]`, of one stage after the other, on XLA's threads
-// and on this one.
+// Calls `f(stage, i)` for all i below `counts[stage]`, stage after stage, on XLA's threads and on
+// the calling thread.
 //
-// This thread may be one of XLA's, so it must not wait for a helper to start: it does what nobody
-// else has begun, and waits only for what is running. A helper that comes late finds nothing to do,
-// one that came stays for all stages: to wake it takes longer than a small stage.
+// The caller may itself be one of XLA's threads, so it must not wait for a helper to start: it
+// takes the items that no one has started, and waits only for those that are running. A late helper
+// finds nothing to do; one that has started stays for all stages, as waking it costs more than a
+// small stage.
 template <typename F>
 void parallel_stages(ffi::ThreadPool& threads, std::vector<int64_t> counts, const F& f) {
   struct Progress {
@@ -117,7 +118,7 @@ void parallel_stages(ffi::ThreadPool& threads, std::vector<int64_t> counts, cons
     while (p.done.load(std::memory_order_acquire) < count) std::this_thread::yield();
   };
   auto work = [progress, wait, &f] {
-    int64_t stage = 0, before = 0;  // what the stages before this one have
+    int64_t stage = 0, before = 0;  // number of items in the stages before this one
     const int64_t stages = static_cast<int64_t>(progress->counts.size());
     for (int64_t i; (i = progress->begun.fetch_add(1), true);) {
       while (stage < stages && i >= before + progress->counts[stage]) {
@@ -144,7 +145,7 @@ void parallel_for(ffi::ThreadPool& threads, int64_t count, const F& f) {
   parallel_stages(threads, {count}, [&](int64_t, int64_t i) { f(i); });
 }
 
-// Adds the arrays of all bands, which lie one behind the other, in order.
+// Sums the arrays of all bands, which are stored one after the other, in order.
 template <typename T>
 void add_bands(ffi::ThreadPool& threads, const std::vector<T>& sums, int64_t bands, T* result) {
   constexpr int64_t kPiece = 4096;
@@ -160,9 +161,10 @@ void add_bands(ffi::ThreadPool& threads, const std::vector<T>& sums, int64_t ban
 
 // How one axis of the result reads the same axis of the operand.
 //
-// Position `phase + m * phases` of the result meets, through each tap of its phase, position
-// `m * step + offset` of the operand. A convolution has one phase and its stride as the step; the
-// gradient with respect to its input has one phase for each pixel of a stride, and steps of 1.
+// Position `phase + m * phases` of the result reads position `m * step + offset` of the operand,
+// for the offset of each tap of its phase. A convolution has one phase and its stride as the step;
+// the gradient with respect to the input has as many phases as the stride has pixels, and a step of
+// 1.
 struct Axis {
   struct Tap {
     int64_t kernel, offset;
@@ -190,11 +192,11 @@ struct Axis {
   }
 
   int64_t count() const { return static_cast<int64_t>(phases.size()); }
-  // Positions of the result in a phase.
+  // Number of positions of the result in a phase.
   int64_t positions(int64_t phase) const {
     return ceil_div(std::max(to - phase, int64_t{0}), count());
   }
-  // How many neighbors the taps of a phase are, all of them or 1.
+  // How many taps of a phase read adjacent positions: all of them, or 1.
   int64_t run(int64_t phase) const {
     const auto& taps = phases[phase];
     for (size_t t = 1; t < taps.size(); ++t) {
@@ -202,7 +204,7 @@ struct Axis {
     }
     return static_cast<int64_t>(taps.size());
   }
-  // Whether all taps of `width` positions from m on lie within the operand.
+  // Whether all taps of the `width` positions from m on lie within the operand.
   bool inside(int64_t phase, int64_t m, int64_t width) const {
     return std::all_of(phases[phase].begin(), phases[phase].end(), [&](const Tap& tap) {
       return m * step + tap.offset >= 0 && (m + width - 1) * step + tap.offset < from;
@@ -210,18 +212,19 @@ struct Axis {
   }
 };
 
-// The arrays' shapes and the axes of one call.
+// The shapes and the axes of one call.
 struct Shapes {
   int64_t images, from_channels, to_channels;
   Axis rows, columns;
 };
 
-// A row of the operand's image and the row of the kernel that it meets, as offsets.
+// The offsets of a row of the operand and of the kernel row that it is multiplied with.
 struct RowTap {
   int64_t operand, kernel;
 };
 
-// Finds what one row of the result meets. `weights` is how many a column of the kernel has.
+// Finds the rows that one row of the result is computed from. `weights` is the number of weights in
+// a column of the kernel.
 inline void meet(const Shapes& shapes, int64_t row, int64_t weights, std::vector<RowTap>& taps) {
   const Axis& rows = shapes.rows;
   taps.clear();

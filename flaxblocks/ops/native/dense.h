@@ -1,33 +1,33 @@
-// Dense convolutions, in one group or in wide ones, and their gradients with respect to the input.
+// Convolutions that are dense or have wide groups, and their gradients with respect to the input.
 //
-// A cell of the result, a few pixels of one row times a few vectors of channels, is added up in
-// registers: each number of the operand is multiplied with all the vectors, each vector of weights
-// with all the pixels.
+// The result is computed in cells, a few pixels of one row by a few vectors of channels, which are
+// accumulated in registers: each number of the operand is multiplied by all vectors of weights, and
+// each vector of weights by all pixels.
 #pragma once
 
 #include "activation.h"
 
 namespace flaxblocks {
 
-// The largest cell: 28 sums, 3 of its weights and a number fill 32 registers, 12 sums, 2 weights and
-// a number 16.
+// The largest cell: of 32 registers 28 hold sums, 3 weights and 1 a number of the operand; of 16,
+// 12 hold sums, 2 weights and 1 a number.
 #if defined(__AVX__) && !defined(__AVX512F__)
 constexpr int kPixels = 6, kVectors = 2, kRegisters = 16;
 #else
 constexpr int kPixels = 7, kVectors = 4, kRegisters = 32;
 #endif
 
-// Outputs in blocks of up to `kVectors` vectors, as even as can be.
+// The outputs in blocks of up to `kVectors` vectors, as equal as possible.
 template <typename T>
 struct Blocks {
   static constexpr int64_t kLanes = kRegister / sizeof(T);
   int64_t outputs, vectors, count;
 
   explicit Blocks(int64_t outputs) : outputs(outputs), vectors(ceil_div(outputs, kLanes)) {
-    // Where they do not fill the vectors, the last block reaches back over the one before it.
+    // Where the outputs do not fill the vectors, the last block overlaps the one before it.
     count = std::max<int64_t>(ceil_div(vectors, kVectors), outputs % kLanes ? 2 : 1);
   }
-  // Calls `f` with the first output of a block and its vectors, as a constant.
+  // Calls `f` with the first output of a block and its number of vectors, a compile-time constant.
   template <typename F>
   void with(int64_t block, F&& f) const {
     const int64_t first = vectors * block / count;
@@ -37,11 +37,11 @@ struct Blocks {
   }
 };
 
-// One phase of one row of the result, one group.
+// One phase of one row of the result, in one group.
 template <typename T>
 struct DenseRow {
-  const T* operand;  // the image, from the group's channels on
-  const T* kernel;   // from the first of the cells' channels on
+  const T* operand;  // the image, at the group's first channel
+  const T* kernel;   // at the first channel of the cells
   T* result;  // the row
   const T* zeros;
   const std::vector<RowTap>& rows;
@@ -51,11 +51,11 @@ struct DenseRow {
   Epilogue<T> after;  // its residual is the row's
 };
 
-// Adds to the sums `count` products of each of `Width` numbers, `number(w, i)`, with `Vectors` of
-// factors, which lie `stride` apart.
+// Adds `count` products of each of `Width` numbers, `number(w, i)`, with `Vectors` vectors of
+// factors, `stride` apart, to the sums.
 //
-// Where sums, factors and a number do not fit in the registers, the last of the factors are read
-// from the cache again for each number.
+// Where sums, factors and a number do not fit in the registers, the last factors are reloaded from
+// the cache for each number.
 template <int Vectors, int Width, typename V, typename T, typename F>
 inline void add_products(V (&sums)[Width][Vectors], const F& number, const T* factors,
                          int64_t stride, int64_t count) {
@@ -72,15 +72,15 @@ inline void add_products(V (&sums)[Width][Vectors], const F& number, const T* fa
 #pragma GCC unroll 8
       for (int v = 0; v < kHeld; ++v) sums[w][v] += value * held[v];
       if constexpr (kHeld < Vectors) {
-        asm("" : "+r"(from));  // or GCC would keep the vector, and move sums to memory for it
+        asm("" : "+r"(from));  // else GCC keeps the vector and spills sums
         sums[w][kHeld] += value * load<V>(from + kHeld * kLanes);
       }
     }
   }
 }
 
-// Products that are added up by themselves: a sum of 512 x 9, one by one, has eight times the
-// error.
+// Number of products in a partial sum: one running sum of 512 x 9 products has eight times the
+// rounding error.
 constexpr int64_t kTogether = 256;
 
 template <int Vectors, int Width, typename V>
@@ -92,9 +92,9 @@ inline void add_sums(V (&totals)[Width][Vectors], const V (&sums)[Width][Vectors
   }
 }
 
-// Stores a cell whose first number is at `first` of the result, its pixels `apart`.
+// Stores a cell whose first number is at `first` of the result and whose pixels are `apart`.
 //
-// A function of its own: what it needs in registers, the sums would have to leave.
+// Not inlined: the registers that it needs would be taken from the sums.
 template <int Vectors, int Width, typename V, typename T>
 [[gnu::noinline]] void store_cell(V (&sums)[Width][Vectors], const Epilogue<T>& after, T* result,
                                   int64_t first, int64_t apart, int64_t channel) {
@@ -104,10 +104,10 @@ template <int Vectors, int Width, typename V, typename T>
   }
 }
 
-// Adds to the totals of a cell the products at taps from `first` to `last`, counted along the rows
-// of the kernel, with `count` inputs from `input` on.
+// Adds the products at the taps from `first` to `last`, counted along the rows of the kernel, with
+// `count` inputs from `input` on, to the totals of a cell.
 //
-// A function of its own: GCC would keep the totals in registers, too, and have none left.
+// Not inlined: GCC would keep the totals in registers as well and run out of them.
 template <int Vectors, int Width, typename V, typename T>
 [[gnu::noinline]] void add_taps(V (&totals)[Width][Vectors], const DenseRow<T>& row, int64_t m,
                                 int64_t first, int64_t last, int64_t input, int64_t count) {
@@ -130,7 +130,7 @@ template <int Vectors, int Width, typename V, typename T>
   add_sums(totals, sums);
 }
 
-// `Width` pixels from position m on, `Vectors` of channels from o on.
+// `Width` pixels from position m on, `Vectors` vectors of channels from o on.
 template <int Vectors, int Width, typename T>
 void dense_cell(const DenseRow<T>& row, int64_t m, int64_t o) {
   const int64_t in_row = static_cast<int64_t>(row.columns.phases[row.phase].size());
@@ -157,8 +157,8 @@ void dense_row(const DenseRow<T>& row, int64_t o) {
   });
 }
 
-// A few rows, and as many channels as a cell has, are done together, so that their weights stay in
-// the cache.
+// Computes a few rows for the channels of one cell at a time, so that the weights stay in the
+// cache.
 template <typename T>
 void dense(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const T* operand,
            const T* kernel, T* result, const Epilogue<T>& after) {
@@ -176,7 +176,8 @@ void dense(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const
     in_group.with(block % in_group.count, [&](int64_t first, auto vectors) {
       constexpr int64_t kBlock = vectors * Blocks<T>::kLanes;
       const int64_t o = group * in_group.outputs + first;
-      // Side by side: rows that lie apart by a power of two would meet in few places of the cache.
+      // Packed contiguously: rows that are a power of two apart would share a few sets of the
+      // cache.
       const auto packed = channels == kBlock ? Buffer<T>() : make_buffer<T>(weights * kBlock);
       for (int64_t w = 0; w < weights && packed; ++w) {
         std::copy_n(kernel + w * channels + o, kBlock, packed.get() + w * kBlock);

@@ -1,15 +1,15 @@
-// The gradient of a dense convolution, or of one in wide groups, with respect to its kernel.
+// The gradient of a dense convolution, or of one with wide groups, with respect to its kernel.
 //
-// A cell of the kernel, a few inputs times a few vectors of outputs at one tap, is added up in
-// registers over all pixels of a band of rows. The bands depend on the shapes alone, so the result
-// does not depend on the number of threads.
+// The kernel is computed in cells, a few inputs by a few vectors of outputs at one tap, which are
+// accumulated in registers over the pixels of a band of rows. The bands depend on the shapes alone,
+// so the result does not depend on the number of threads.
 #pragma once
 
 #include "dense.h"
 
 namespace flaxblocks {
 
-// What the weights at one tap are added up from.
+// What the weights at one tap are summed over.
 template <typename T>
 struct DenseTap {
   const Shapes& shapes;
@@ -29,13 +29,13 @@ struct DenseTap {
   }
 };
 
-// Some rows of the result, counted over all images, and where they begin.
+// A range of rows of the result, numbered across all images, and where they begin.
 struct Rows {
   int64_t first, last, image, row;
 };
 
-// The sums of a cell over a few rows, with inputs from `i` and outputs from `o` on. They are added
-// to `totals`, unless the rows are the first, and stored there or, with the last rows, in `to`.
+// Sums a cell, inputs from `i` and outputs from `o` on, over a few rows. Except for the first rows
+// `totals` are added; the result is stored in `totals` or, for the last rows, in `to`.
 template <int Vectors, int Width, typename V, typename T>
 [[gnu::always_inline]] inline void add_rows(V (&totals)[Width][Vectors], bool is_first, T* to,
                                 const DenseTap<T>& tap, Rows rows, int64_t i, int64_t o) {
@@ -70,9 +70,9 @@ template <int Vectors, int Width, typename V, typename T>
   }
 }
 
-// The weights of the inputs from `i` on and `Vectors` of outputs from `o` on, which rows from
-// `first` to `last` have. Some cells take a few rows before any takes the next, so that what they
-// read is in the cache.
+// The gradients of the weights of the inputs from `i` on and `Vectors` vectors of outputs from `o`
+// on, summed over the rows from `first` to `last`. All cells process a few rows before the next
+// ones, so that what they read stays in the cache.
 template <int Vectors, typename T>
 void kernel_tap(const DenseTap<T>& tap, int64_t first, int64_t last, int64_t i, int64_t inputs,
                 int64_t o, T* weights) {
@@ -105,7 +105,7 @@ void dense_kernel(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs
   const int64_t taps = shapes.rows.taps * shapes.columns.taps, weights = taps * inputs * channels;
   const Blocks<T> in_group(channels / groups);
   const int64_t blocks = groups * in_group.count;
-  // Few weights are shared out by bands of rows, many by themselves.
+  // With few weights the threads share bands of rows, with many they share the weights.
   const int64_t bands = std::min(rows, ceil_div(kTasks, taps * blocks));
   std::vector<T> sums(bands == 1 ? 0 : bands * weights);
   parallel_for(threads, bands * taps * blocks, [&](int64_t task) {

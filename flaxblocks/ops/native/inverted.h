@@ -1,8 +1,8 @@
-// An inverted residual at inference: expand, filter by channel, gate, project, add the input.
+// An inverted residual at inference: expand, depthwise filter, gate, project, add the input.
 //
-// The wide rows that a few rows of the result need are made when their turn comes, in a ring of
-// them, so that they never leave a core's cache. Without a gate the filtered rows are projected at
-// once; with one they are kept until the image's means are known.
+// The wide (expanded) rows are computed when a row of the result first needs them, in a ring buffer
+// that stays in a core's cache. Without a gate the filtered rows are projected at once; with one
+// they are kept until the means over the image are known.
 #pragma once
 
 #include "narrow.h"
@@ -13,13 +13,13 @@ namespace flaxblocks {
 template <typename T>
 struct Inverted {
   int64_t images, features;
-  Axis rows, columns;  // the columns with their padding
-  int64_t width, left;  // of the image's rows, and the padding before them, in pixels
-  Layer<T> expand;  // none: the wide array is the image
+  Axis rows, columns;  // the columns include their padding
+  int64_t width, left;  // in pixels: of a row of the image, and of the padding before it
+  Layer<T> expand;  // absent where nothing expands: the wide array is the image
   const T* kernel;
   int64_t hidden;
-  Epilogue<T> after;  // of the filter
-  Layer<T> squeeze, excite;  // none: no gate
+  Epilogue<T> after;  // of the depthwise filter
+  Layer<T> squeeze, excite;  // absent where there is no gate
   Layer<T> project;
   bool residual;
   const T* x;
@@ -27,11 +27,11 @@ struct Inverted {
 
   int64_t pixels() const { return rows.to * columns.to; }
   const T* image(int64_t i) const { return x + i * rows.from * width * features; }
-  // Rows that are done together, for small images several: the weights are read once for all of them.
+  // Rows per step; several for small images, so that the weights are read once for all of them.
   int64_t step() const { return std::min(rows.to, ceil_div(8 * kPixels, columns.to)); }
 };
 
-// The wide rows that are in the cache.
+// The ring buffer of wide rows.
 template <typename T>
 class Ring {
  public:
@@ -42,10 +42,10 @@ class Ring {
         apart_(pixel(block.hidden)),
         size_(block.columns.from * apart_),
         data_(make_buffer<T>(slots_ * size_)) {
-    std::fill_n(data_.get(), slots_ * size_, T(0));  // the padding stays so
+    std::fill_n(data_.get(), slots_ * size_, T(0));  // the padding stays zero
   }
 
-  // Makes the rows up to `last`, those before `next_` being there.
+  // Computes the rows from `next_` to `last`.
   void fill(const T* image, int64_t last) {
     if (next_ >= last) return;
     auto from = [&](int64_t row) {
@@ -73,7 +73,7 @@ class Ring {
   const T* data() const { return data_.get(); }
 
  private:
-  // An odd number of cache lines, so that the same channels of neighbors share no set of the cache.
+  // An odd number of cache lines, so that neighboring pixels do not share sets of the cache.
   static int64_t pixel(int64_t channels) {
     constexpr int64_t kLine = 64 / sizeof(T);
     return (ceil_div(channels, kLine) | 1) * kLine;
@@ -84,8 +84,8 @@ class Ring {
   Buffer<T> data_;
 };
 
-// Filters the rows of one image from `first` to `last`. `to(row)` says where a row belongs, and
-// `done(begin, end)` is called when some are there.
+// Filters the rows of one image from `first` to `last`. `to(row)` returns where a row is stored,
+// and `done(begin, end)` is called for each group of finished rows.
 template <typename T, typename To, typename Done>
 void filter(const Inverted<T>& block, const T* image, int64_t first, int64_t last, const To& to,
             const Done& done) {
@@ -112,7 +112,7 @@ void filter(const Inverted<T>& block, const T* image, int64_t first, int64_t las
   }
 }
 
-// Projects rows of an image from `first` to `last`, which lie at `from`.
+// Projects the rows of an image from `first` to `last`, stored at `from`.
 template <typename T>
 void project(const Inverted<T>& block, int64_t i, int64_t first, int64_t last, const T* from) {
   Layer<T> layer = block.project;
@@ -123,7 +123,7 @@ void project(const Inverted<T>& block, int64_t i, int64_t first, int64_t last, c
             [&](int64_t) { return to; });
 }
 
-// A product with one pixel.
+// The product of a 1x1 convolution's weights with a single pixel.
 template <typename T>
 std::vector<T> product(const Layer<T>& layer, const std::vector<T>& x) {
   std::vector<T> y(layer.after.bias, layer.after.bias + layer.outputs);
@@ -139,14 +139,14 @@ std::vector<T> product(const Layer<T>& layer, const std::vector<T>& x) {
   return y;
 }
 
-// The rows of images, split into bands, about one for each thread.
+// The rows of all images split into bands, about one per thread.
 struct Bands {
   int64_t rows, in_image;
 
   Bands(int64_t rows, int64_t images, int64_t threads)
       : rows(rows), in_image(std::min(ceil_div(threads, images), rows)) {}
 
-  // Calls `f` with a band's image, its first row and the row after its last.
+  // Calls `f` with the band's image, its first row and the row after its last.
   template <typename F>
   void at(int64_t i, const F& f) const {
     const int64_t band = i % in_image;
@@ -171,7 +171,7 @@ void without_gate(ffi::ThreadPool& threads, const Inverted<T>& block) {
   });
 }
 
-// The filtered rows of as many images as there are threads, and what their gates are made of.
+// The filtered rows of as many images as there are threads, with the sums for their gates.
 template <typename T>
 class Gated {
  public:
@@ -181,7 +181,7 @@ class Gated {
         wide_(make_buffer<T>(images * block.rows.to * row_size_)),
         sums_(make_buffer<T>(images * block.rows.to * block.hidden)) {}
 
-  // Fills in rows of one image, and each row's sum, which does not depend on the bands.
+  // Filters rows of one image and sums each row by itself, so that sums do not depend on the bands.
   void filter_rows(const T* image, int64_t slot, int64_t first, int64_t last) {
     auto to = [&](int64_t row) { return at(slot, row); };
     filter(block_, image, first, last, to, [&](int64_t begin, int64_t end) {
@@ -195,7 +195,7 @@ class Gated {
     });
   }
 
-  // Projects rows of one image, all of which must be there.
+  // Projects rows of one image; all of its rows must have been filtered.
   void project_rows(int64_t i, int64_t slot, int64_t first, int64_t last) const {
     std::vector<T> mean(block_.hidden);
     for (int64_t row = 0; row < block_.rows.to; ++row) {
@@ -227,7 +227,7 @@ class Gated {
   Buffer<T> wide_, sums_;
 };
 
-// As many images at a time as there are threads, so that their filtered rows stay in the cache.
+// Processes as many images at a time as there are threads, so that filtered rows stay in the cache.
 template <typename T>
 void with_gate(ffi::ThreadPool& threads, const Inverted<T>& block) {
   const int64_t most = std::min(block.images, size(threads));

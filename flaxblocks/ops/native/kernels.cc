@@ -47,7 +47,7 @@ void narrow_channels(ffi::ThreadPool& threads, const Shapes& shapes, const T* x,
   }
 }
 
-// Of an array without elements, null.
+// Null for an array without elements.
 template <typename T>
 const T* optional(const ffi::AnyBuffer& array) {
   return array.element_count() ? array.typed_data<T>() : nullptr;
@@ -59,7 +59,7 @@ Epilogue<T> epilogue_of(const ffi::AnyBuffer& bias, const ffi::AnyBuffer& residu
   return {optional<T>(bias), static_cast<Activation>(activation), optional<T>(residual)};
 }
 
-// Calls `f` with the channels of a group that the narrow kernels are compiled for.
+// Calls `f` with the channels per group, as a constant that the narrow kernels are compiled for.
 template <typename F>
 void with_group(int64_t channels, F&& f) {
   switch (channels) {

@@ -1,25 +1,25 @@
-// The gradient of a convolution of groups of 1, 4 or 8 channels with respect to its kernel.
+// The gradient of a convolution in groups of 1, 4 or 8 channels with respect to its kernel.
 //
-// Bands of rows are summed by themselves and then added in order. The bands depend on the shapes
-// alone, so the result does not depend on the number of threads.
+// Each band of rows has its own sums, which are added in order at the end. The bands depend on the
+// shapes alone, so the result does not depend on the number of threads.
 #pragma once
 
 #include "narrow.h"
 
 namespace flaxblocks {
 
-// A tap's first element of the operand in one row, its column there, and its place in the kernel.
+// Of a tap in one row: its first element of the operand, its column there, its index in the kernel.
 struct GradientTap {
   int64_t operand, column, kernel;
 };
 
-// Adds the products of all inputs of a group to their sums.
+// Adds the products of all inputs of a group to the sums.
 template <int Group, int N, typename V, int... I>
 inline void add_group(V* sums, V x, V factor, std::integer_sequence<int, I...>) {
   ((sums[I] += spread<I, Group>(x, std::make_integer_sequence<int, N>()) * factor), ...);
 }
 
-// Adds one row's products to `Taps` weights of `N` channels from c on, held in registers.
+// Adds one row's products to the sums of `Taps` weights, `N` channels from c on, in registers.
 template <int Group, int N, int Taps, typename T>
 void add_row(const T* operand, const T* gradient, T* sums, const GradientTap* taps,
              const Axis& columns, int64_t channels, int64_t c) {
@@ -38,7 +38,7 @@ void add_row(const T* operand, const T* gradient, T* sums, const GradientTap* ta
   }
   const T* g = gradient + c;
   const int64_t step = columns.step * channels;
-  // All taps lie within the operand from `begin` to `end`.
+  // From `begin` to `end` all taps lie within the operand.
   const int64_t begin = std::min(columns.to, ceil_div(std::max(-low, int64_t{0}), columns.step));
   const int64_t room = columns.from - 1 - high;
   const int64_t end = std::max(begin, room < 0 ? 0 : std::min(columns.to, room / columns.step + 1));
@@ -69,13 +69,13 @@ void add_row(const T* operand, const T* gradient, T* sums, const GradientTap* ta
   }
 }
 
-// Adds one row's products to all weights, from channel c on.
+// Adds one row's products to the sums of all weights, from channel c on.
 template <int Group, int N, typename T>
 void add_row_to_all(const T* operand, const T* gradient, T* sums,
                     const std::vector<GradientTap>& taps, const Axis& columns, int64_t channels,
                     int64_t c) {
-  // 9 sums at a time are a whole 3x3 kernel, and enough for the multiply-adds not to wait for each
-  // other; of a group 24 or less, which leaves registers for what they are made of.
+  // 9 sums at a time are a whole 3x3 kernel, and enough independent multiply-adds to hide their
+  // latency; with groups at most 24 sums, which leaves registers for the operands.
   constexpr int kTaps = Group == 1 ? 9 : Group == 4 ? 6 : 3;
   const int64_t count = static_cast<int64_t>(taps.size()), pieces = ceil_div(count, kTaps);
   for (; c + N <= channels; c += N) {
@@ -87,14 +87,14 @@ void add_row_to_all(const T* operand, const T* gradient, T* sums,
       });
     }
   }
-  // What is left of the channels, in shorter vectors.
+  // The remaining channels, in shorter vectors.
   if constexpr (N > Group) {
     add_row_to_all<Group, std::max(N / 4, Group)>(operand, gradient, sums, taps, columns,
                                                   channels, c);
   }
 }
 
-// The weights' sums over the rows from `first` to `last` of all images.
+// The sums of all weights over the rows from `first` to `last`, numbered across all images.
 template <int Group, typename T>
 void add_band(const Shapes& shapes, const T* operand, const T* gradient, T* sums, int64_t first,
               int64_t last) {
