@@ -138,31 +138,8 @@ class FusedMBConv(Scoped):
     >>> block(jnp.ones((1, 9, 9, 32))).shape
     (1, 9, 9, 64)
 
-    Args:
-        in_features: channels of the input.
-        out_features: channels of the output.
-        expansion: the wide width as a multiple of `in_features`.
-        hidden_features: the wide width itself, in place of `expansion`.
-        always_expand: whether the expansion is there even where it widens nothing.
-        kernel_size: height and width of the dense kernel in pixels.
-        stride: step of the dense convolution in pixels.
-        dilation: distance between the dense kernel's taps in pixels.
-        group_size: channels that the dense convolution mixes, in groups; None for all.
-        padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
-        use_bias: whether the convolutions have a bias.
-        norm: makes each normalization, see `ConvNormAct`.
-        act: activation after the dense convolution.
-        final_act: activation at the end; None for none.
-        se: makes the gate after the dense convolution, as in `MBConv`; None for none.
-        residual: whether the input is added where it can be.
-        drop_path: probability of dropping the residual branch of a sample in training.
-        dtype: dtype of the computation; inferred where absent.
-        param_dtype: dtype of the parameters.
-        rngs: random streams; ``params`` and ``dropout`` are drawn from.
-
-    Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if an argument is out of range.
+    The arguments are `MBConv`'s, said of the dense convolution in place of the depthwise one, but
+    for `group_size`: channels that it mixes, in groups; None for all.
 
     Source: Gupta and Tan 2019 (EfficientNet-EdgeTPU); Tan and Le 2021, figure 2.
     """

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
+from typing import Any
 
-import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks import FusedMBConv, MBConv
@@ -71,39 +71,24 @@ class InvertedRow:
         self,
         in_features: int,
         out_features: int,
-        *,
-        norm: ModuleFactory,
-        padding: Padding,
-        stride: int,
-        dilation: int = 1,
-        drop_path: float,
-        dtype: jnp.dtype | type | None,
-        param_dtype: jnp.dtype | type,
-        rngs: nnx.Rngs,
+        **arguments: Any,
     ) -> nnx.Module:
         """Return one of the blocks, with its wide width rounded to a multiple of 8."""
         hidden = self.hidden_features or make_divisible(in_features * self.expansion)
-        group = {} if self.group_size is None else {"group_size": self.group_size}
+        if self.group_size is not None:
+            arguments["group_size"] = self.group_size
         return self.block(
             in_features,
             out_features,
             hidden_features=hidden,
             always_expand=self.always_expand,
             kernel_size=self.kernel_size,
-            stride=stride,
-            dilation=dilation,
-            padding=padding,
             use_bias=False,
-            norm=norm,
             act=self.act,
             final_act=self.final_act,
             se=_squeeze_excite(self.gate, in_features, hidden),
             residual=self.residual,
-            drop_path=drop_path,
-            **group,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
+            **arguments,
         )
 
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import log
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks import BottleNeck, Head, Stem, projection
@@ -73,12 +72,7 @@ def regnet_block(
     expansion: int = 1,
     block: Callable[..., M] = bottleneck,
     act: Activation = relu,
-    stride: int,
-    dilation: int = 1,
-    drop_path: float,
-    dtype: jnp.dtype | type | None,
-    param_dtype: jnp.dtype | type,
-    rngs: nnx.Rngs,
+    **arguments: Any,
 ) -> M:
     """Make a bottleneck that does not narrow; its gate's width follows from its input's.
 
@@ -90,12 +84,7 @@ def regnet_block(
         expansion: the 3x3 convolution's width as a multiple of the output's.
         block: makes a bottleneck of these numbers.
         act: activation of the block and its gate.
-        stride: step of the 3x3 convolution in pixels.
-        dilation: distance between its taps in pixels.
-        drop_path: probability of dropping the residual branch of a sample in training.
-        dtype: dtype of the computation; inferred where absent.
-        param_dtype: dtype of the parameters.
-        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+        **arguments: the others that a `StageRow` hands to a block.
     """
     se = None
     if se_ratio is not None:
@@ -105,16 +94,11 @@ def regnet_block(
         in_features,
         out_features,
         1 / expansion,
-        stride=stride,
-        dilation=dilation,
         groups=wide // min(group_width, wide),
         use_bias=False,
         act=act,
         spatial_se=se,
-        drop_path=drop_path,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        rngs=rngs,
+        **arguments,
     )
 
 

@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass
 from functools import partial
-
-import jax.numpy as jnp
-from flax import nnx
+from typing import Any
 
 from flaxblocks.blocks import FusedMBConv
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.layers import ConvNormAct
-from flaxblocks.layers.conv import Padding
-from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.inverted import InvertedRow, Stages, scaled
 from flaxblocks.models.scaling import make_divisible
@@ -35,15 +31,7 @@ class UniversalRow(InvertedRow):
         self,
         in_features: int,
         out_features: int,
-        *,
-        norm: ModuleFactory,
-        padding: Padding,
-        stride: int,
-        dilation: int = 1,
-        drop_path: float,
-        dtype: jnp.dtype | type | None,
-        param_dtype: jnp.dtype | type,
-        rngs: nnx.Rngs,
+        **arguments: Any,
     ) -> UniversalInvertedBottleneck:
         """Return one of the blocks, with its wide width rounded to a multiple of 8."""
         return UniversalInvertedBottleneck(
@@ -52,15 +40,8 @@ class UniversalRow(InvertedRow):
             hidden_features=make_divisible(in_features * self.expansion),
             start_kernel_size=self.start,
             kernel_size=self.middle,
-            stride=stride,
-            dilation=dilation,
-            padding=padding,
-            norm=norm,
             act=self.act,
-            drop_path=drop_path,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
+            **arguments,
         )
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks import Head, Stem
@@ -28,13 +28,7 @@ def nearest(width: int, group_width: int) -> int:
     return round(width / group_width) * group_width
 
 
-def silu_neck(
-    features: int,
-    *,
-    dtype: jnp.dtype | type | None = None,
-    param_dtype: jnp.dtype | type = jnp.float32,
-    rngs: nnx.Rngs,
-) -> Activation:
+def silu_neck(features: int, **_: Any) -> Activation:
     """Return the activation that the last block left out, as `Head` takes its neck."""
     return silu
 

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-from flax import nnx
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.blocks.residual import PooledProjection, projection
@@ -77,22 +76,10 @@ BLUR = Halving(blurred_max_pool, blur_pool, partial(blur_pool, stride=1))
 CONVOLVE = Halving(None)
 
 
-def squeeze_excite(
-    features: int,
-    *,
-    ratio: float = 1 / 16,
-    dtype: jnp.dtype | type | None = None,
-    param_dtype: jnp.dtype | type = jnp.float32,
-    rngs: nnx.Rngs,
-) -> SqueezeExcite:
+def squeeze_excite(features: int, *, ratio: float = 1 / 16, **arguments: Any) -> SqueezeExcite:
     """Make a gate whose narrow width is a multiple of 8."""
-    return SqueezeExcite(
-        features,
-        squeeze_features=make_divisible(ratio * features),
-        dtype=dtype,
-        param_dtype=param_dtype,
-        rngs=rngs,
-    )
+    squeezed = make_divisible(ratio * features)
+    return SqueezeExcite(features, squeeze_features=squeezed, **arguments)
 
 
 SE = squeeze_excite
