@@ -124,7 +124,7 @@ class ConvNeXtBlock(Scoped):
 
 
 class NormConv(Scoped):
-    """``conv(norm(x))``, a 2x2 kernel with stride 2: ConvNeXt's change of resolution.
+    """``conv(act(norm(x)))``; by default a 2x2 kernel with stride 2: ConvNeXt's downsampling.
 
     >>> downsample = fb.NormConv(8, 16, stride=2, rngs=nnx.Rngs(0))
     >>> downsample(jnp.ones((1, 9, 9, 8))).shape
@@ -137,8 +137,10 @@ class NormConv(Scoped):
         stride: step of the kernel in pixels.
         dilation: distance between the kernel's taps in pixels.
         padding: zeros on each side in pixels, none by default, as `Conv` takes it.
+        use_bias: whether the convolution has a bias.
         norm: makes the normalization: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
             none.
+        act: activation between the two; None for none.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -159,13 +161,16 @@ class NormConv(Scoped):
         stride: int = 2,
         dilation: int = 1,
         padding: Padding = 0,
+        use_bias: bool = True,
         norm: ModuleFactory | None = layer_norm,
+        act: Activation | None = None,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.norm = build("norm", norm, in_features, **make)
+        self.act = checks.function("act", act, optional=True)
         self.conv = Conv(
             in_features,
             out_features,
@@ -173,11 +178,12 @@ class NormConv(Scoped):
             stride=stride,
             dilation=dilation,
             padding=padding,
+            use_bias=use_bias,
             **make,
         )
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
-        """Normalize, then convolve.
+        """Normalize, activate, convolve.
 
         Args:
             x: input of shape ``(n, h, w, in_features)``.
@@ -186,4 +192,6 @@ class NormConv(Scoped):
             Output of shape ``(n, p, q, out_features)``, by default with ``p = h // stride`` and
             ``q = w // stride``.
         """
-        return self.conv(apply(self.norm, x))
+        x = apply(self.norm, x)
+        x = apply(self.act, x)
+        return self.conv(x)

@@ -74,6 +74,16 @@ def kaiming_normal(
     return Normal(sqrt(2 * groups / _fan_out(shape)))(key, shape, dtype)
 
 
+def kaiming_normal_in(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Draw from a normal distribution of variance ``2 / fan_in``."""
+    return Normal(sqrt(2 / prod(shape[:-1])))(key, shape, dtype)
+
+
+def kaiming_uniform_in(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Draw from a uniform distribution of variance ``2 / fan_in``."""
+    return Uniform(sqrt(6 / prod(shape[:-1])))(key, shape, dtype)
+
+
 def constant(value: float, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
     """Return an array filled with `value`, without the program that `jnp.full` compiles."""
     return jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))

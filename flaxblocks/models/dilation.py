@@ -36,6 +36,15 @@ def dilated(rows: Sequence[StageRow], stem_stride: int, output_stride: int) -> t
     return tuple(result)
 
 
+def refuse(row: StageRow, before: int, dilation: int) -> StageRow:
+    """Refuse to dilate a stage.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError("`output_stride` must be None for this network, which nobody has dilated")
+
+
 def dilate_all(row: StageRow, before: int, dilation: int) -> StageRow:
     """Return the stage with the same dilation in every block, the first one included."""
     return replace(row, blocks=tuple(partial(block, dilation=dilation) for block in row.blocks))

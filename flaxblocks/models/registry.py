@@ -7,6 +7,7 @@ from functools import cache
 
 from flaxblocks.models import (
     convnext,
+    densenet,
     efficientnet,
     facts,
     mnasnet,
@@ -14,7 +15,10 @@ from flaxblocks.models import (
     mobilenet_v3,
     regnet,
     resnet,
+    shufflenet_v2,
+    squeezenet,
     timm,
+    vgg,
 )
 from flaxblocks.models.architecture import Networks
 from flaxblocks.models.record import TIMM_PREFIX, ModelRecord
@@ -27,6 +31,10 @@ TORCHVISION_TABLES = (
     efficientnet.NETWORKS,
     regnet.NETWORKS,
     convnext.NETWORKS,
+    vgg.NETWORKS,
+    squeezenet.NETWORKS,
+    densenet.NETWORKS,
+    shufflenet_v2.NETWORKS,
 )
 
 

@@ -2,6 +2,7 @@
 
 from flaxblocks.ops.chunks import in_chunks as in_chunks
 from flaxblocks.ops.conv.door import conv_general_dilated as conv_general_dilated
+from flaxblocks.ops.pool import adaptive_average_pool as adaptive_average_pool
 from flaxblocks.ops.pool import average_pool as average_pool
 from flaxblocks.ops.pool import blur_pool as blur_pool
 from flaxblocks.ops.pool import max_pool as max_pool

@@ -8,7 +8,12 @@ from jaxtyping import Array, Float
 
 
 def max_pool(
-    x: Float[Array, "n h w c"], *, kernel_size: int = 3, stride: int = 2, padding: int = 1
+    x: Float[Array, "n h w c"],
+    *,
+    kernel_size: int = 3,
+    stride: int = 2,
+    padding: int = 1,
+    ceil_mode: bool = False,
 ) -> Float[Array, "n p q c"]:
     """Return the largest value of each channel in each window.
 
@@ -19,15 +24,18 @@ def max_pool(
         kernel_size: height and width of the window in pixels.
         stride: step of the window in pixels.
         padding: pixels added on each side.
+        ceil_mode: whether a last window that only begins within the image counts too.
 
     Returns:
         Output of shape ``(n, p, q, c)``, with
-        ``p = (h + 2 * padding - kernel_size) // stride + 1`` and `q` likewise.
+        ``p = (h + 2 * padding - kernel_size) // stride + 1``, rounded up in `ceil_mode`, and `q`
+        likewise.
 
     Source: `torch.nn.MaxPool2d`.
     """
     lowest = np.asarray(-np.inf, x.dtype)  # a constant: JAX differentiates a maximum it knows
-    sides = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    side = (padding, padding + stride - 1 if ceil_mode else padding)
+    sides = ((0, 0), side, side, (0, 0))
     window, steps = (1, kernel_size, kernel_size, 1), (1, stride, stride, 1)
     return lax.reduce_window(x, lowest, lax.max, window, steps, sides)
 
@@ -50,6 +58,34 @@ def average_pool(x: Float[Array, "n h w c"], *, ceil_mode: bool = False) -> Floa
     pixels = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     means = _sum_pool(x, 2, after=odd) / _sum_pool(pixels, 2, after=odd)
     return means.astype(x.dtype)
+
+
+def adaptive_average_pool(
+    x: Float[Array, "n h w c"], size: tuple[int, int]
+) -> Float[Array, "n p q c"]:
+    """Return the means over equal parts of the image, which share border pixels.
+
+    Args:
+        x: input of shape ``(n, h, w, c)``, smaller ones included.
+        size: height and width of the output in pixels, `p` and `q`.
+
+    Returns:
+        Output of shape ``(n, p, q, c)``.
+
+    Source: `torch.nn.AdaptiveAvgPool2d`.
+    """
+    if x.shape[1:3] == size:
+        return x
+    rows, columns = map(_parts, x.shape[1:3], size)
+    wide = x.astype(np.promote_types(x.dtype, np.float32))
+    return jnp.einsum("nhwc,ph,qw->npqc", wide, rows, columns, precision="highest").astype(x.dtype)
+
+
+def _parts(pixels: int, size: int) -> np.ndarray:
+    """Return the matrix ``(size, pixels)`` that averages each part of an axis."""
+    position, part = np.arange(pixels), np.arange(size)[:, None]
+    within = (position >= part * pixels // size) & (position < -(-(part + 1) * pixels // size))
+    return within / within.sum(1, keepdims=True)
 
 
 def blur_pool(x: Float[Array, "n h w c"], *, stride: int = 2) -> Float[Array, "n p q c"]:

@@ -5,9 +5,11 @@ from flaxblocks.weights.naming import Vendor
 from flaxblocks.weights.timm_inverted import INVERTED
 from flaxblocks.weights.timm_residual import RESIDUAL
 from flaxblocks.weights.torchvision import conv_norm
+from flaxblocks.weights.torchvision_plain import TIMMS_PLAIN
 
 TIMM: Vendor = {
     ConvNormAct: conv_norm("conv", "bn"),
     **INVERTED,
     **RESIDUAL,
+    **TIMMS_PLAIN,
 }

@@ -18,15 +18,15 @@ def held_by(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
 
 
 @torch.no_grad()
-def randomize(module: nn.Module, rng: np.random.Generator) -> None:
+def randomize(module: nn.Module, rng: np.random.Generator, gain: float = 1.0) -> None:
     """Give the module random weights and random statistics, in place.
 
     Values are float32 numbers, whatever the module's dtype, so that every precision computes
-    the same function.
+    the same function. The gain is that of `random_tensor`.
     """
     for name, value in held_by(module):
         if value.is_floating_point() or name.endswith("num_batches_tracked"):
-            value.copy_(torch.from_numpy(random_tensor(name, tuple(value.shape), rng)))
+            value.copy_(torch.from_numpy(random_tensor(name, tuple(value.shape), rng, gain=gain)))
 
 
 @torch.no_grad()

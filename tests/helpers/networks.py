@@ -64,8 +64,8 @@ def with_random_weights(
     layer counts in the output, and no channel is blown up until its rounding shows.
     """
     rng = np.random.default_rng(seed)
-    randomize(network, rng)
     norms = [module for module in network.modules() if isinstance(module, BATCH_NORM)]
+    randomize(network, rng, gain=1.0 if norms else 2.0)  # a ReLU halves the variance
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0

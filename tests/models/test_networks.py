@@ -1,4 +1,4 @@
-"""The 47 networks by name: what they are called, how large they are, what goes in and out."""
+"""torchvision's networks by name: what they are called, their size, what goes in and out."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def _shapes(network: nnx.Module, image: tuple[int, ...]) -> list[tuple[int, ...]
 def test_lists_torchvisions_networks():
     names = [name for name in fb.list_models() if "/" not in name]
     assert names == sorted(PUBLISHED)
-    assert len(names) == 47
+    assert len(names) == 66
 
 
 def test_lists_what_a_pattern_matches():

@@ -48,6 +48,9 @@ SLOW = (
     "timm/tf_efficientnetv2_b0",
     "timm/tf_mobilenetv3_small_minimal_100",
     "timm/tinynet_e",
+    "timm/hardcorenas_a",
+    "timm/densenetblur121d",
+    "timm/vgg11_bn",  # linear layers as convolutions
 )
 EACH = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 

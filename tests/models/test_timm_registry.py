@@ -13,14 +13,16 @@ from flaxblocks.models.record import TIMM_PREFIX
 from flaxblocks.weights.state_dict import NAMES
 from tests.helpers.networks import abstract, abstract_torch
 
-MODULES = ("resnet", "efficientnet", "mobilenetv3", "regnet", "convnext")
+RESIDUAL = ("resnet", "regnet", "convnext")
+OTHERS = ("efficientnet", "mobilenetv3", "hardcorenas", "densenet", "vgg")
+MODULES = (*RESIDUAL, *OTHERS)
 THEIRS = [name for module in MODULES for name in timm.list_models(module=module)]
 OURS = fb.list_models("timm/*")
-INVERTED = [
+NOT_RESIDUAL = [
     name
-    for name in OURS
-    if name.removeprefix(TIMM_PREFIX) in timm.list_models(module="efficientnet")
-    or name.removeprefix(TIMM_PREFIX) in timm.list_models(module="mobilenetv3")
+    for module in OTHERS
+    for name in (TIMM_PREFIX + theirs for theirs in timm.list_models(module=module))
+    if name in OURS
 ]
 
 QUICK = (  # to make, and different from each other
@@ -28,8 +30,12 @@ QUICK = (  # to make, and different from each other
     "timm/lcnet_035",
     "timm/mobilenetv1_100h",
     "timm/mobilenetv3_rw",
+    "timm/vgg11",
+    "timm/hardcorenas_a",
 )
-EACH = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in INVERTED]
+EACH = [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in NOT_RESIDUAL
+]
 
 TWINS = {  # torchvision's networks, and timm's with the same tensors
     "efficientnet_b0": "timm/efficientnet_b0",
@@ -65,7 +71,7 @@ def timm_shapes(name: str) -> dict[str, tuple[int, ...]]:
 
 
 def test_at_least_120_of_timms_networks_are_here_as_the_readme_counts_them():
-    assert len(THEIRS) == 296
+    assert len(THEIRS) == 316
     assert {name.removeprefix(TIMM_PREFIX) for name in OURS} <= set(THEIRS)
     assert len(OURS) >= 120
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -2,7 +2,9 @@
 
 from flaxblocks.models.timm import (
     convnext,
+    densenet,
     efficientnet,
+    hardcorenas,
     mobilenet,
     mobilenet_v3,
     mobilenet_v3_like,
@@ -10,6 +12,7 @@ from flaxblocks.models.timm import (
     regnet,
     resnet_table,
     searched,
+    vgg,
 )
 
 TABLES = (
@@ -22,4 +25,7 @@ TABLES = (
     resnet_table.NETWORKS,
     regnet.NETWORKS,
     convnext.NETWORKS,
+    densenet.NETWORKS,
+    hardcorenas.NETWORKS,
+    vgg.NETWORKS,
 )

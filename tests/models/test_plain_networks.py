@@ -1,0 +1,140 @@
+"""The parts of torchvision's networks without residual branches, and what these refuse."""
+
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+from torchvision.models import densenet, shufflenetv2, squeezenet
+
+import flaxblocks as fb
+from flaxblocks.blocks.dense import DenseLayer, Transition
+from flaxblocks.blocks.fire import ConvHead, Fire
+from flaxblocks.blocks.flat_head import FlatHead
+from flaxblocks.blocks.shuffle import ShuffleUnit
+from flaxblocks.ops import adaptive_average_pool, max_pool
+from parity.checks import measure
+from parity.checks.tolerance import bound
+from parity.sides.weights import randomize
+from tests.helpers.networks import abstract
+from tests.models.test_timm_residual_parts import _assert_equal, _gradients
+from torch_ref.harness.layout import from_nhwc
+
+
+class JoinedLayer(densenet._DenseLayer):
+    """torchvision's layer, which leaves it to the stage to keep the input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, super().forward(x)], 1)
+
+
+SHAPE = (3, 7, 5, 8)
+PARTS = {
+    "fire": (
+        partial(Fire, 8, 12, squeeze_features=4),
+        partial(squeezenet.Fire, 8, 4, 6, 6),
+    ),
+    "dense layer": (
+        partial(DenseLayer, 8, 14),
+        partial(JoinedLayer, 8, 6, 4, 0.0),
+    ),
+    "transition": (partial(Transition, 8, 4), partial(densenet._Transition, 8, 4)),
+    "shuffle": (partial(ShuffleUnit, 8, 8), partial(shufflenetv2.InvertedResidual, 8, 8, 1)),
+    "shuffle with stride": (
+        partial(ShuffleUnit, 8, 12, stride=2),
+        partial(shufflenetv2.InvertedResidual, 8, 12, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("make,make_torch", PARTS.values(), ids=PARTS)
+def test_parts_have_torchvisions_names_outputs_gradients_and_statistics(make, make_torch, x64):
+    rng = np.random.default_rng(0)
+    twin = make_torch().double()
+    randomize(twin, rng)
+    module = make(param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    fb.load_state_dict(module, twin.state_dict(), names="torchvision")
+    image = rng.normal(size=SHAPE)
+    x = from_nhwc(image).requires_grad_()
+    y = twin.train()(x).permute(0, 2, 3, 1)
+    weights = rng.normal(size=y.shape)
+    (y * torch.from_numpy(weights)).sum().backward()
+
+    output, of_params, of_input = _gradients(module, jnp.asarray(image), jnp.asarray(weights))
+
+    _assert_equal(output, y, "output")
+    _assert_equal(of_input, x.grad.permute(0, 2, 3, 1), "gradient")
+    moved = fb.state_dict(module, names="torchvision")
+    for name, value in twin.named_buffers():
+        if "running" in name:
+            _assert_equal(moved[name], value, "statistic", name)
+    nnx.update(module, of_params)  # so that the gradients get torchvision's names
+    named = fb.state_dict(module, names="torchvision")
+    truths = {name: parameter.grad.numpy() for name, parameter in twin.named_parameters()}
+    scale = max(np.abs(truth).max() for truth in truths.values())  # that of some biases is 0
+    for name, truth in truths.items():
+        error = measure.scaled_error(named[name], truth, scale)
+        assert error <= bound("float64", "gradient"), name
+
+
+@pytest.mark.parametrize("size,pixels", [(7, (7, 7)), (7, (3, 10)), (6, (13, 1)), (2, (5, 8))])
+def test_adaptive_average_pool_is_pytorchs(size: int, pixels: tuple[int, int], x64):
+    image = np.random.default_rng(0).normal(size=(2, *pixels, 3))
+    truth = torch.nn.functional.adaptive_avg_pool2d(from_nhwc(image), size).permute(0, 2, 3, 1)
+    _assert_equal(adaptive_average_pool(jnp.asarray(image), (size, size)), truth, "output")
+
+
+@pytest.mark.parametrize("pixels", [(7, 8), (5, 6), (3, 4)])
+def test_max_pool_rounds_up_as_pytorch_does(pixels: tuple[int, int], x64):
+    image = np.random.default_rng(0).normal(size=(2, *pixels, 3))
+    truth = torch.nn.functional.max_pool2d(from_nhwc(image), 3, 2, ceil_mode=True)
+    ours = max_pool(jnp.asarray(image), padding=0, ceil_mode=True)
+    np.testing.assert_array_equal(ours, truth.permute(0, 2, 3, 1).numpy())
+
+
+@pytest.mark.parametrize("name", ["vgg11", "alexnet", "squeezenet1_1"])
+def test_heads_can_be_left_out_and_made_anew(name: str):
+    network = nnx.eval_shape(lambda: fb.create_model(name, num_classes=0, rngs=nnx.Rngs(0)))
+    x = jnp.ones((2, 67, 71, 3))
+    out = nnx.eval_shape(lambda network, x: network(x), network, x)
+    assert out.shape == (2, network.num_features) and network.num_classes == 0
+    network.reset_classifier(7, rngs=nnx.Rngs(0))
+    out = nnx.eval_shape(lambda network, x: network(x), network, x)
+    assert out.shape == (2, 7) and network.num_classes == 7
+    before = nnx.eval_shape(
+        lambda n, x: n.forward_head(n.forward_features(x), pre_logits=True), network, x
+    )
+    assert before.shape == (2, network.num_features)
+
+
+def test_feature_maps_are_what_feature_info_says():
+    for name in ("vgg11", "squeezenet1_0", "shufflenet_v2_x0_5"):
+        network = abstract(name)
+        maps = nnx.eval_shape(lambda n, x: n.features(x), network, jnp.ones((1, 64, 96, 3)))
+        assert [m.shape[3] for m in maps] == [info.features for info in network.feature_info]
+        assert network.feature_info[-1].stride in (16, 32)
+
+
+@pytest.mark.parametrize(
+    "make,message",
+    [
+        (partial(Fire, 8, 9, squeeze_features=4), "`out_features` must divide"),
+        (partial(DenseLayer, 8, 8), "`out_features` must exceed"),
+        (partial(Transition, 8, 4, stride=1), "`stride` must be 2"),
+        (partial(ShuffleUnit, 8, 12), "`out_features` must equal"),
+        (partial(ShuffleUnit, 8, 8, drop_path=0.1), "`drop_path` must be 0"),
+        (partial(FlatHead, 8, 3, size=0), "`size` must be a positive integer"),
+        (partial(ConvHead, 8, -1), "`num_classes` must be"),
+    ],
+)
+def test_bad_arguments_are_refused(make, message: str):
+    with pytest.raises(ValueError, match=message):
+        make(rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("option", [{"drop_path_rate": 0.1}, {"output_stride": 16}])
+def test_what_these_networks_cannot_do_is_said(option: dict):
+    with pytest.raises(ValueError, match=r"`drop_path` must be 0|`output_stride` must be None"):
+        nnx.eval_shape(lambda: fb.create_model("vgg11", **option, rngs=nnx.Rngs(0)))
