@@ -143,6 +143,21 @@ def natural(text: str) -> int:
     return _integer(checks.natural_int, "an integer of at least 0", text)
 
 
+def above_0(text: str) -> float:
+    """Return an option's value as a finite number above 0, as `positive` does.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is not one.
+    """
+    try:
+        value = checks.at_least_0("value", float(text))
+    except ValueError:
+        value = 0.0
+    if not value:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return value
+
+
 def _integer(check: Callable[[str, int], int], needed: str, text: str) -> int:
     try:
         return check("value", int(text))

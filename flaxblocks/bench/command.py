@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flaxblocks._base.command_line import check_writable, positive, run_program, stdout
+from flaxblocks._base.command_line import above_0, check_writable, positive, run_program, stdout
 from flaxblocks.bench.sides.contestants import OURS, RIVALS, rivals
 from flaxblocks.bench.tasks.suites import SUITES, Plan
 from flaxblocks.bench.tasks.task import BYTES, Task
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in each contestant's process, as flaxblocks.keep_freed_memory does",
     )
     parser.add_argument(
-        "--seconds", type=positive, default=3, metavar="N", help="to time each, at each task"
+        "--seconds", type=above_0, default=3.0, metavar="N", help="to time each, at each task"
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the results")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="write a page with plots")

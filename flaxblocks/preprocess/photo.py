@@ -45,13 +45,39 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow itself would clip all but the darkest to white
         image.load()
         upright = ImageOps.exif_transpose(image)
-        high_bytes = (np.asarray(upright) >> 8).astype(np.uint8)  # as it reads 16-bit colors
+        values = np.asarray(upright)
+        high_bytes = (values >> 8).astype(np.uint8)  # as it reads 16-bit colors
+        high_bytes[values == image.info.get("transparency", -1)] = 255  # onto white, as below
         return Image.fromarray(high_bytes).convert("RGB")
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def from_bytes(array: np.ndarray, name: str) -> Image.Image:
+    """Return an array of bytes as an image.
+
+    Args:
+        array: of shape ``(h, w)``, or ``(h, w, c)`` with 1, 3 or 4 channels.
+        name: what it is called, for errors.
+
+    Raises:
+        TypeError: if it holds anything but bytes.
+        ValueError: if it has another shape.
+    """
+    if array.dtype != np.uint8:
+        raise TypeError(
+            f"{name} must hold an image of bytes from 0 to 255 (uint8), got {array.dtype}"
+        )
+    flat = array[..., 0] if array.shape[2:] == (1,) else array
+    if (flat.ndim != 2 and (flat.ndim != 3 or flat.shape[2] not in (3, 4))) or not flat.size:
+        raise ValueError(
+            f"{name} must hold an image of shape (h, w) or (h, w, c) with 1, 3 or 4 channels, got "
+            f"{array.shape}"
+        )
+    return Image.fromarray(flat)
 
 
 def resize(image: Image.Image, shorter: int, interpolation: str, squash: bool) -> Image.Image:

@@ -14,6 +14,7 @@ from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
 import flaxblocks as fb
+from flaxblocks.preprocess.photo import rgb
 from parity.photo import SAMPLE
 
 
@@ -125,6 +126,16 @@ def test_a_cmyk_jpeg_keeps_its_colors():
     assert red.mode == "CMYK"
     assert np.abs(fb.Preprocess(24, 24)(red) - fb.Preprocess(24, 24)(red.convert("RGB"))).max() == 0
     assert fb.Preprocess(24, 24, mean=(0, 0, 0), std=(1, 1, 1))(red)[0, 0, 0, 0] > 0.9
+
+
+def test_16_bit_greys_that_are_transparent_become_white():
+    gray = Image.fromarray(np.full((2, 3), 257, np.uint16))
+    gray.putpixel((1, 0), 0)
+    content = io.BytesIO()
+    gray.save(content, "png", transparency=0)
+    pixels = np.asarray(rgb(Image.open(content)))
+    assert pixels[0, 1].tolist() == [255, 255, 255]
+    assert (np.delete(pixels.reshape(6, 3), 1, 0) == 1).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

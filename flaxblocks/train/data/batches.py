@@ -12,7 +12,7 @@ from flaxblocks._base import checks
 from flaxblocks._base.optional import required
 from flaxblocks.preprocess.transform import Preprocess
 from flaxblocks.train.data.augment import Augment
-from flaxblocks.train.data.source import Example, Readable, Source
+from flaxblocks.train.data.source import Readable, Source
 from flaxblocks.train.data.unreadable import UnreadableImages
 
 Batch = dict[str, np.ndarray]
@@ -60,10 +60,12 @@ def training_batches(
     if batch_size > len(source):
         raise ValueError(f"`batch_size` must be at most {len(source)} images, got {batch_size}")
 
-    def train_on(example: Example, rng: np.random.Generator) -> Batch:
-        return _row(augment(example["image"], rng), example["label"])
+    readable = Readable(source, unreadable)
 
-    images = _grain().MapDataset.source(Readable(source, unreadable)).seed(seed).shuffle()
+    def train_on(index: int, rng: np.random.Generator) -> Batch | None:
+        return readable.row(index, lambda image: augment(image, rng))
+
+    images = _grain().MapDataset.range(len(source)).seed(seed).shuffle()
     images = images.random_map(train_on)[: len(source) // batch_size * batch_size]
     images = images[process::processes].repeat()
     return images.to_iter_dataset(_reading(rows)).batch(rows, drop_remainder=True)
@@ -104,11 +106,14 @@ def evaluation_batches(
     length = -(-len(source) // batch_size) * batch_size
 
     def evaluate_on(index: int) -> Batch:
-        example = readable[index] if index < len(source) else None
-        if example is None:
+        def prepared(image: Any) -> np.ndarray:
+            return preprocess(image)[0]
+
+        row = readable.row(index, prepared) if index < len(source) else None
+        if row is None:
             image = np.zeros((preprocess.crop, preprocess.crop, 3), np.float32)
-            return _row(image, 0) | {"weight": np.asarray(0, np.float32)}
-        row = _row(preprocess(example["image"])[0], example["label"])
+            row = {"image": image, "label": np.asarray(0, np.int32)}
+            return row | {"weight": np.asarray(0, np.float32)}
         return row | {"weight": np.asarray(1, np.float32)}
 
     images = _grain().MapDataset.range(length).map(evaluate_on)[process::processes]
@@ -162,10 +167,6 @@ class Feed:
 
 def _grain() -> Any:
     return required("grain", "grain", "training data need")
-
-
-def _row(image: np.ndarray, label: int) -> Batch:
-    return {"image": image, "label": np.asarray(label, np.int32)}
 
 
 def _share(batch_size: int, process: int | None, processes: int | None) -> tuple[int, int, int]:

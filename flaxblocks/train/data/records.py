@@ -9,7 +9,10 @@ from flaxblocks.train.data.source import Example
 
 
 class Records:
-    """Images in records, as Pillow images, paths, or bytes of shape ``(h, w, 3)``: a `Source`.
+    """Images in records, as Pillow images, paths, or bytes in an array: a `Source`.
+
+    An array of bytes has the shape ``(h, w)`` or ``(h, w, c)`` with 1, 3 or 4 channels: gray, RGB,
+    or RGB with alpha.
 
     >>> rows = [{"image": np.zeros((8, 8, 3), np.uint8), "label": 1}]
     >>> Records(rows, num_classes=2)[0]["image"].size
@@ -48,8 +51,6 @@ class Records:
             TypeError: if the image is of none of these types.
             ValueError: if it cannot be read as an image.
         """
-        from PIL import Image
-
         from flaxblocks.preprocess import photo
 
         record = self._dataset[index]
@@ -58,7 +59,7 @@ class Records:
                 raise KeyError(f"{self.name(index)} has no {key!r}, but {', '.join(record)}")
         image = record[self._image]
         if isinstance(image, np.ndarray):
-            image = Image.fromarray(image)
+            image = photo.from_bytes(image, self.name(index))
         return Example(image=photo.rgb(image), label=record[self._label])
 
     def name(self, index: int) -> str:

@@ -1,5 +1,6 @@
 """The interface of a source of images, and how its images are read and checked."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
@@ -51,28 +52,31 @@ class Source(Protocol):
 
 
 class Readable:
-    """A source whose unreadable images are reported and given as None.
+    """A source whose images that cannot be read or prepared are reported and left out.
 
     Args:
         source: the images.
-        unreadable: collects those that cannot be read.
+        unreadable: collects those that are left out.
     """
 
     def __init__(self, source: Source, unreadable: UnreadableImages):
         self.source = source
         self.unreadable = unreadable
 
-    def __len__(self) -> int:
-        return len(self.source)
+    def row(self, index: int, prepare: Callable[[Any], np.ndarray]) -> dict[str, np.ndarray] | None:
+        """Return a prepared image and its label as arrays, or None.
 
-    def __getitem__(self, index: int) -> Example | None:
-        """Return an image and its label, or None.
+        Args:
+            index: which image.
+            prepare: turns a Pillow image into an array; raises ValueError for one that it cannot
+                take, such as one that is too elongated.
 
         Raises:
-            ValueError: if the label is out of range.
+            ValueError: if the label is out of range, or too many images are left out.
         """
         try:
             example = self.source[index]
+            image = prepare(example["image"])
         except UNREADABLE as error:
             self.unreadable.add(self.source.name(index), str(error))
             return None
@@ -82,4 +86,4 @@ class Readable:
                 f"the label of {self.source.name(index)} must be an integer from 0 to "
                 f"{self.source.num_classes - 1}, got {label!r}"
             )
-        return Example(image=example["image"], label=int(label))
+        return {"image": image, "label": np.asarray(label, np.int32)}

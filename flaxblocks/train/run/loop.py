@@ -92,11 +92,9 @@ class Loop:
         window = _Window(self.feed, until)
         pending: deque[tuple[int, Metrics]] = deque()
         while number < until and not self.stop.reached(number):
-            batch = next(self.feed)
-            state, metrics = self.step(state, batch)
+            state, metrics = self._advance(state, window)
             number += 1
             pending.append((number, metrics))
-            window.images = len(jax.tree.leaves(batch)[0])
             evaluates = number == until or number % self.evaluate_every == 0
             saves = number % self.save_every == 0
             while len(pending) > (0 if evaluates or saves else AHEAD):
@@ -114,6 +112,15 @@ class Loop:
             self._save(state, number)
         self.checkpoints.wait()
         return state
+
+    def _advance(self, state: TrainState, window: "_Window") -> tuple[TrainState, Metrics]:
+        batch = next(self.feed)
+        start = time.monotonic()
+        state, metrics = self.step(state, batch)
+        if not window.images:  # the first one was compiled, as the others are not
+            window.pause(time.monotonic() - start)
+        window.images = len(jax.tree.leaves(batch)[0])
+        return state, metrics
 
     def _report(self, number: int, metrics: Metrics, window: "_Window") -> None:
         """Wait for the metrics of a step, check its loss, and log."""

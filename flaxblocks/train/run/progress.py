@@ -1,5 +1,7 @@
 """The log of a run as one moving line on a terminal."""
 
+import threading
+import time
 from datetime import timedelta
 
 from rich.console import Console
@@ -8,20 +10,37 @@ from rich.text import Text
 
 from flaxblocks.train.run.json_log import Record
 
+COMPILING = "the first step is being compiled"
+
 
 class ProgressLine:
     """Shows the progress of training: one moving line on a terminal, else a line for each record.
+
+    Without a terminal there is a line at least every `patience` seconds, while a step is compiled
+    too.
 
     Args:
         steps: number of steps in the run.
         console: where to write; standard error where absent.
         first: whether this is the first of several processes; the others print only which of
             their images cannot be read.
+        patience: seconds.
     """
 
-    def __init__(self, steps: int, console: Console | None = None, *, first: bool = True):
+    def __init__(
+        self,
+        steps: int,
+        console: Console | None = None,
+        *,
+        first: bool = True,
+        patience: float = 30.0,
+    ):
         self._steps = steps
         self._first = first
+        self._patience = patience
+        self._said = time.monotonic()
+        self._ended = threading.Event()
+        self._state = COMPILING
         self._console = console or Console(stderr=True, highlight=False)
         self._progress = Progress(
             BarColumn(20),
@@ -29,14 +48,25 @@ class ProgressLine:
             console=self._console,
             disable=not (first and self._console.is_terminal),
         )
-        self._task = self._progress.add_task("the first step is being compiled", total=steps)
+        self._task = self._progress.add_task(COMPILING, total=steps)
 
     def __enter__(self) -> "ProgressLine":
         self._progress.start()
+        if self._first and not self._console.is_terminal:
+            self.say(COMPILING)
+            threading.Thread(target=self._repeat, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._progress.stop()
+
+    def _repeat(self) -> None:
+        """Say where training is whenever nothing was said for long."""
+        start = time.monotonic()
+        while not self._ended.wait(self._said + self._patience - time.monotonic()):
+            if time.monotonic() >= self._said + self._patience:
+                self.say(f"{self._state} ({timedelta(seconds=round(time.monotonic() - start))})")
 
     def __call__(self, record: Record) -> None:
         """Show a record."""
@@ -47,6 +77,7 @@ class ProgressLine:
         elif "loss" in record:
             line = describe(record, self._steps)
             self._progress.update(self._task, completed=record["step"], description=line)
+            self._state = f"after step {record['step']}/{self._steps}"
             if not self._console.is_terminal:
                 self.say(line)
         elif "evaluation_loss" in record:
@@ -57,6 +88,7 @@ class ProgressLine:
 
     def say(self, line: str) -> None:
         """Print a line above the moving one."""
+        self._said = time.monotonic()
         self._console.print(Text(line), soft_wrap=True)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import flaxblocks as fb
 from flaxblocks.train.data import (
@@ -126,10 +127,10 @@ def test_a_label_out_of_range_ends_training():
         take(training(source), 5)
 
 
-def evaluation(source, found=None, **options) -> list[dict[str, np.ndarray]]:
+def evaluation(source, found=None, size=8, **options) -> list[dict[str, np.ndarray]]:
     dataset = evaluation_batches(
         source,
-        fb.Preprocess(8, 8),
+        fb.Preprocess(size, size),
         batch_size=8,
         unreadable=found or UnreadableImages(len(source)),
         **options,
@@ -160,6 +161,17 @@ def test_evaluation_does_not_count_what_cannot_be_read(broken):
     batches = evaluation(ImageFolder(broken), found)
     assert sum(batch["weight"].sum() for batch in batches) == 11
     assert found.count == 1
+
+
+def test_an_image_that_is_too_elongated_counts_as_one_that_cannot_be_read(tmp_path):
+    folder = make_images(tmp_path / "images", per_class=2)
+    Image.new("RGB", (1, 60_000)).save(folder / "b" / "0.png")
+    found = UnreadableImages(6)
+    batches = evaluation(ImageFolder(folder), found, size=64)
+    assert sum(batch["weight"].sum() for batch in batches) == 5
+    ((name, reason),) = found.new()
+    assert name == str(folder / "b" / "0.png")
+    assert "must not be so elongated: 1 x 60000" in reason
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,30 @@ def test_records_are_images_paths_or_arrays(folder):
         Records(rows, 3)[0]
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (2, 3, 3), (2, 3, 4)])
+def test_records_may_hold_bytes_of_any_kind_of_color(shape):
+    pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    if shape[2:] == (4,):
+        pixels[..., 3] = 255
+    image = Records([{"image": pixels, "label": 0}], 1)[0]["image"]
+    color = pixels[..., :3] if len(shape) == 3 else pixels[..., None]
+    assert np.array_equal(np.asarray(image), np.broadcast_to(color, (2, 3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "error", "words"),
+    [
+        (np.zeros((2, 2, 3), np.float32), TypeError, "record 0 must hold an image of bytes .* got"),
+        (np.zeros((2, 2, 2), np.uint8), ValueError, r"1, 3 or 4 channels, got \(2, 2, 2\)"),
+        (np.zeros((4,), np.uint8), ValueError, r"1, 3 or 4 channels, got \(4,\)"),
+        (np.zeros((0, 4), np.uint8), ValueError, r"1, 3 or 4 channels, got \(0, 4\)"),
+    ],
+)
+def test_other_arrays_in_records_are_one_sentence(pixels, error, words):
+    with pytest.raises(error, match=words):
+        Records([{"image": pixels, "label": 0}], 1)[0]
+
+
 def test_records_are_checked(as_installed):
     with pytest.raises(ValueError, match="`dataset` must have records, got none"):
         Records([], 3)
@@ -158,7 +182,7 @@ def test_records_are_checked(as_installed):
 def test_a_label_out_of_range_is_one_sentence(label):
     images = Records([{"image": np.zeros((2, 2, 3), np.uint8), "label": label}], 3)
     with pytest.raises(ValueError, match="label of record 0 must be an integer from 0 to 2, got"):
-        Readable(images, UnreadableImages(1))[0]
+        Readable(images, UnreadableImages(1)).row(0, np.asarray)
 
 
 def test_an_image_that_cannot_be_read_is_reported_once(folder):
@@ -168,7 +192,8 @@ def test_an_image_that_cannot_be_read_is_reported_once(folder):
     found = UnreadableImages(len(images))
     readable = Readable(images, found)
     for _ in range(2):
-        assert [readable[index] is None for index in range(6)] == [0, 0, 1, 0, 0, 1]
+        found_none = [readable.row(index, np.asarray) is None for index in range(6)]
+        assert found_none == [0, 0, 1, 0, 0, 1]
     assert found.count == 2
     (first, second) = found.new()
     assert first[0] == str(folder / "b" / "0.png")

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,15 @@ def test_a_person_sees_how_it_goes(terminal):
     ):
         assert words in text
     assert ("\x1b[" in text) == terminal
+
+
+def test_without_a_terminal_a_line_appears_in_time():
+    out = io.StringIO()
+    with ProgressLine(100, Console(file=out, force_terminal=False, width=120), patience=0.01):
+        assert out.getvalue() == "the first step is being compiled\n"
+        while out.getvalue().count("\n") < 3:
+            time.sleep(0.01)
+    assert "the first step is being compiled (0:00:00)\n" in out.getvalue()
 
 
 @pytest.mark.parametrize("terminal", [True, False])
