@@ -77,7 +77,7 @@ def compare(
         if on_check is not None:
             on_check(check)
         rows += CHECKS[check](runs)
-    causes = diagnose.causes(runs, rows) if pair.lines_up else ()
+    causes = diagnose.causes(runs, rows)
     return Report(
         name or type(torch_module).__name__,
         tuple(rows),

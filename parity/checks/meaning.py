@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row, label
+from parity.sides.dropout import RATE
 from parity.sides.runs import Runs
 
 
@@ -21,6 +22,10 @@ def check_names(runs: Runs) -> Iterator[Row]:
         their_shape, our_shape = runs.output_shapes
         detail = f"{their_shape} in PyTorch, {our_shape} in Flax"
         yield Row.judged("names", "output shape", their_shape != our_shape, 0, detail)
+    if pair.lines_up and not pair.is_abstract:
+        for found in runs.dropout_rates:
+            where, off = label(pair.paths.get(found.path, found.path)), found.ours - found.theirs
+            yield Row.judged("names", f"dropout rate of {where}", abs(off), RATE)
 
 
 def check_float64(runs: Runs) -> Iterator[Row]:

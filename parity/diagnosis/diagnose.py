@@ -1,21 +1,44 @@
-"""Names the first layer that diverges and, where it can, the likely cause."""
+"""Says in which operation two modules diverge first, and why."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
+import jax
 import numpy as np
-from torch import nn
+import torch
 
 from parity.checks import measure
 from parity.checks.tolerance import bound
-from parity.diagnosis import hypotheses
+from parity.diagnosis import statistics
+from parity.diagnosis.activations import ACTIVATION_MISTAKES, unexpected
+from parity.diagnosis.agreement import Agreement
+from parity.diagnosis.convolutions import CONVOLUTIONS
+from parity.diagnosis.labels import reordered
+from parity.diagnosis.normalizations import NORMALIZATIONS
+from parity.diagnosis.pooling import POOLING
+from parity.diagnosis.precision import rounding
+from parity.diagnosis.search import Result, Search
+from parity.diagnosis.sentences import Cause, place, sentences
+from parity.diagnosis.shapes import in_shapes
+from parity.diagnosis.site import place_of
+from parity.diagnosis.structure import STRUCTURE, unexpected_residual
 from parity.report.rows import Row
-from parity.sides.flax_side import FlaxRun
+from parity.sides import flax_side
+from parity.sides.dropout import RATE
 from parity.sides.runs import Runs
-from parity.sides.torch_side import TorchRun
-from parity.sides.weights import BATCH_NORM
+from parity.trace.match import Index
+from parity.trace.torch_program import Operation, Program, Run, record, slots
+from torch_ref.harness import passes
+from torch_ref.harness.layout import from_nhwc, to_nhwc
 
-EXPLAINED = 0.02  # a cause is named when it explains all but this part of the difference
-FLOAT32_LIKE = (1e-9, 1e-5)  # a float64 run off by this much was computed in float32
+HYPOTHESES = (
+    *(NORMALIZATIONS + CONVOLUTIONS + ACTIVATION_MISTAKES + POOLING + STRUCTURE),
+    unexpected,
+    unexpected_residual,
+)
+"""What may be wrong with an operation, the likely first; each yields nothing for other kinds."""
+
+Places = dict[tuple[str, str, int], Run]
 
 
 def causes(runs: Runs, rows: Iterable[Row]) -> tuple[str, ...]:
@@ -23,28 +46,139 @@ def causes(runs: Runs, rows: Iterable[Row]) -> tuple[str, ...]:
     failed = {row.check for row in rows if row.ok is False}
     if not failed:
         return ()
-    found = list(_in_output(runs))
-    if not found and failed & {"statistics", "trajectory"}:
-        found = list(_in_statistics(runs))
-    if not found and "float32" in failed:
-        found = list(_in_float32(runs))
-    return tuple(found) or ("no likely cause found",)
+    if not runs.pair.lines_up:
+        return tuple(sentences(list(in_shapes(runs.pair))))
+    found = [*in_float64(runs), *in_dropout(runs)] or (
+        [*_in_float32(runs)] if "float32" in failed else []
+    )
+    return tuple(sentences(found)) or ("no likely cause found",)
 
 
-def _in_output(runs: Runs) -> Iterator[str]:
-    """Look for the first layer whose float64 output differs, in eval mode, then in train mode."""
-    limit = bound("float64", "output")
-    for training, run in ((False, runs.forward), (True, runs.train_step)):
-        theirs, ours = run("float64", 0)
-        path = _first_diverging(theirs, ours, limit)
-        if path is not None:
-            mode = "train" if training else "eval"
-            reason = _reason(runs, path, theirs, ours, "float64", training)
-            yield f"first divergence at {path or 'the whole module'} in {mode} mode: {reason}"
+def in_float64(runs: Runs) -> Iterator[Cause]:
+    """Yield what differs in eval mode, then in train mode, then in the statistics."""
+    repaired: Places = {}
+    known: set[str] = set()
+    for training in (False, True):
+        search = _search(runs, training, repaired)
+        result, precision = _find(runs, search)
+        mode = "train" if training else "eval"
+        for cause in [*precision, *_found(runs, search, result, mode)]:
+            if cause.text not in known:
+                known.add(cause.text)
+                yield cause
+        repaired |= {
+            place_of(search.program, search.program.operations[k]): run
+            for k, run in search.runs.items()
+            if k not in search.bound_to_run
+        }
+        if result.unknown is not None or result.error > search.limit:
             return
+        if training:
+            yield from _moved(runs, search)
 
 
-def _in_float32(runs: Runs) -> Iterator[str]:
+def in_dropout(runs: Runs) -> Iterator[Cause]:
+    """Yield each rate of dropout that differs."""
+    for found in runs.dropout_rates:
+        if abs(found.theirs - found.ours) > RATE:
+            path = runs.pair.paths.get(found.path, found.path)
+            text = f"dropout rate: Flax drops {found.ours:.4g}, PyTorch {found.theirs:.4g}"
+            yield Cause(text, (path or "the whole module",), "train", f"rate={found.theirs:.4g}")
+
+
+def _search(runs: Runs, training: bool, repaired: Places) -> Search:
+    module = runs.torch_module("float64")
+    if training:
+        passes.train_mode(module)
+    else:
+        module.eval()
+    wide = runs.inputs[0].astype(np.float64)
+    program = record(module, [from_nhwc(wide)])
+    with flax_side.precision("float64"):
+        jax_program = flax_side.program(
+            runs.flax_module("float64"), wide, "train" if training else "eval"
+        )
+        values, (output, state) = jax_program.values(stepwise=runs.stepwise)
+    places = {place_of(program, operation): operation.index for operation in program.operations}
+    return Search(
+        program,
+        jax_program,
+        Index(values),
+        jax.tree.leaves(output),
+        state,
+        partial(_outputs, program),
+        training,
+        bound("float64", "output"),
+        {places[place]: run for place, run in repaired.items() if place in places},
+    )
+
+
+def _outputs(program: Program, values: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    return [to_nhwc(values[s.index]) for s in slots(program.output)]
+
+
+def _find(runs: Runs, search: Search) -> tuple[Result, list[Cause]]:
+    """Search among Flax's values, without its roundings where these explain a difference."""
+    program = search.jax_program
+    if not program.lowered or search.error(search.program.replay(search.runs)) <= search.limit:
+        return search.find(HYPOTHESES), []
+    with flax_side.precision("float64"):
+        values, (output, state) = program.values(exact=True, stepwise=runs.stepwise)
+    exact = Index(values)
+    current = search.program.replay(search.runs)
+    counts = []
+    for index in (search.index, exact):
+        agreement = Agreement.of(search.program, index)
+        counts.append(len(agreement.evidence(agreement.found(current))))
+    first = search.agreement.unexplained(current, search.agreement.found(current))
+    if counts[1] <= counts[0]:
+        return search.find(HYPOTHESES), []
+    search.use(exact, jax.tree.leaves(output), state)
+    where = (first[0],) if first else search.program.operations[-1:]
+    mode = "train" if search.training else "eval"
+    places = tuple(place(search.program, o, o.path) for o in where)
+    return search.find(HYPOTHESES), [Cause(rounding(program), places, mode, "compute in float32")]
+
+
+def _found(runs: Runs, search: Search, result: Result, mode: str) -> Iterator[Cause]:
+    def named(operation: Operation) -> str:
+        return place(search.program, operation, runs.pair.paths.get(operation.path, operation.path))
+
+    for finding in result.findings:
+        places = tuple(named(operation) for operation in finding.operations)
+        yield Cause(finding.change.cause, places, mode, finding.change.fix, finding.line)
+    if result.error <= search.limit:
+        return
+    theirs = search.read(search.program.replay(search.runs))
+    clauses = [reordered(a, b, search.limit) for a, b in zip(theirs, search.outputs, strict=False)]
+    if any(clauses):
+        where = named(search.program.operations[-1])
+        yield from (Cause(clause, (where,), mode) for clause in clauses if clause)
+    else:
+        text = f"off by {result.error:.1e} of the output's scale, cause unknown"
+        if result.unknown is None:
+            yield Cause(text, ("the whole module",), mode)
+        else:
+            text += f": Flax computes nothing that equals PyTorch's {result.unknown.kind}"
+            yield Cause(text, (named(result.unknown),), mode)
+
+
+def _moved(runs: Runs, search: Search) -> Iterator[Cause]:
+    values = search.program.replay(search.runs)
+    theirs = {name: values[slot].numpy() for name, slot in search.program.state.items()}
+    after = search.state
+    ours = {name: after[native] for name, native in runs.pair.keys.items() if native in after}
+    for operation, texts in statistics.moved(
+        search.program, values, search.jax_program, theirs, ours
+    ):
+        where = place(
+            search.program, operation, runs.pair.paths.get(operation.path, operation.path)
+        )
+        for text in texts or ("its running statistics differ after a step, cause unknown",):
+            yield Cause(text, (where,), "train")
+
+
+def _in_float32(runs: Runs) -> Iterator[Cause]:
     """Look for the first layer whose float32 result is worse than PyTorch's."""
     truth, _ = runs.forward("float64", 0)
     theirs, ours = runs.forward("float32", 0)
@@ -52,107 +186,7 @@ def _in_float32(runs: Runs) -> Iterator[str]:
         own = measure.rms_error(theirs.outputs[path], value)
         limit = max(own * bound("float32", "output"), bound("float32", "floor"))
         if measure.rms_error(result, value) > limit:
-            reason = _reason(runs, path, theirs, ours, "float32", training=False)
-            yield f"first loss of precision at {path or 'the whole module'}: {reason}"
+            error = measure.rms_error(result, value)
+            text = f"off by {error:.1e} in float32, PyTorch by {own:.1e}, cause unknown"
+            yield Cause(text, (path or "the whole module",), "eval")
             return
-
-
-def _in_statistics(runs: Runs) -> Iterator[str]:
-    """Look at how each normalization moved its statistics in a train-mode step."""
-    theirs, ours = runs.train_step("float64", 0)
-    layers = dict(runs.torch_module("float64").named_modules())
-    for path in theirs.outputs:
-        layer = _torch_layer(runs, layers, path)
-        if isinstance(layer, BATCH_NORM):
-            yield from _moved(layer, path, theirs.inputs[path], ours)
-
-
-def _moved(layer: BATCH_NORM, path: str, x: np.ndarray, ours: FlaxRun) -> Iterator[str]:
-    limit = bound("float64", "statistic")
-    old_mean, old_var = map(hypotheses.array, (layer.running_mean, layer.running_var))
-    mean, var = ours.state[f"{path}.running_mean"], ours.state[f"{path}.running_var"]
-    axes = tuple(range(x.ndim - 1))
-    pull = x.mean(axes) - old_mean
-    rate = float(np.vdot(mean - old_mean, pull) / np.vdot(pull, pull))
-    count = x.size // x.shape[-1]
-    if layer.momentum is not None and abs(rate - layer.momentum) > limit:
-        own = layer.momentum
-        yield (
-            f"momentum at {path}: Flax moves its statistics by {rate:.4g} (decay {1 - rate:.4g}), "
-            f"PyTorch by {own:.4g} (decay {1 - own:.4g})"
-        )
-        return
-    biased = (1 - rate) * old_var + rate * x.var(axes)
-    if measure.scaled_error(var, biased) <= limit:
-        yield (
-            f"variance bias at {path}: Flax stores the biased variance, "
-            f"PyTorch the unbiased one, larger by {count}/{count - 1}"
-        )
-
-
-def _first_diverging(theirs: TorchRun, ours: FlaxRun, limit: float) -> str | None:
-    pairs = measure.paired(theirs.outputs, ours.outputs)
-    return next((path for path, a, b in pairs if measure.scaled_error(b, a) > limit), None)
-
-
-def _reason(
-    runs: Runs, path: str, theirs: TorchRun, ours: FlaxRun, dtype: str, training: bool
-) -> str:
-    truth, value = theirs.outputs[path], ours.outputs[path]
-    error = measure.rms_error(value, truth)
-    for text, predicted in _predictions(runs, path, theirs, value, dtype, training):
-        if measure.rms_error(value, predicted) <= min(EXPLAINED * error, EXPLAINED):
-            return text
-    if value.shape != truth.shape:
-        return f"Flax gives shape {value.shape}, PyTorch {truth.shape}: padding, stride or kernel"
-    if dtype == "float64" and FLOAT32_LIKE[0] < error < FLOAT32_LIKE[1]:
-        return "reduced matmul precision: Flax computes in float32 (a `dtype` argument?)"
-    return f"off by {error:.1e} of its scale, cause unknown"
-
-
-def _predictions(
-    runs: Runs, path: str, theirs: TorchRun, value: np.ndarray, dtype: str, training: bool
-) -> Iterator[hypotheses.Prediction]:
-    layers = dict(runs.torch_module(dtype).named_modules())
-    layer = _torch_layer(runs, layers, path)
-    if layer is None or path not in theirs.inputs:
-        return
-    x = theirs.inputs[path]
-    if isinstance(layer, nn.Conv2d):
-        order = list(theirs.outputs)
-        earlier = {p: theirs.outputs[p] for p in order[: order.index(path)]}
-        yield from hypotheses.of_convolution(layer, x, earlier)
-    elif isinstance(layer, BATCH_NORM) and layer.affine and layer.track_running_stats:
-        yield from hypotheses.of_batch_norm(layer, x, value, training)
-    else:
-        yield from _container_predictions(layer, path, theirs)
-
-
-def _container_predictions(
-    layer: nn.Module, path: str, theirs: TorchRun
-) -> Iterator[hypotheses.Prediction]:
-    """Yield other ways to join the layer's parts, where PyTorch's own way is recognized."""
-    prefix = f"{path}." if path else ""
-    parts = {"its input": theirs.inputs[path]} | {
-        name: theirs.outputs[prefix + name]
-        for name, _ in layer.named_children()
-        if prefix + name in theirs.outputs
-    }
-    truth = theirs.outputs[path]
-    joined = [found for found in hypotheses.of_activation(parts) if found[2].shape == truth.shape]
-    limit = bound("float64", "output")
-    own = next((j for j in joined if measure.scaled_error(j[2], truth) <= limit), None)
-    if own is None:
-        return
-    for activation, parts_text, predicted in joined:
-        if parts_text == own[1]:
-            kind = "missing activation" if activation == "no activation" else "activation"
-            yield f"{kind}: Flax applies {activation}, PyTorch {own[0]}", predicted
-        elif activation == own[0]:
-            yield f"residual: Flax takes {parts_text}, PyTorch {own[1]}", predicted
-
-
-def _torch_layer(runs: Runs, layers: dict[str, nn.Module], path: str) -> nn.Module | None:
-    """Return PyTorch's module with the native path."""
-    back = {native: own for own, native in runs.pair.paths.items()}
-    return layers.get(back.get(path, path))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from flax import nnx
 from flaxblocks._base.functional import loss_and_gradients
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.entries import children, entries
+from parity.trace.jax_program import JaxProgram
 
 
 @dataclass
@@ -81,6 +81,34 @@ def train_step(module: nnx.Module, x: np.ndarray, target: np.ndarray, dtype: str
     )
 
 
+def program(module: nnx.Module, x: np.ndarray, mode: str) -> JaxProgram:
+    """Return the module's program, which gives its output and its statistics by native name.
+
+    Args:
+        module: the module; it is switched to the mode.
+        x: the input.
+        mode: ``"eval"``, ``"train"``, or ``"dropout"``: train mode with dropout switched on.
+    """
+    switch = {"eval": nnx.Module.eval, "train": train_mode, "dropout": nnx.Module.train}
+    switch[mode](module)
+    graphdef, state = nnx.split(module)
+
+    def function(state: Any, x: jax.Array) -> Any:
+        merged = nnx.merge(graphdef, state)
+        output = merged(x)  # pyright: ignore[reportCallIssue]
+        kept = {name: entry.variable for name, entry in entries(merged).items()}
+        statistics = {n: v[...] for n, v in kept.items() if isinstance(v, nnx.BatchStat)}
+        return output, statistics
+
+    return JaxProgram.of(function, state, jnp.asarray(x))
+
+
+def drops(module: nnx.Module) -> bool:
+    """Return whether the module's dropout can be switched on: each has its random numbers."""
+    parts = [part for _, part in nnx.iter_modules(module) if isinstance(part, nnx.Dropout)]
+    return bool(parts) and all(part.rngs is not None for part in parts)
+
+
 def train_mode(module: nnx.Module) -> None:
     """Switch to train mode, but leave dropout switched off."""
     module.train()
@@ -99,13 +127,33 @@ def _loss_and_gradients(
     return loss_and_gradients(graphdef, params, rest, x, target, apply=_recorded)
 
 
+@dataclass(frozen=True, eq=False)
+class _Structure:
+    """A module's structure as a key, even where an attribute, such as a list, has no hash."""
+
+    graphdef: Any
+
+    def __hash__(self) -> int:
+        return hash((len(self.graphdef.attributes), self.graphdef.num_leaves))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Structure) and bool(self.graphdef == other.graphdef)
+
+
 def compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """Return the function for each dtype, compiled when called; its first argument is static.
+    """Return the function for each dtype, compiled when called; its first is a module's structure.
 
     Float64 is there for its meaning, so half of the time to optimize it is saved; float32 is
     compiled as users compile it.
     """
-    compile_ = partial(jax.jit, function, static_argnums=0)
+
+    def unwrapped(structure: _Structure, *arguments: Any) -> Any:
+        return function(structure.graphdef, *arguments)
+
+    def compile_(**options: Any) -> Callable[..., Any]:
+        jitted = jax.jit(unwrapped, static_argnums=0, **options)
+        return lambda graphdef, *arguments: jitted(_Structure(graphdef), *arguments)
+
     quick = {"xla_backend_optimization_level": 0}
     return {"float32": compile_(), "float64": compile_(compiler_options=quick)}
 

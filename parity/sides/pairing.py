@@ -27,6 +27,8 @@ class Pair:
     # native path of each PyTorch module that has a counterpart; another path for what only has the
     # name of one of ours
     paths: dict[str, str]
+    # names, with both shapes, of what differs in shape alone
+    misshapen: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
 
     @property
     def lines_up(self) -> bool:
@@ -90,6 +92,7 @@ def pair_up(
         tuple(missing),
         tuple(unexpected),
         _paths(torch_module, flax_module, keys, names),
+        tuple((n, s, wanted[n].shape) for n, s in given.items() if n in wanted and n not in keys),
     )
 
 

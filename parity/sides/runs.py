@@ -9,11 +9,14 @@ import numpy as np
 from torch import nn
 
 from parity.sides import flax_side, torch_side, weights
+from parity.sides.dropout import Rates, rates
 from parity.sides.flax_side import FlaxRun
 from parity.sides.pairing import Pair
 from parity.sides.rounding import Rounding
 from parity.sides.torch_side import TorchRun
+from parity.trace.torch_program import record
 from torch_ref.harness import passes
+from torch_ref.harness.layout import from_nhwc
 
 DRAWS = 4  # of float32's errors, to know their usual size
 TARGETS = 7  # sets the targets' random numbers apart: a target equal to the input has no gradient
@@ -27,6 +30,7 @@ class Runs:
     inputs: Sequence[np.ndarray]  # float32 arrays, NHWC
     seed: int = 0  # where the random weights and targets come from
     randomize: bool = True  # whether to draw random weights, or keep PyTorch's own
+    stepwise: bool = False  # whether diagnosis runs Flax's programs one operation at a time
     made: dict[Hashable, Any] = field(default_factory=dict)  # the runs made so far
 
     @cached_property
@@ -87,6 +91,16 @@ class Runs:
             )
         theirs, ours = self.forward("float64", 0)
         return theirs.outputs[""].shape, ours.outputs[""].shape
+
+    @cached_property
+    def dropout_rates(self) -> list[Rates]:
+        """The rates of dropout on both sides, where these can be told."""
+        port = self.flax_module("float32")
+        if not flax_side.drops(port):
+            return []
+        module = self.torch_module("float32").train()
+        theirs = record(module, [from_nhwc(self.inputs[0])])
+        return list(rates(theirs, flax_side.program(port, self.inputs[0], "dropout")))
 
     def target(self, i: int) -> np.ndarray:
         """Return what the loss compares the output for input `i` with."""

@@ -131,12 +131,8 @@ FAULTS = [
     (plant_padding, "depthwise.conv", "padding: Flax pads as TensorFlow's SAME"),
     (plant_eps, "depthwise.norm", "eps: Flax adds 0.001"),
     (plant_wrong_activation, "expand", "activation: Flax applies silu, PyTorch hard_swish"),
-    (
-        plant_missing_activation,
-        "depthwise.conv",
-        "missing activation: Flax feeds it the output of expand.norm as it is",
-    ),
-    (plant_wrong_gate, "project.conv", ""),
+    (plant_missing_activation, "bn1.act", "missing activation: Flax applies none, PyTorch hard_sw"),
+    (plant_wrong_gate, "se.gate", "activation: Flax applies sigmoid, PyTorch hard_sigmoid"),
 ]
 
 

@@ -1,0 +1,151 @@
+"""Mistakes in pooling and resizing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from parity.diagnosis.site import Change, Site
+
+_MODES: dict[str, dict[str, Any]] = {
+    "bilinear with half-pixel centers": {"mode": "bilinear", "align_corners": False},
+    "bilinear with aligned corners": {"mode": "bilinear", "align_corners": True},
+    "bilinear with antialiasing": {"mode": "bilinear", "antialias": True},
+    "nearest without half-pixel centers": {"mode": "nearest"},
+    "nearest with half-pixel centers": {"mode": "nearest-exact"},
+    "bicubic with half-pixel centers": {"mode": "bicubic", "align_corners": False},
+    "bicubic with aligned corners": {"mode": "bicubic", "align_corners": True},
+    "bicubic with antialiasing": {"mode": "bicubic", "antialias": True},
+    "the mean of each area": {"mode": "area"},
+}
+
+
+def max_pooling(site: Site) -> Iterator[Change]:
+    """Yield other ways to pool where PyTorch takes the maximum."""
+    if not site.kind.startswith("max_pool"):
+        return
+    average = getattr(F, site.kind.replace("max", "avg"))
+    names = ("kernel_size", "stride", "padding", "ceil_mode")
+    window = {n: site.get(n) for n in names if site.get(n) is not None}
+    if _pads(site):
+        text = "padding: Flax pads with zeros before the maximum, PyTorch with -inf"
+
+        def padded(a: dict[str, Any]) -> torch.Tensor:
+            pads = _pads(site)
+            return site.original({**a, "input": F.pad(a["input"], pads), "padding": 0})
+
+        yield site.change(text, padded, "pad with -inf")
+    for counted in (True, False):
+        text = "pooling: Flax takes the average, PyTorch the maximum"
+        yield site.change(
+            text,
+            lambda a, c=counted: average(a["input"], **window, count_include_pad=c),
+            "take the maximum",
+        )
+    yield from _windows(site)
+
+
+def average_pooling(site: Site) -> Iterator[Change]:
+    """Yield other ways to pool where PyTorch takes the average."""
+    if not site.kind.startswith("avg_pool"):
+        return
+    counts = site.get("count_include_pad", True)
+    words = ("counts", "leaves out") if not counts else ("leaves out", "counts")
+    text = "padding: Flax's average {} the padding, PyTorch's {} it".format(*words)
+    yield site.otherwise(text, f"count_include_pad={counts}", count_include_pad=not counts)
+    maximum = getattr(F, site.kind.replace("avg", "max"))
+    names = ("kernel_size", "stride", "padding", "ceil_mode")
+    window = {n: site.get(n) for n in names if site.get(n) is not None}
+    text = "pooling: Flax takes the maximum, PyTorch the average"
+    yield site.change(text, lambda a: maximum(a["input"], **window), "take the average")
+    yield from _windows(site)
+
+
+def global_pooling(site: Site) -> Iterator[Change]:
+    """Yield other ways to pool a whole map."""
+    x = site.input
+    if site.kind == "mean" or site.kind.startswith("adaptive_avg_pool"):
+        text = "pooling: Flax takes the maximum, PyTorch the average"
+        yield site.change(text, _spatial(site, torch.amax), "take the average")
+    if site.kind == "amax" or site.kind.startswith("adaptive_max_pool"):
+        text = "pooling: Flax takes the average, PyTorch the maximum"
+        yield site.change(text, _spatial(site, torch.mean), "take the maximum")
+    if site.kind == "mean" and x.ndim > 2:
+        text = "pooling: Flax takes the sum, PyTorch the average"
+        yield site.change(text, _spatial(site, torch.sum), "take the average")
+
+
+def resizing(site: Site) -> Iterator[Change]:
+    """Yield other ways to resize an image."""
+    if site.kind not in ("interpolate", "upsample") or site.input.ndim != 4:
+        return
+    own = site.get("mode", "nearest"), bool(site.get("align_corners")), bool(site.get("antialias"))
+    names = {
+        (m["mode"], bool(m.get("align_corners")), bool(m.get("antialias"))): n
+        for n, m in _MODES.items()
+    }
+    their = names.get(own, str(own[0]))
+    plain = {"align_corners": None, "antialias": False}
+    for name, mode in _MODES.items():
+        if name != their:
+            text = f"resizing: Flax takes {name}, PyTorch {their}"
+            yield site.change(
+                text, lambda a, m=mode: F.interpolate(**{**a, **plain, **m}), f"take {their}"
+            )
+    text = f"resizing: Flax takes bilinear without half-pixel centers, PyTorch {their}"
+    yield site.change(text, lambda a: _from_corner(site, a), f"take {their}")
+
+
+def _windows(site: Site) -> Iterator[Change]:
+    """Yield other rounding of the output's size, other strides and paddings."""
+    ceil = bool(site.get("ceil_mode", False))
+    words = ("down", "up") if ceil else ("up", "down")
+    text = "pooling: Flax rounds the output's size {}, PyTorch {}".format(*words)
+    yield site.otherwise(text, f"ceil_mode={ceil}", ceil_mode=not ceil)
+    size, own = site.get("kernel_size"), site.get("padding", 0)
+    largest = (size if isinstance(size, int) else min(size)) // 2
+    for pixels in range(largest + 1):
+        text = f"padding: Flax pads the pooling by {pixels}, PyTorch by {own}"
+        yield site.otherwise(text, f"padding={own}", padding=pixels)
+    for steps in (1, 2, 3):
+        text = f"stride: Flax pools with {steps}, PyTorch with {site.get('stride', size)}"
+        yield site.otherwise(text, "", stride=steps)
+
+
+def _pads(site: Site) -> list[int]:
+    pads, count = site.get("padding", 0), site.input.ndim - 2
+    each = (pads,) * count if isinstance(pads, int) else tuple(pads)
+    doubled = [x for pad in reversed(each) for x in (pad, pad)]
+    return doubled if any(doubled) else []
+
+
+def _spatial(site: Site, reduce: Any):
+    def run(a: dict[str, Any]) -> torch.Tensor:
+        x, shape = a["input"], site.original(a).shape
+        axes = tuple(range(2, x.ndim)) if site.kind.startswith("adaptive") else None
+        axes = axes or _axes(a)
+        return reduce(x, axes).reshape(shape)
+
+    return run
+
+
+def _axes(arguments: dict[str, Any]) -> tuple[int, ...]:
+    axes = arguments.get("dim", arguments.get("argument 1", ()))
+    return (axes,) if isinstance(axes, int) else tuple(axes)
+
+
+def _from_corner(site: Site, arguments: dict[str, Any]) -> torch.Tensor:
+    """Resize with pixel ``i`` at ``i * scale``, as TensorFlow 1 did."""
+    x, size = arguments["input"], site.original(arguments).shape[2:]
+    for axis, count in zip((2, 3), size, strict=True):
+        n = x.shape[axis]
+        at = torch.arange(count, dtype=x.dtype) * n / count
+        low = at.floor().long().clamp(max=n - 1)
+        part = (at - low).reshape((-1, 1) if axis == 2 else (-1,))
+        high = (low + 1).clamp(max=n - 1)
+        x = x.index_select(axis, low) * (1 - part) + x.index_select(axis, high) * part
+    return x
+
+
+POOLING = (max_pooling, average_pooling, global_pooling, resizing)

@@ -1,0 +1,162 @@
+"""Mistakes in how operations are joined: residuals, scales, axes, order."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from parity.diagnosis.activations import name_of
+from parity.diagnosis.site import Change, Site
+from parity.trace.operations import ACTIVATIONS, LAYOUT, NORMS
+
+_RECENT = 12  # operations back that a residual may come from
+
+
+def residual(site: Site) -> Iterator[Change]:
+    """Yield one of two summands alone."""
+    first, *more = site.arguments.values()
+    if site.kind != "add" or not more or not isinstance(more[0], torch.Tensor):
+        return
+    if first.shape == more[0].shape:
+        for i in (1, 0):
+            text = "missing residual: Flax does not add the input"
+            yield site.change(text, lambda a, i=i: list(a.values())[1 - i], "add the input")
+            text = "missing residual: Flax gives the input alone"
+        yield site.change(
+            "residual: Flax subtracts, PyTorch adds", lambda a: torch.sub(*list(a.values())[:2])
+        )
+
+
+def unexpected_residual(site: Site) -> Iterator[Change]:
+    """Yield the sum of an operation's output and an earlier tensor."""
+    if site.kind in LAYOUT or len(site.operation.writes) != 1:
+        return
+    shape = site.values[site.operation.writes[0]].shape
+    earlier = site.program.operations[: site.operation.index]
+    for other in reversed(earlier[-_RECENT:]):
+        slot = other.writes[0]
+        if other.kind not in LAYOUT and site.values[slot].shape == shape:
+            text = f"residual: Flax adds the output of {other.path or other.kind}, PyTorch nothing"
+            run = {site.operation.index: lambda a, s=slot: site.original(a) + site.values[s]}
+            yield Change(text, run, "leave it out", portable=False)
+
+
+def scale(site: Site) -> Iterator[Change]:
+    """Yield a product without its factor, or with another."""
+    if site.kind not in ("mul", "div") or len(site.arguments) < 2:
+        return
+    x, factor = list(site.arguments.values())[:2]
+    x, factor = (x, factor) if isinstance(x, torch.Tensor) else (factor, x)
+    if isinstance(factor, torch.Tensor) and factor.numel() > 1:
+        if factor.numel() != x.numel():
+            text = "missing scale: Flax leaves out the layer's scale"
+            yield site.change(text, _first_tensor, "multiply by the scale")
+        for i in (0, 1) if factor.numel() == x.numel() else ():
+            text = f"missing product: Flax gives the {('first', 'second')[i]} factor alone"
+            yield site.change(text, lambda a, i=i: list(a.values())[i], "multiply the two")
+        return
+    own = float(factor)
+    own = own if site.kind == "mul" else 1 / own
+    text = f"missing scale: Flax does not multiply by {own:.4g}"
+    yield site.change(text, _first_tensor, f"multiply by {own:.4g}")
+    for number in site.numbers(1e-6, 1e6):
+        for other in {number, 1 / number, number**0.5, number**-0.5}:
+            if abs(other / own - 1) > 1e-9:
+                text = f"scale: Flax multiplies by {other:.4g}, PyTorch by {own:.4g}"
+                yield site.change(text, lambda a, n=other: _first_tensor(a) * n, f"take {own:.4g}")
+
+
+def attention_scale(site: Site) -> Iterator[Change]:
+    """Yield other factors of an attention's products."""
+    if site.kind == "scaled_dot_product_attention":
+        width = site.get("query").shape[-1]
+        own = site.get("scale", width**-0.5)
+        for factor in _factors(site, own, width):
+            text = f"scale: Flax multiplies attention by {factor:.4g}, PyTorch by {own:.4g}"
+            yield site.otherwise(text, f"multiply by {own:.4g}", scale=factor)
+        causal = bool(site.get("is_causal", False))
+        words = ("masks nothing", "what is later") if causal else ("masks what is later", "nothing")
+        text = "mask: Flax's attention {}, PyTorch's {}".format(*words)
+        yield site.otherwise(text, "", is_causal=not causal)
+    elif site.kind == "multi_head_attention_forward" and site.get("in_proj_weight") is not None:
+        embed = site.get("embed_dim_to_check")
+        width = embed // site.get("num_heads")
+        own = width**-0.5
+        for factor in _factors(site, own, width):
+            text = f"scale: Flax multiplies attention by {factor:.4g}, PyTorch by {own:.4g}"
+            ones = torch.ones(3 * embed, dtype=site.input.dtype)
+            ones[:embed] = factor / own  # the query's part
+            weight, bias = site.get("in_proj_weight"), site.get("in_proj_bias")
+            more: dict[str, Any] = {"in_proj_weight": weight * ones[:, None]}
+            if bias is not None:
+                more["in_proj_bias"] = bias * ones
+            yield site.otherwise(text, f"multiply by {own:.4g}", **more)
+
+
+def axis(site: Site) -> Iterator[Change]:
+    """Yield other axes of a softmax."""
+    if site.kind not in ("softmax", "log_softmax"):
+        return
+    ndim = site.input.ndim
+    own = site.get("dim", -1) % ndim
+    for other in (n for n in range(ndim) if n != own):
+        text = f"axis: Flax's {site.kind} is over axis {other} of {ndim}, PyTorch's over axis {own}"
+        yield site.otherwise(text, f"take axis {own} (in PyTorch's order)", dim=other)
+
+
+def order(site: Site) -> Iterator[Change]:
+    """Yield an activation before the normalization that PyTorch applies first, and the reverse."""
+    followers = site.followers()
+    if len(followers) != 1:
+        return
+    after = followers[0]
+    kinds = site.kind in NORMS, after.kind in NORMS
+    acts = site.kind in ACTIVATIONS, after.kind in ACTIVATIONS
+    if not ((kinds[0] and acts[1]) or (acts[0] and kinds[1])):
+        return
+    later = Site(after, site.program, site.values, site.jax_program, site.training)
+    own, named = (site, later) if kinds[1] else (later, site)
+    first, second = (name_of(own), named.kind) if acts[1] else (named.kind, name_of(own))
+    key, own_key = next(iter(later.arguments)), next(iter(site.arguments))
+    taken: dict[str, Any] = {}
+
+    def before(arguments: dict[str, Any]) -> Any:
+        taken.update(arguments)
+        return later.original({**_copied(later.arguments), key: arguments[own_key]})
+
+    def afterwards(arguments: dict[str, Any]) -> Any:
+        return site.original({**taken, own_key: arguments[key]})
+
+    text = f"order: Flax applies {first} before {second}, PyTorch after it"
+    runs = {site.operation.index: before, after.index: afterwards}
+    yield Change(text, runs, f"apply {second} first", portable=False)
+
+
+def joined(site: Site) -> Iterator[Change]:
+    """Yield the parts of a concatenation in another order."""
+    parts = next(iter(site.arguments.values()))
+    if site.kind not in ("cat", "concat", "concatenate") or len(parts) < 2:
+        return
+    text = "order: Flax joins the parts in the opposite order"
+    yield site.change(
+        text, lambda a: site.original({**a, next(iter(a)): list(next(iter(a.values())))[::-1]})
+    )
+
+
+def _copied(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with tensors of their own: a normalization moves its statistics."""
+    return {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in arguments.items()}
+
+
+def _factors(site: Site, own: float, width: int) -> list[float]:
+    numbers = [1.0, width**-0.5, 1 / width, width**0.5, *site.jax_program.numbers]
+    usual = {f for n in numbers if n > 0 for f in (n, 1 / n, n**-0.5)}
+    return [f for f in dict.fromkeys([1.0, *sorted(usual)]) if abs(f / own - 1) > 1e-9]
+
+
+def _first_tensor(arguments: dict[str, Any]) -> torch.Tensor:
+    found = [v for v in arguments.values() if isinstance(v, torch.Tensor)]
+    return max(found, key=torch.Tensor.numel) if len(found) > 1 else found[0]
+
+
+STRUCTURE = (residual, order, scale, attention_scale, axis, joined)

@@ -1,0 +1,67 @@
+"""The rates of dropout, which both programs state; what is dropped is random on each side."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jax.extend import core
+
+from parity.trace.jax_program import JaxProgram
+from parity.trace.torch_program import Operation, Program
+
+RATE = 1e-6  # how far rates may be apart: Flax keeps them in float32
+DROPS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A place that drops, and how much each side does."""
+
+    path: str
+    theirs: float
+    ours: float
+
+
+def rates(program: Program, jax_program: JaxProgram) -> Iterator[Rates]:
+    """Yield the rates in the order of computation, where both sides drop equally often.
+
+    Args:
+        program: PyTorch's run in train mode.
+        jax_program: Flax's program with dropout switched on.
+    """
+    theirs = [(o.path, rate) for o in program.operations if (rate := _rate(program, o))]
+    ours = list(_flax_rates(jax_program))
+    if len(theirs) == len(ours):
+        for (path, rate), own in zip(theirs, ours, strict=True):
+            yield Rates(path, rate, own)
+
+
+def _rate(program: Program, operation: Operation) -> float:
+    arguments = program.arguments(operation, program.values)
+    if operation.kind in DROPS:
+        return float(arguments.get("p", 0.5)) if arguments.get("training", True) else 0.0
+    if operation.kind == "bernoulli":
+        kept = arguments.get("p", arguments.get("argument 1", 1.0))
+        return 0.0 if isinstance(kept, torch.Tensor) else 1 - float(kept)
+    return 0.0
+
+
+def _flax_rates(program: JaxProgram) -> Iterator[float]:
+    """Yield the rate of each random mask: what is kept is divided by the part that is."""
+    scales = [
+        float(value.val) ** (1 if equation.primitive.name == "div" else -1)
+        for equation in program.equations
+        if equation.primitive.name in ("div", "mul")
+        for value in equation.invars
+        if isinstance(value, core.Literal) and np.ndim(value.val) == 0 and value.val
+    ]
+    for equation in program.equations:
+        if str(equation.params.get("name", "")).strip("_") != "bernoulli":
+            continue
+        for value in equation.invars:
+            if isinstance(value, core.Literal):
+                drawn = float(value.val)
+                dropped = any(np.isclose(1 - drawn, s) for s in scales)
+                kept = any(np.isclose(drawn, s) for s in scales)
+                yield round(drawn if dropped and not kept else 1 - drawn, 6)

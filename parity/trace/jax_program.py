@@ -1,0 +1,190 @@
+"""A JAX function's run as its jaxpr, of which every intermediate value is kept."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+import flaxblocks
+
+INLINED = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"}
+INLINED |= {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"}
+_LAYOUT = {"reshape", "transpose", "squeeze", "broadcast_in_dim", "copy", "stop_gradient"}
+_LAYOUT |= {"expand_dims", "convert_element_type"}
+_DTYPES = ("new_dtype", "dtype", "preferred_element_type", "out_dtype")
+_LOW = ("bfloat16", "float16", "float32")
+_LIBRARIES = (
+    *("site-packages", "dist-packages", str(Path(__file__).parents[1])),
+    str(Path(flaxblocks.__file__).parent),
+)
+SMALLEST = 2  # values; fewer are parts of other things
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """An intermediate of the program."""
+
+    array: np.ndarray
+    line: str  # of the code that computes it: file and line
+
+
+@dataclass(frozen=True, eq=False)
+class JaxProgram:
+    """A function's jaxpr in float64 and the arrays it runs on."""
+
+    jaxpr: Any  # closed
+    arguments: Sequence[Any]  # its flat inputs
+    structure: Any  # of its outputs
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], *arguments: Any) -> "JaxProgram":
+        """Return the program of a function of arrays."""
+        jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        return cls(jaxpr, jax.tree.leaves(arguments), jax.tree.structure(shapes))
+
+    @cached_property
+    def equations(self) -> list[Any]:
+        """Every equation, those of inner programs too."""
+        return list(_equations(self.jaxpr.jaxpr))
+
+    @cached_property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers that stand in the program, such as an eps or a slope, in their order."""
+        found = [
+            float(v.val)
+            for e in self.equations
+            for v in e.invars
+            if isinstance(v, core.Literal) and np.ndim(v.val) == 0 and _is_number(v.val)
+        ]
+        scalars = [*self.jaxpr.consts, *self.arguments]
+        found += [float(a) for a in scalars if np.size(a) == 1 and _is_number(a)]
+        return tuple(dict.fromkeys(x for x in found if np.isfinite(x)))
+
+    @cached_property
+    def lowered(self) -> list[tuple[str, str]]:
+        """Where values are rounded to a narrower dtype than float64: line and dtype."""
+        found = []
+        for equation in self.equations:
+            if not any(np.size(v.aval) >= SMALLEST for v in equation.invars if hasattr(v, "aval")):
+                continue
+            dtype = _narrower(equation)
+            if dtype is not None:
+                found.append((_line(equation), dtype))
+        return list(dict.fromkeys(found))
+
+    def values(self, exact: bool = False, stepwise: bool = False) -> tuple[list[Value], Any]:
+        """Return the intermediates and the outputs, as NumPy arrays.
+
+        Args:
+            exact: whether to leave out every rounding to a narrower dtype.
+            stepwise: whether to run one operation at a time. Each is compiled when it is first
+                met, which takes longer for one program and less for many that are alike.
+        """
+        lines: list[str] = []
+
+        def run(arguments: Sequence[Any]) -> Any:
+            kept: list[tuple[Any, str]] = []
+            outputs = _evaluate(self.jaxpr.jaxpr, self.jaxpr.consts, arguments, kept, exact)
+            lines[:] = [line for _, line in kept]
+            return [array for array, _ in kept], outputs
+
+        quick = {"xla_backend_optimization_level": 0}
+        run_ = run if stepwise else jax.jit(run, compiler_options=quick)
+        arguments = [_wide(a) for a in self.arguments] if exact else self.arguments
+        arrays, outputs = run_(arguments)
+        values = [Value(np.asarray(a, np.float64), n) for a, n in zip(arrays, lines, strict=True)]
+        return values, jax.tree.unflatten(self.structure, [np.asarray(o) for o in outputs])
+
+
+def _evaluate(
+    jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], kept: list[Any], exact: bool
+) -> list[Any]:
+    known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    known |= dict(zip(jaxpr.invars, arguments, strict=True))
+
+    def read(atom: Any) -> Any:
+        value = atom.val if isinstance(atom, core.Literal) else known[atom]
+        return _wide(value) if exact else value
+
+    for equation in jaxpr.eqns:
+        inputs = [read(atom) for atom in equation.invars]
+        inner = _inner(equation)
+        if inner is not None:
+            outputs = _evaluate(inner.jaxpr, inner.consts, inputs, kept, exact)
+        elif exact and equation.primitive.name == "reduce_precision":
+            outputs = inputs
+        else:
+            outputs = _bound(equation, inputs, exact)
+        if inner is None and equation.primitive.name not in _LAYOUT:
+            line = _line(equation)
+            kept += [(x, line) for x in outputs if x.size >= SMALLEST and _is_number(x)]
+        known |= dict(zip(equation.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _bound(equation: Any, inputs: Sequence[Any], exact: bool) -> list[Any]:
+    params = dict(equation.params)
+    if exact:
+        for name in _DTYPES:
+            if params.get(name) is not None and jnp.issubdtype(params[name], jnp.floating):
+                params[name] = jnp.dtype("float64")
+    outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(params))
+    return list(outputs) if equation.primitive.multiple_results else [outputs]
+
+
+def _inner(equation: Any) -> Any:
+    """Return the program that an equation calls, closed, where it is a plain call."""
+    if equation.primitive.name not in INLINED:
+        return None
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        found = equation.params.get(name)
+        if found is not None:
+            return found if hasattr(found, "consts") else core.ClosedJaxpr(found, ())
+    return None
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from _equations(inner)
+
+
+def _narrower(equation: Any) -> str | None:
+    if equation.primitive.name == "reduce_precision":
+        bits = equation.params["exponent_bits"], equation.params["mantissa_bits"]
+        return {(8, 10): "TF32", (8, 7): "bfloat16", (5, 10): "float16"}.get(
+            bits, f"{bits[1]} bits"
+        )
+    if equation.primitive.name != "convert_element_type":
+        return None
+    old, new = equation.invars[0].aval.dtype, equation.params["new_dtype"]
+    narrower = jnp.issubdtype(old, jnp.floating) and str(new) in _LOW
+    return str(new) if narrower and old.itemsize > np.dtype(new).itemsize else None
+
+
+def _wide(value: Any) -> Any:
+    floating = jnp.issubdtype(jnp.result_type(value), jnp.floating)
+    return jnp.asarray(value, "float64") if floating else value
+
+
+def _is_number(value: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(value), jnp.floating))
+
+
+def _line(equation: Any) -> str:
+    """Return the user's line that made the equation."""
+    traceback = equation.source_info.traceback
+    for frame in traceback.frames if traceback is not None else ():
+        if not any(part in frame.file_name for part in _LIBRARIES):
+            return f"{Path(frame.file_name).name}:{frame.line_num}"
+    return ""
