@@ -58,6 +58,7 @@ class FlatHead(Head):
     ):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.size = checks.positive_int("size", size)
+        self.conv = nnx.data(None)
         widths = pairwise((in_features * size**2, *hidden_features))
         self.hidden = nnx.List(Linear(*pair, **make) for pair in widths)
         self.act = relu
@@ -82,6 +83,7 @@ class FlatHead(Head):
             `num_classes` is 0 or with `pre_logits`.
         """
         x = adaptive_average_pool(x, (self.size, self.size))
+        x = apply(self.conv, x)
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)  # in PyTorch's order
         for layer, drops in zip(self.hidden, self.drops, strict=False):
             x = apply(self.inner_dropout if drops else None, x)

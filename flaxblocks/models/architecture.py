@@ -68,6 +68,8 @@ class Architecture:
         stages: the stages in order.
         head: makes the last layers: ``head(in_features, num_classes, drop_rate=, dtype=,
             param_dtype=, rngs=)``, such as ``partial(Head, conv_features=1280)``.
+        auxiliary: classifiers of stages' maps for training: the stage's number, and what makes the
+            classifier, as `head`.
         initialization: how the initial weights are drawn.
         drop_rate: dropout before the classifier where the caller gives none.
         drop_path_rate: drop path rate where the caller gives none.
@@ -80,6 +82,7 @@ class Architecture:
     stages: tuple[StageRow, ...]
     head: Callable[..., Head]
     initialization: Initialization
+    auxiliary: tuple[tuple[int, Callable[..., Head]], ...] = ()
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0
     drop_path_ramp: Ramp = ramp_to

@@ -61,8 +61,8 @@ class Backbone(Scoped):
         architecture: the network's description.
         num_classes: length of the output; 0 for the pooled features.
         in_features: channels of the image.
-        drop_rate: probability of dropping each pooled feature in training; the architecture's
-            own where absent.
+        drop_rate: probability of dropping each pooled feature in training, in auxiliary heads too;
+            the architecture's own where absent.
         drop_path_rate: probability of dropping the last blocks' residual branches in training,
             less for earlier ones; the architecture's own where absent.
         output_stride: pixels of the image per pixel of the last feature map, 8, 16 or 32: stages
@@ -77,6 +77,7 @@ class Backbone(Scoped):
     Attributes:
         feature_info: channels and stride of each entry of `features`.
         num_features: length of the pooled features.
+        auxiliary: classifiers of middle stages, see `forward_auxiliary`; none in most networks.
         name: what `create_model` calls the network; None for one made without it.
         family: the architecture's.
 
@@ -102,7 +103,7 @@ class Backbone(Scoped):
     ):
         rngs = NetworkRngs(rngs, architecture.initialization)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        rates = _block_rates(architecture, drop_path_rate)
+        drop_paths = _block_rates(architecture, drop_path_rate)
         self.stem = architecture.stem(in_features, **make)
         rows = architecture.stages
         if output_stride is not None:
@@ -110,10 +111,16 @@ class Backbone(Scoped):
         widths = pairwise([self.stem.out_features, *(row.features for row in rows)])
         self.stages = nnx.List(
             Stage(row, width, drop_paths=stage_rates, **make)
-            for row, (width, _), stage_rates in zip(rows, widths, rates, strict=True)
+            for row, (width, _), stage_rates in zip(rows, widths, drop_paths, strict=True)
         )
         rate = architecture.drop_rate if drop_rate is None else drop_rate
         self.head = architecture.head(rows[-1].features, num_classes, drop_rate=rate, **make)
+        rates = {} if drop_rate is None else {"drop_rate": drop_rate}
+        others = architecture.auxiliary
+        self.auxiliary_stages = tuple(stage for stage, _ in others)
+        self.auxiliary = nnx.List(
+            head(rows[stage].features, num_classes, **rates, **make) for stage, head in others
+        )
         self.feature_info = _feature_info(self.stem.stride, rows)
         self.num_features = self.head.pooled_features
         self.initialization = architecture.initialization
@@ -202,6 +209,21 @@ class Backbone(Scoped):
         """
         return self.head(x, pre_logits=pre_logits)
 
+    def forward_auxiliary(
+        self, x: Float[Array, "n h w c"]
+    ) -> tuple[Float[Array, "n k"], list[jax.Array]]:
+        """Classify images by the network's own head and by its auxiliary ones, for training.
+
+        Args:
+            x: images of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            What calling the network returns, and the logits of each of `auxiliary`.
+        """
+        maps = self.features(x)
+        others = zip(self.auxiliary, self.auxiliary_stages, strict=True)
+        return self.forward_head(maps[-1]), [head(maps[stage]) for head, stage in others]
+
     @property
     def num_classes(self) -> int:
         """Length of the output; 0 where the network has no classifier."""
@@ -219,8 +241,10 @@ class Backbone(Scoped):
             ValueError: if it is negative.
         """
         training = _trains(self)
-        self.head.reset_classifier(num_classes, rngs=NetworkRngs(rngs, self.initialization))
-        self.head.set_attributes(deterministic=not training, raise_if_not_found=False)
+        rngs = NetworkRngs(rngs, self.initialization)
+        for head in (self.head, *self.auxiliary):
+            head.reset_classifier(num_classes, rngs=rngs)
+            head.set_attributes(deterministic=not training, raise_if_not_found=False)
 
     def set_rematerialization(self, enabled: bool = True) -> None:
         """Choose whether training computes activations a second time instead of keeping them.

@@ -10,6 +10,7 @@ from flaxblocks.models import (
     densenet,
     efficientnet,
     facts,
+    inception,
     mnasnet,
     mobilenet_v2,
     mobilenet_v3,
@@ -35,6 +36,7 @@ TORCHVISION_TABLES = (
     squeezenet.NETWORKS,
     densenet.NETWORKS,
     shufflenet_v2.NETWORKS,
+    inception.NETWORKS,
 )
 
 

@@ -49,6 +49,7 @@ def vgg(
     *,
     head: Callable[..., Head] = flat_head,
     drop_rate: float = 0.5,
+    family: str = "vgg",
 ) -> Architecture:
     """Describe a VGG.
 
@@ -57,6 +58,7 @@ def vgg(
         norm: makes each normalization, see `ConvNormAct`; None for none.
         head: makes the last layers, see `Architecture`.
         drop_rate: dropout before the classifier and its like.
+        family: see `Architecture`.
     """
     first, *rest = ((width,) * n for width, n in zip((64, 128, 256, 512, 512), depths, strict=True))
     parts = {"norm": norm, "pool": pool_2}
@@ -66,7 +68,7 @@ def vgg(
         head=head,
         initialization=INITIALIZATION,
         drop_rate=drop_rate,
-        family="vgg",
+        family=family,
     )
 
 

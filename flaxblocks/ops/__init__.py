@@ -6,4 +6,5 @@ from flaxblocks.ops.pool import adaptive_average_pool as adaptive_average_pool
 from flaxblocks.ops.pool import average_pool as average_pool
 from flaxblocks.ops.pool import blur_pool as blur_pool
 from flaxblocks.ops.pool import max_pool as max_pool
+from flaxblocks.ops.pool import mean_pool as mean_pool
 from flaxblocks.ops.switch import convolution as convolution

@@ -30,7 +30,8 @@ def keep_head(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming)
     """
     network = _network("new_head", module)
     whole = _with_classifier(network)
-    own = {id(variable) for variable in _variables(whole.head.classifier)}
+    heads = (whole.head, *whole.auxiliary)
+    own = {id(variable) for head in heads for variable in _variables(head.classifier)}
     named = {name: entry for name, entry in naming(whole).items() if id(entry.variable) in own}
     others = {name: value for name, value in state_dict.items() if name not in named}
     if network.head.classifier is None:
@@ -105,9 +106,10 @@ def _with_classifier(network: Backbone) -> Backbone:
     if network.head.classifier is not None:
         return network
     twin = nnx.merge(*nnx.split(network))
-    width = network.num_features
-    linear = nnx.eval_shape(lambda: Linear(width, 1, rngs=nnx.Rngs(0)))
-    twin.head.classifier = nnx.data(linear)
+    for head in (twin.head, *twin.auxiliary):
+        width = head.pooled_features
+        linear = nnx.eval_shape(lambda width=width: Linear(width, 1, rngs=nnx.Rngs(0)))
+        head.classifier = nnx.data(linear)
     return twin
 
 

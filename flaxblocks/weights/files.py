@@ -13,6 +13,7 @@ from flaxblocks._base import checks
 from flaxblocks.weights import download, hub, safetensors_files, torch_files
 from flaxblocks.weights.card import CARD, read_card
 from flaxblocks.weights.hub_config import check_config
+from flaxblocks.weights.legacy_names import in_todays_names
 from flaxblocks.weights.origin import TORCHVISION, torchvision_weights
 from flaxblocks.weights.prefixes import without_prefixes
 from flaxblocks.weights.state_dict import (
@@ -106,7 +107,7 @@ def read_weights(
         key: see `load_weights`.
     """
     known = known_entries(module) if names is None else {names: named_entries(module, names)}
-    tensors = _read(_local(source), key)
+    tensors = in_todays_names(_read(_local(source), key))
     tensors = without_prefixes(tensors, set(chain.from_iterable(known.values())))
     return tensors, max(known, key=lambda names: len(known[names].keys() & tensors.keys()))
 

@@ -18,11 +18,12 @@ from flaxblocks.weights.naming import vendor_entries
 from flaxblocks.weights.prefixes import without_prefixes
 from flaxblocks.weights.timm import TIMM
 from flaxblocks.weights.torchvision import TORCHVISION
+from flaxblocks.weights.torchvision_inception import INCEPTION
 from flaxblocks.weights.torchvision_plain import PLAIN
 
 NAMES: dict[str, Callable[[nnx.Module], dict[str, Entry]]] = {
     "native": entries,
-    "torchvision": partial(vendor_entries, {**TORCHVISION, **PLAIN}),
+    "torchvision": partial(vendor_entries, {**TORCHVISION, **PLAIN, **INCEPTION}),
     "timm": partial(vendor_entries, TIMM),
 }
 """Whose parameter names a state dict uses, and how a module's entries get them."""

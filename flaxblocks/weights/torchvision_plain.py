@@ -104,7 +104,7 @@ TIMMS_PLAIN: Vendor = {
     Transition: _transition,
     NormAct: _norm_act,
     "densenet": _densenet,
-    "vgg": _timms_vgg,
+    "conv_vgg": _timms_vgg,
 }
 """The names that timm took over, and those of its own."""
 

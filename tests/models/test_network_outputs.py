@@ -19,7 +19,7 @@ from tests.helpers.networks import (
 QUICK = 7_900_000  # parameters
 LIKE_SMALLER = "squeezenet1_0", *(f"shufflenet_v2_x{w}" for w in ("1_0", "1_5", "2_0"))
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
-LARGER = {"alexnet": (2, 71, 67, 3)}  # for its stem
+LARGER = {"alexnet": (2, 71, 67, 3), "inception_v3": (2, 79, 77, 3)}  # pad less
 
 SIZED = [
     pytest.param(

@@ -32,7 +32,8 @@ def test_default_rates_are_torchvisions(name: str):
     depths = [m.p for m in twin.modules() if isinstance(m, torchvision.ops.StochasticDepth)]
     blocks = _blocks(network)
 
-    head = [m.rate for _, m in nnx.iter_modules(network.head) if isinstance(m, nnx.Dropout)]
+    heads = [m for head in (network.head, *network.auxiliary) for _, m in nnx.iter_modules(head)]
+    head = [m.rate for m in heads if isinstance(m, nnx.Dropout)]
     assert set(head) == set(dropouts) - {0.0}
     assert [_rate(getattr(block, "drop_path", None)) for block in blocks] == pytest.approx(
         depths or [0.0] * len(blocks), abs=1e-12

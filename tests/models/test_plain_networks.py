@@ -8,17 +8,22 @@ import pytest
 import torch
 from flax import nnx
 from torchvision.models import densenet, shufflenetv2, squeezenet
+from torchvision.models import inception as torchvision_inception
 
 import flaxblocks as fb
+from flaxblocks.blocks.auxiliary_head import InceptionAuxiliary
 from flaxblocks.blocks.dense import DenseLayer, Transition
 from flaxblocks.blocks.fire import ConvHead, Fire
 from flaxblocks.blocks.flat_head import FlatHead
+from flaxblocks.blocks.inception import Branches
 from flaxblocks.blocks.shuffle import ShuffleUnit
+from flaxblocks.models import inception
 from flaxblocks.ops import adaptive_average_pool, max_pool
+from flaxblocks.weights.legacy_names import in_todays_names
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides.weights import randomize
-from tests.helpers.networks import abstract
+from tests.helpers.networks import abstract, flax_network, torch_network
 from tests.models.test_timm_residual_parts import _assert_equal, _gradients
 from torch_ref.harness.layout import from_nhwc
 
@@ -45,6 +50,10 @@ PARTS = {
     "shuffle with stride": (
         partial(ShuffleUnit, 8, 12, stride=2),
         partial(shufflenetv2.InvertedResidual, 8, 12, 2),
+    ),
+    "inception with a split": (
+        partial(Branches, 8, 2048, branches=inception.E[1]),
+        partial(torchvision_inception.InceptionE, 8),
     ),
 }
 
@@ -132,6 +141,52 @@ def test_feature_maps_are_what_feature_info_says():
 def test_bad_arguments_are_refused(make, message: str):
     with pytest.raises(ValueError, match=message):
         make(rngs=nnx.Rngs(0))
+
+
+def test_an_auxiliary_head_is_torchvisions(x64):
+    image = np.random.default_rng(0).normal(size=(2, 18, 17, 8))
+    twin = torchvision_inception.InceptionAux(8, 5).double().eval()
+    randomize(twin, np.random.default_rng(0))
+    head = InceptionAuxiliary(8, 5, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    names = {"conv0.": "conv.", "conv1.": "neck.", "fc.": "classifier."}
+    weights = {
+        name.replace(theirs, ours).replace(".bn.", ".norm."): value
+        for name, value in twin.state_dict().items()
+        for theirs, ours in names.items()
+        if name.startswith(theirs)
+    }
+    fb.load_state_dict(head, weights)
+    head.eval()
+    _assert_equal(head(jnp.asarray(image)), twin(from_nhwc(image)), "output")
+
+
+@pytest.mark.slow
+def test_auxiliary_logits_are_googlenets(x64):
+    image = np.random.default_rng(0).normal(size=(2, 65, 67, 3))
+    twin = torch_network("googlenet", image)
+    del twin.eager_outputs  # as made: in training it returns all three
+    network = flax_network("googlenet", twin.state_dict())
+    for module in twin.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    network.eval()
+    network.set_attributes(use_running_average=False, raise_if_not_found=False)
+    truth, second, first = twin.train()(from_nhwc(image))
+    logits, others = nnx.jit(lambda network, x: network.forward_auxiliary(x))(network, image)
+    for ours, theirs in zip((logits, *others), (truth, first, second), strict=True):
+        _assert_equal(ours, theirs, "output")
+
+
+def test_old_names_of_densenets_are_todays():
+    old = {"features.denseblock1.denselayer12.norm.1.weight": 1, "features.norm5.weight": 2}
+    new = {"features.denseblock1.denselayer12.norm1.weight": 1, "features.norm5.weight": 2}
+    assert in_todays_names(old) == new
+
+
+def test_a_new_classifier_is_one_in_every_head():
+    network = nnx.eval_shape(lambda: fb.create_model("googlenet", rngs=nnx.Rngs(0)))
+    network.reset_classifier(7, rngs=nnx.Rngs(0))
+    assert [head.classifier.out_features for head in network.auxiliary] == [7, 7]
 
 
 @pytest.mark.parametrize("option", [{"drop_path_rate": 0.1}, {"output_stride": 16}])

@@ -46,8 +46,13 @@ def make_network(vendor: str, name: str) -> nn.Module:
             return timm.create_model(name, **AS_TRAINED.get(name, {}))
     import torchvision
 
+    has_auxiliary = name in ("googlenet", "inception_v3")
+    options = {"init_weights": False} if has_auxiliary else {}
     with _regnet_widths_on_cpu(), torch.device("meta"):
-        return torchvision.models.get_model(name)
+        network = torchvision.models.get_model(name, **options)
+    if has_auxiliary:  # in training it returns the other classifiers' logits too
+        vars(network)["eager_outputs"] = lambda logits, *_: logits
+    return network
 
 
 def allocate(network: nn.Module) -> nn.Module:
