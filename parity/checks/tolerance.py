@@ -24,6 +24,12 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ),
     ("float64", "gradient"): Bound(1e-10, "as the output; one more pass of sums"),
     ("float64", "statistic"): Bound(1e-10, "a mean over the batch, moved by one step"),
+    ("float64", "depth"): Bound(
+        32.0,
+        "times PyTorch's own float32 error and float64's unit over float32's: what rounding alone "
+        "makes of this network in float64, on both sides and with room; a wrong eps does far more",
+    ),
+    ("float64", "deepest"): Bound(1e-7, "however badly the network is conditioned"),
     ("float64", "trajectory"): Bound(
         1e-8, "twenty steps of an optimizer, each of which carries the last one's rounding on"
     ),
@@ -48,6 +54,20 @@ BOUNDS: dict[tuple[str, str], Bound] = {
         "statistics and two gradients. XLA takes them in float32, PyTorch on CPU in float64",
     ),
 }
+
+
+UNITS = 2.0**-29  # float64's unit in the last place as a part of float32's
+
+
+def conditioned(quantity: str, narrow_error: float) -> float:
+    """Return the float64 limit for a quantity of a network that amplifies rounding.
+
+    Args:
+        quantity: what is compared.
+        narrow_error: the error of PyTorch's float32 run, as a fraction of the value's scale.
+    """
+    rounding = bound("float64", "depth") * UNITS * narrow_error
+    return max(bound("float64", quantity), min(rounding, bound("float64", "deepest")))
 
 
 def bound(dtype: str, quantity: str) -> float:

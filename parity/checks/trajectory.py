@@ -13,6 +13,7 @@ import torch
 from flax import nnx
 
 from flaxblocks.weights import state_dict
+from flaxblocks.weights.entries import entries
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row
@@ -21,6 +22,7 @@ from parity.sides.runs import Runs
 from torch_ref.harness import passes
 from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import from_nhwc
+from torch_ref.harness.no_dropout import NoDropout
 
 STEPS = 20
 
@@ -67,7 +69,7 @@ def check_trajectory(runs: Runs) -> Iterator[Row]:
         error = measure.scaled_error(our_losses, their_losses)
         detail = f"{their_losses[0]:.3g} to {their_losses[-1]:.3g} in {STEPS} steps"
         yield Row.judged("trajectory", f"{optimizer.name}: loss", error, limit, detail)
-        errors = {name: measure.scaled_error(ours[name], value) for name, value in theirs.items()}
+        errors = {n: measure.scaled_error(b, a) for n, a, b in measure.paired(theirs, ours)}
         worst = max(errors, key=lambda name: errors[name])
         label = f"{optimizer.name}: {worst} after {STEPS} steps"
         yield Row.judged("trajectory", label, errors[worst], limit)
@@ -85,7 +87,7 @@ def _train_torch(
     losses = []
     for x, target in batches:
         stepper.zero_grad()
-        with ExactGradients():
+        with ExactGradients(), NoDropout():
             images, wanted = from_nhwc(x, torch.float64), from_nhwc(target, torch.float64)
             loss = passes.half_mean_square(module(images), wanted)
         loss.backward()
@@ -110,7 +112,9 @@ def _train_flax(
             )
             params, opt_state = _update(optimizer.optax, params, opt_state, gradients[0])
             losses.append(float(loss))
-        return np.array(losses), state_dict(nnx.merge(graphdef, params, stats, rest))
+        after = nnx.merge(graphdef, params, stats, rest)
+        held = {name for name, entry in entries(after).items() if entry.variable is not None}
+        return np.array(losses), {n: v for n, v in state_dict(after).items() if n in held}
 
 
 @partial(jax.jit, static_argnums=0)

@@ -108,7 +108,7 @@ def _search(runs: Runs, training: bool, repaired: Places) -> Search:
         state,
         partial(_outputs, program),
         training,
-        bound("float64", "output"),
+        runs.limit("output", 0, training),
         {places[place]: run for place, run in repaired.items() if place in places},
     )
 

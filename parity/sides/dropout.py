@@ -9,9 +9,9 @@ from jax.extend import core
 
 from parity.trace.jax_program import JaxProgram
 from parity.trace.torch_program import Operation, Program
+from torch_ref.harness.no_dropout import DROPS
 
 RATE = 1e-6  # how far rates may be apart: Flax keeps them in float32
-DROPS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from flax import nnx
 from flaxblocks._base.functional import loss_and_gradients
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.entries import children, entries
+from parity.sides import calling
 from parity.trace.jax_program import JaxProgram
 
 
@@ -47,7 +49,7 @@ def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: s
 def output_shape(module: nnx.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the module's output, without running it."""
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return nnx.eval_shape(lambda module, x: module(x), module, x).shape
+    return nnx.eval_shape(lambda module, x: calling.call(module, x, False), module, x).shape
 
 
 def forward(module: nnx.Module, x: np.ndarray, dtype: str) -> FlaxRun:
@@ -71,13 +73,17 @@ def train_step(module: nnx.Module, x: np.ndarray, target: np.ndarray, dtype: str
     after = nnx.merge(graphdef, gradients[0], rest)
     nnx.update(after, stats)
     named = state_dict(after)
-    is_param = {name: isinstance(e.variable, nnx.Param) for name, e in entries(after).items()}
+    is_param = {
+        name: isinstance(e.variable, nnx.Param)
+        for name, e in entries(after).items()
+        if e.variable is not None
+    }
     return FlaxRun(
         outputs=_numpy(outputs),
         loss=float(loss),
-        gradients={name: named[name] for name in named if is_param[name]}
+        gradients={name: named[name] for name in is_param if is_param[name]}
         | {"input": np.asarray(gradients[1])},
-        state={name: named[name] for name in named if not is_param[name]},
+        state={name: named[name] for name in is_param if not is_param[name]},
     )
 
 
@@ -95,7 +101,7 @@ def program(module: nnx.Module, x: np.ndarray, mode: str) -> JaxProgram:
 
     def function(state: Any, x: jax.Array) -> Any:
         merged = nnx.merge(graphdef, state)
-        output = merged(x)  # pyright: ignore[reportCallIssue]
+        output = calling.call(merged, x, mode != "eval")
         kept = {name: entry.variable for name, entry in entries(merged).items()}
         statistics = {n: v[...] for n, v in kept.items() if isinstance(v, nnx.BatchStat)}
         return output, statistics
@@ -115,10 +121,11 @@ def train_mode(module: nnx.Module) -> None:
     for _, part in nnx.iter_modules(module):
         if isinstance(part, nnx.Dropout):
             part.deterministic = True
+            part.rate = 0.0  # a call may switch it on again
 
 
 def _forward(graphdef: Any, state: Any, x: jax.Array) -> Any:
-    return _recorded(nnx.merge(graphdef, state), x)
+    return _recorded(nnx.merge(graphdef, state), x, training=False)
 
 
 def _loss_and_gradients(
@@ -162,7 +169,9 @@ _FORWARD = compiled(_forward)
 LOSS_AND_GRADIENTS = compiled(_loss_and_gradients)
 
 
-def _recorded(module: nnx.Module, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+def _recorded(
+    module: nnx.Module, x: jax.Array, training: bool = True
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Return the module's output, and every submodule's by its native name.
 
     `nnx.capture` does the same, but leaves out methods that a class inherits.
@@ -174,6 +183,7 @@ def _recorded(module: nnx.Module, x: jax.Array) -> tuple[jax.Array, dict[str, ja
     outputs: dict[str, jax.Array] = {}
 
     def recorder(call: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call)
         def recorded(part: nnx.Module, *args: Any, **kwargs: Any) -> Any:
             value = call(part, *args, **kwargs)
             if id(part) in names and isinstance(value, jax.Array):
@@ -185,7 +195,7 @@ def _recorded(module: nnx.Module, x: jax.Array) -> tuple[jax.Array, dict[str, ja
     try:
         for kind, call in calls.items():
             setattr(kind, "__call__", recorder(call))  # noqa: B010 - `kind` is any class
-        return module(x), outputs  # pyright: ignore[reportCallIssue]
+        return calling.call(module, x, training), outputs
     finally:
         for kind, call in own.items():
             if call is None:

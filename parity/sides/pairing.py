@@ -152,19 +152,29 @@ def _paths(
     keys: Mapping[str, str],
     names: str | Mapping[str, str],
 ) -> dict[str, str]:
-    """Pair modules that own the same tensors, units that end the same, and equal names.
+    """Pair modules that own or contain the same tensors, and units that end the same.
 
-    A vendor's names equal ours by chance only: its stem may be more than ours. They step aside.
+    A module without tensors goes with the name that it has, if what encloses it is a pair. Where
+    a name of one of ours stands for something else, the other steps aside.
     """
     ours = dict(flax_side.named_modules(flax_module))
     owners = {t.rpartition(".")[0]: n.rpartition(".")[0] for t, n in keys.items()}
     ends = dict(_ends_of_units(torch_module, owners, ours))
     renames = names if isinstance(names, Mapping) else {}
-    named = {path: _renamed(path, renames) for path, _ in torch_module.named_modules()}
-    by_chance = isinstance(names, str) and names != "native"
-    aside = {path: f"PyTorch's {path}" for path in named if by_chance and path in ours}
-    guesses = named | aside | ends | owners | {"": ""}
-    return {path: native for path, native in guesses.items() if native in {*ours, *aside.values()}}
+    paths = {"": ""}
+    for path, _ in torch_module.named_modules():
+        parent = path.rpartition(".")[0]
+        native = ends.get(path) or owners.get(path) or _renamed(path, renames)
+        own_names = names == "native" or isinstance(names, Mapping)
+        known = path in ends or path in owners or path == ""
+        inside = {n for t, n in keys.items() if t.startswith(f"{path}.")}
+        contained = {n for n in keys.values() if n.startswith(f"{native}.")}
+        same = inside == contained if inside or contained else paths.get(parent) in ours
+        if known or (own_names and native in ours and same):
+            paths.setdefault(path, native)
+        elif path in ours:
+            paths[path] = f"PyTorch's {path}"
+    return paths
 
 
 def _ends_of_units(

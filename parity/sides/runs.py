@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from parity.checks import measure
+from parity.checks.tolerance import conditioned
 from parity.sides import flax_side, torch_side, weights
 from parity.sides.dropout import Rates, rates
 from parity.sides.flax_side import FlaxRun
@@ -73,12 +75,15 @@ class Runs:
         with Rounding(module, seed):
             return self.renamed(torch_side.forward(module, self.inputs[i]))
 
+    def _torch_step(self, dtype: str, i: int) -> TorchRun:
+        module = self.torch_module(dtype)
+        return self.renamed(torch_side.train_step(module, self.inputs[i], self.target(i)))
+
     def _train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         target = self.target(i)
-        theirs = torch_side.train_step(self.torch_module(dtype), self.inputs[i], target)
         with flax_side.precision(dtype):
             ours = flax_side.train_step(self.flax_module(dtype), self.inputs[i], target, dtype)
-        return self.renamed(theirs), ours
+        return self.torch_step(dtype, i), ours
 
     @cached_property
     def output_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -92,6 +97,60 @@ class Runs:
         theirs, ours = self.forward("float64", 0)
         return theirs.outputs[""].shape, ours.outputs[""].shape
 
+    def torch_step(self, dtype: str, i: int) -> TorchRun:
+        """Run PyTorch's side forward and backward in train mode on input `i`."""
+        return self._once(("torch train", dtype, i), lambda: self._torch_step(dtype, i))
+
+    def limit(self, quantity: str, i: int, training: bool) -> float:
+        """Return how far outputs, gradients or statistics of float64 runs may be apart."""
+        return self._once(
+            ("limit", quantity, i, training), lambda: self._limit(quantity, i, training)
+        )
+
+    def apart(self, i: int) -> frozenset[str]:
+        """Return the layers that differ inside, where the whole agrees on input `i`.
+
+        The two may join their steps otherwise: what such a layer gives is no comparison.
+        """
+        return self._once(("apart", i), lambda: self._apart(i))
+
+    def _limit(self, quantity: str, i: int, training: bool) -> float:
+        if not training:
+            module = self.torch_module("float32")
+            narrow = {"": torch_side.forward(module, self.inputs[i]).outputs[""]}
+            wide = {"": self.forward("float64", i)[0].outputs[""]}
+        else:
+            pairs = [self.torch_step(dtype, i) for dtype in ("float32", "float64")]
+            kind = {"output": "outputs", "gradient": "gradients", "statistic": "state"}[quantity]
+            narrow, wide = (getattr(run, kind) for run in pairs)
+            if quantity == "output":
+                narrow, wide = {"": narrow[""]}, {"": wide[""]}
+        errors = [measure.rms_error(narrow[name], value) for name, value in wide.items()]
+        return conditioned(quantity, max((e for e in errors if np.isfinite(e)), default=0.0))
+
+    def _apart(self, i: int) -> frozenset[str]:
+        found: set[str] = set()
+        for training, run in ((False, self.forward), (True, self.train_step)):
+            theirs, ours = run("float64", i)
+            limit = self.limit("output", i, training)
+            off = {
+                path
+                for path, truth, value in measure.paired(theirs.outputs, ours.outputs)
+                if measure.scaled_error(value, truth) > limit
+            }
+            if "" in off:
+                return frozenset()
+            found |= off
+        theirs, ours = self.train_step("float64", i)
+        limit = self.limit("gradient", i, True)
+        for name, truth in theirs.gradients.items():
+            scale = measure.layer_scale(name, theirs.gradients)
+            if name in ours.gradients and (
+                measure.scaled_error(ours.gradients[name], truth, scale) > limit
+            ):
+                return frozenset()
+        return frozenset(found)
+
     @cached_property
     def dropout_rates(self) -> list[Rates]:
         """The rates of dropout on both sides, where these can be told."""
@@ -99,7 +158,7 @@ class Runs:
         if not flax_side.drops(port):
             return []
         module = self.torch_module("float32").train()
-        theirs = record(module, [from_nhwc(self.inputs[0])])
+        theirs = record(module, [from_nhwc(self.inputs[0])], drop=True)
         return list(rates(theirs, flax_side.program(port, self.inputs[0], "dropout")))
 
     def target(self, i: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch import nn
 from parity.sides.weights import BATCH_NORM
 from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import from_nhwc, to_nhwc
+from torch_ref.harness.no_dropout import NoDropout
 from torch_ref.harness.passes import dtype_of, half_mean_square, state_of, train_mode
 
 NORMS = (BATCH_NORM, nn.GroupNorm, nn.LayerNorm)
@@ -65,7 +66,7 @@ def train_step(module: nn.Module, x: np.ndarray, target: np.ndarray) -> TorchRun
     train_mode(module)
     module.zero_grad()
     tensor = from_nhwc(x, dtype_of(module)).requires_grad_()
-    with _recording(module, run), ExactGradients():
+    with _recording(module, run), ExactGradients(), NoDropout():
         loss = half_mean_square(module(tensor), from_nhwc(target, tensor.dtype))
     loss.backward()
     run.loss = loss.item()

@@ -11,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from parity.trace.operations import kind_of, named_arguments
+from torch_ref.harness.no_dropout import DROPS
 
 _SKIPPED = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
@@ -105,15 +106,21 @@ def _written_over(operation: Operation) -> tuple[int, ...]:
     return operation.reads if in_place else ()
 
 
-def record(module: nn.Module, inputs: Sequence[torch.Tensor], **arguments: Any) -> Program:
-    """Run the module without gradients and return what it did; its statistics stay."""
+def record(module: nn.Module, inputs: Sequence[torch.Tensor], drop: bool = False) -> Program:
+    """Run the module without gradients and return what it did; its statistics stay.
+
+    Args:
+        module: in the mode in which it should run.
+        inputs: what it is called with.
+        drop: whether its dropout drops.
+    """
     program = Program()
     held = dict(module.named_parameters()) | dict(module.named_buffers())
     kept = {name: value.detach().clone() for name, value in held.items()}
-    with torch.no_grad(), _Recorder(program, module) as recorder:
+    with torch.no_grad(), _Recorder(program, module, drop) as recorder:
         program.inputs = tuple(recorder.slot(x).index for x in inputs)
         program.parameters = {name: recorder.slot(value).index for name, value in held.items()}
-        output = module(*inputs, **arguments)
+        output = module(*inputs)
     program.output = recorder.slotted(output)
     program.state = {name: recorder.slot(value).index for name, value in held.items()}
     program.values = [value.detach().clone() for value in recorder.kept]
@@ -127,8 +134,9 @@ def record(module: nn.Module, inputs: Sequence[torch.Tensor], **arguments: Any) 
 
 
 class _Recorder(TorchFunctionMode):
-    def __init__(self, program: Program, module: nn.Module):
+    def __init__(self, program: Program, module: nn.Module, drop: bool):
         super().__init__()
+        self.drop = drop
         self.program, self.stack = program, [""]
         self.kept: list[torch.Tensor] = []  # alive, so that no two have the same id
         self.known: dict[int, int] = {}
@@ -163,6 +171,9 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         args, kwargs = self.slotted((tuple(args), dict(kwargs or {})))
         given = mapped((args, kwargs), lambda s: self.kept[s.index])
+        kind = kind_of(func)
+        if kind in DROPS and not self.drop:
+            func = _same
         result = func(*given[0], **given[1])
         writes = func.__name__ == "__setitem__"
         if not writes and not tensors(result):
@@ -171,9 +182,13 @@ class _Recorder(TorchFunctionMode):
         index, path = len(self.program.operations), self.stack[-1]
         function = _set_item if writes else func
         self.program.operations.append(
-            Operation(index, kind_of(func), path, _line(), function, args, kwargs, made)
+            Operation(index, kind, path, _line(), function, args, kwargs, made)
         )
         return result
+
+
+def _same(input: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    return input.clone()
 
 
 def _set_item(target: torch.Tensor, key: Any, value: Any) -> torch.Tensor:

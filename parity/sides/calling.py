@@ -1,0 +1,35 @@
+"""How a Flax module is called: what its call takes beside the input."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from flax import nnx
+
+TRAINS = ("train", "training", "is_training")
+RESTS = ("deterministic", "use_running_average", "inference", "eval")
+RANDOM = ("rngs", "rng", "key")
+
+Call = Callable[[Any, Any, bool], Any]
+"""Calls a Flax module: of the module, the input, and whether it trains."""
+
+
+def call(module: Any, x: Any, training: bool) -> Any:
+    """Call a module on an input, and tell it the mode where its call has an argument for it.
+
+    An argument that switches training off by default, and is left alone, is no difference.
+    """
+    return module(x, **arguments(module, training))
+
+
+def arguments(module: Any, training: bool) -> dict[str, Any]:
+    """Return the arguments that tell the mode, under the names that the module's call has."""
+    found: dict[str, Any] = {}
+    for name, parameter in inspect.signature(type(module).__call__).parameters.items():
+        if name in TRAINS:
+            found[name] = training
+        elif name in RESTS:
+            found[name] = not training
+        elif name in RANDOM and parameter.default in (None, inspect.Parameter.empty):
+            found[name] = nnx.Rngs(0)
+    return found
