@@ -1,33 +1,26 @@
 """The parts of a training loop, each usable alone."""
 
-from flaxblocks.train.optim.groups import parameter_groups as parameter_groups
-from flaxblocks.train.optim.groups import scale_layers as scale_layers
-from flaxblocks.train.optim.groups import selected_by as selected_by
-from flaxblocks.train.optim.schedules import Cosine as Cosine
-from flaxblocks.train.optim.schedules import Decay as Decay
-from flaxblocks.train.run import recipes as recipes
-from flaxblocks.train.run.recipes import RECIPES as RECIPES
-from flaxblocks.train.run.recipes import Recipe as Recipe
-from flaxblocks.train.run.training import Training as Training
-from flaxblocks.train.step.evaluation import evaluate as evaluate
-from flaxblocks.train.step.evaluation import make_eval_step as make_eval_step
-from flaxblocks.train.step.evaluation import means as means
-from flaxblocks.train.step.filters import under as under
-from flaxblocks.train.step.losses import BinaryCrossEntropy as BinaryCrossEntropy
-from flaxblocks.train.step.losses import CrossEntropy as CrossEntropy
-from flaxblocks.train.step.losses import Distillation as Distillation
-from flaxblocks.train.step.losses import accuracy as accuracy
-from flaxblocks.train.step.losses import as_target as as_target
-from flaxblocks.train.step.losses import cross_entropy as cross_entropy
-from flaxblocks.train.step.mixing import MixedLabel as MixedLabel
-from flaxblocks.train.step.mixing import Mixing as Mixing
-from flaxblocks.train.step.normalize import as_float as as_float
-from flaxblocks.train.step.normalize import normalize as normalize
-from flaxblocks.train.step.sharding import make_mesh as make_mesh
-from flaxblocks.train.step.sharding import place_state as place_state
-from flaxblocks.train.step.sharding import replicate as replicate
-from flaxblocks.train.step.sharding import shard_batch as shard_batch
-from flaxblocks.train.step.sharding import shard_largest as shard_largest
-from flaxblocks.train.step.state import TrainState as TrainState
-from flaxblocks.train.step.state import create_state as create_state
-from flaxblocks.train.step.train_step import make_train_step as make_train_step
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flaxblocks.train._public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that settings are read without JAX."""
+    if name == "__all__":
+        return __dir__()
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
+        return import_module(f"{__name__}.{name}")
+    public = {} if name.startswith("_") else vars(import_module(f"{__name__}._public"))
+    if name not in public:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = public[name]  # found at once from now on
+    return public[name]
+
+
+def __dir__() -> list[str]:
+    public = vars(import_module(f"{__name__}._public"))
+    return sorted(name for name in public if not name.startswith("_"))

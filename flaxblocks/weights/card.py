@@ -11,6 +11,8 @@ from flaxblocks._base.replacing import replacing
 from flaxblocks.preprocess import Preprocess
 
 CARD = "model.json"
+BEST = "best.safetensors"
+"""The weights that were best in an evaluation, beside the last ones."""
 
 
 @dataclass(frozen=True)
@@ -91,4 +93,4 @@ def card_of(weights: str | os.PathLike[str]) -> tuple[Path, Card] | None:
     if not (folder / CARD).is_file():
         return None
     card = read_card(folder)
-    return (folder, card) if path.is_dir() or path.name == card.weights else None
+    return (folder, card) if path.is_dir() or path.name in (card.weights, BEST) else None

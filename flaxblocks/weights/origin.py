@@ -58,7 +58,7 @@ def resolve(name: str | None, weights: str | os.PathLike[str]) -> Origin:
     text = os.fspath(weights)
     found = card_of(weights)
     if found is not None:
-        return _of_run(name, *found)
+        return _of_run(name, weights, *found)
     if hub.is_repository(weights):
         return _in_repository(name, text)
     if Path(weights).is_dir():
@@ -70,10 +70,10 @@ def resolve(name: str | None, weights: str | os.PathLike[str]) -> Origin:
     return _of_network(name, weights)
 
 
-def _of_run(name: str | None, folder: Path, card: Card) -> Origin:
+def _of_run(name: str | None, weights: str | os.PathLike[str], folder: Path, card: Card) -> Origin:
     if name not in (None, card.name):
         raise ValueError(f"`weights` must be for {name}, {folder} holds {card.name}")
-    source = folder / card.weights
+    source = folder / card.weights if Path(weights).is_dir() else weights
     return Origin(card.name, source, card.preprocess, card.num_classes, card.classes)
 
 

@@ -3,6 +3,7 @@
 from flaxblocks.train.data.augment import CENTER_CROP as CENTER_CROP
 from flaxblocks.train.data.augment import Augment as Augment
 from flaxblocks.train.data.augment import ColorJitter as ColorJitter
+from flaxblocks.train.data.augment import Flip as Flip
 from flaxblocks.train.data.augment import RandomCrop as RandomCrop
 from flaxblocks.train.data.augment import flip as flip
 from flaxblocks.train.data.autoaugment import RandAugment as RandAugment

@@ -78,11 +78,33 @@ CENTER_CROP = RandomCrop(area=(1.0, 1.0), aspect=(1.0, 1.0))
 """The largest square, at the center of the image."""
 
 
-def flip(image: Any, rng: np.random.Generator) -> Any:
-    """Return the image, or with probability 0.5 its mirror image: an `Operation`."""
-    from PIL import Image
+@dataclass(frozen=True)
+class Flip:
+    """The image, or its mirror image: an `Operation`.
 
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
+    Args:
+        probability: of the mirror image.
+
+    Raises:
+        ValueError: if `probability` does not lie between 0 and 1.
+    """
+
+    probability: float = 0.5
+
+    def __post_init__(self):
+        checks.fraction("probability", self.probability)
+
+    def __call__(self, image: Any, rng: np.random.Generator) -> Any:
+        """Return the Pillow image, mirrored or not."""
+        from PIL import Image
+
+        if rng.random() >= self.probability:
+            return image
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+flip = Flip()
+"""Every second image mirrored."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def training_batches(
     batch_size: int,
     unreadable: UnreadableImages,
     seed: int = 0,
+    workers: int | None = None,
     process: int | None = None,
     processes: int | None = None,
 ) -> Any:
@@ -44,6 +45,7 @@ def training_batches(
         batch_size: images in a batch, over all processes.
         unreadable: collects images that cannot be read.
         seed: seed of the order and the augmentations.
+        workers: threads that read images; twice the processors, at most 32, where absent.
         process: index of this process; JAX's where absent.
         processes: number of processes that share the images; JAX's where absent.
 
@@ -68,7 +70,7 @@ def training_batches(
     images = _grain().MapDataset.range(len(source)).seed(seed).shuffle()
     images = images.random_map(train_on)[: len(source) // batch_size * batch_size]
     images = images[process::processes].repeat()
-    return images.to_iter_dataset(_reading(rows)).batch(rows, drop_remainder=True)
+    return images.to_iter_dataset(_reading(rows, workers)).batch(rows, drop_remainder=True)
 
 
 def evaluation_batches(
@@ -77,6 +79,7 @@ def evaluation_batches(
     *,
     batch_size: int,
     unreadable: UnreadableImages,
+    workers: int | None = None,
     process: int | None = None,
     processes: int | None = None,
 ) -> Any:
@@ -90,6 +93,7 @@ def evaluation_batches(
         preprocess: resizes, crops and normalizes each image.
         batch_size: images in a batch, over all processes.
         unreadable: collects images that cannot be read.
+        workers: see `training_batches`.
         process: index of this process; JAX's where absent.
         processes: number of processes that share the images; JAX's where absent.
 
@@ -117,7 +121,7 @@ def evaluation_batches(
         return row | {"weight": np.asarray(1, np.float32)}
 
     images = _grain().MapDataset.range(length).map(evaluate_on)[process::processes]
-    return images.to_iter_dataset(_reading(rows)).batch(rows, drop_remainder=True)
+    return images.to_iter_dataset(_reading(rows, workers)).batch(rows, drop_remainder=True)
 
 
 class Feed:
@@ -180,7 +184,7 @@ def _share(batch_size: int, process: int | None, processes: int | None) -> tuple
     return batch_size // processes, process, processes
 
 
-def _reading(rows: int) -> Any:
+def _reading(rows: int, workers: int | None) -> Any:
     """Return how many threads read images, and how many images they read ahead."""
-    threads = min(2 * (os.cpu_count() or 1), 32)
+    threads = workers or min(2 * (os.cpu_count() or 1), 32)
     return _grain().ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * rows, threads))

@@ -61,13 +61,17 @@ def rmsprop(
 
 
 def adamw(
-    learning_rate: optax.ScalarOrSchedule, weight_decay: float, mask: Mask
+    learning_rate: optax.ScalarOrSchedule,
+    weight_decay: float,
+    mask: Mask,
+    *,
+    epsilon: float = 1e-8,
 ) -> optax.GradientTransformation:
-    """Adam with decoupled weight decay; betas 0.9 and 0.999, epsilon 1e-8.
+    """Adam with decoupled weight decay; betas 0.9 and 0.999.
 
     Source: Loshchilov and Hutter 2019, algorithm 2; `torch.optim.AdamW`.
     """
-    return optax.adamw(learning_rate, weight_decay=weight_decay, mask=mask)
+    return optax.adamw(learning_rate, eps=epsilon, weight_decay=weight_decay, mask=mask)
 
 
 everything: Mask = selected_by(...)

@@ -1,6 +1,7 @@
-"""How published networks were trained, as values."""
+"""How networks are trained, as values."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -8,7 +9,14 @@ from types import MappingProxyType
 import optax
 
 from flaxblocks._base import checks
-from flaxblocks.train.data.augment import CENTER_CROP, Crop, Operation, RandomCrop, flip
+from flaxblocks.train.data.augment import (
+    CENTER_CROP,
+    ColorJitter,
+    Crop,
+    Flip,
+    Operation,
+    RandomCrop,
+)
 from flaxblocks.train.data.autoaugment import RandAugment, autoaugment
 from flaxblocks.train.data.random_erasing import RandomErasing
 from flaxblocks.train.optim.groups import scale_layers
@@ -23,7 +31,9 @@ from flaxblocks.train.optim.optimizers import (
     sgd,
 )
 from flaxblocks.train.optim.schedules import Cosine, Decay, Schedule
-from flaxblocks.train.step.losses import CROSS_ENTROPY, CrossEntropy, Loss
+from flaxblocks.train.run.recipe_settings import RECIPE_SETTINGS
+from flaxblocks.train.run.settings import Settings
+from flaxblocks.train.step.losses import CROSS_ENTROPY, BinaryCrossEntropy, CrossEntropy, Loss
 from flaxblocks.train.step.mixing import Mixing
 
 REFERENCE_BATCH = 256  # images; learning rates are given for it
@@ -111,62 +121,100 @@ class Recipe:
         return update
 
 
-RESNET50 = Recipe(
-    algorithm=partial(sgd, momentum=0.9),
-    learning_rate=0.1,
-    schedule=Decay(0.1, every=30),
-    epochs=90,
-    weight_decay=1e-4,
-    crop=RandomCrop(),
-    augmentations=(flip,),
-)
-"""torchvision's classification reference, which made ResNet-50's first weights."""
+def recipe_of(settings: Settings) -> Recipe:
+    """Return the recipe that settings describe.
 
-EFFICIENTNET = Recipe(
-    algorithm=partial(rmsprop, decay=0.9, momentum=0.9, epsilon=1e-3),
-    learning_rate=0.016,
-    schedule=Decay(0.97, every=2.4, warmup=5),
-    epochs=350,
-    weight_decay=1e-5,
-    decays=all_but_norms,
-    loss=CrossEntropy(smoothing=0.1),
-    average_decay=0.9999,
-    crop=RandomCrop(),
-    augmentations=(flip, autoaugment),
-)
-"""Tan and Le 2019, section 5, and the released code."""
+    Raises:
+        ValueError: if `aa` is not understood.
+    """
+    peak = settings.lr_base
+    if settings.lr is not None:
+        peak = settings.lr * REFERENCE_BATCH / settings.batch_size
+    return Recipe(
+        algorithm=_algorithm(settings),
+        learning_rate=peak,
+        schedule=_schedule(settings),
+        epochs=settings.epochs,
+        weight_decay=settings.weight_decay,
+        decays=MASKS[settings.decay_on],
+        layer_decay=settings.layer_decay,
+        clip_norm=settings.clip_grad,
+        loss=_loss(settings),
+        mixing=_mixing(settings),
+        average_decay=settings.model_ema,
+        crop=CENTER_CROP if settings.crop == "center" else RandomCrop(area=_pair(settings.scale)),
+        augmentations=tuple(_augmentations(settings)),
+    )
 
-CONVNEXT = Recipe(
-    algorithm=adamw,
-    learning_rate=2.5e-4,  # 4e-3 for a batch of 4,096
-    schedule=Cosine(warmup=20),
-    epochs=300,
-    weight_decay=0.05,
-    decays=kernels_only,
-    loss=CrossEntropy(smoothing=0.1),
-    mixing=Mixing(mixup_alpha=0.8, cutmix_alpha=1.0),
-    average_decay=0.9999,
-    crop=RandomCrop(),
-    augmentations=(flip, RandAugment(), RandomErasing()),
-)
-"""Liu et al. 2022, appendix A.1."""
 
-QUICK = Recipe(
-    algorithm=adamw,
-    learning_rate=2e-2,
-    schedule=Cosine(warmup=1),
-    epochs=15,
-    weight_decay=0.05,
-    decays=kernels_only,
-)
-"""For a small network on small images: a first run, and the tests."""
+MASKS: Mapping[str, Mask] = {
+    "all": everything,
+    "all-but-norms": all_but_norms,
+    "kernels": kernels_only,
+}
+
+
+def _algorithm(settings: Settings) -> Algorithm:
+    epsilon = {} if settings.opt_eps is None else {"epsilon": settings.opt_eps}
+    if settings.opt == "adamw":
+        return partial(adamw, **epsilon)
+    if settings.opt == "rmsproptf":
+        return partial(rmsprop, momentum=settings.momentum, **epsilon)
+    return partial(sgd, momentum=settings.momentum, nesterov=settings.opt == "sgd")
+
+
+def _schedule(settings: Settings) -> Schedule:
+    if settings.sched == "cosine":
+        return Cosine(settings.warmup_epochs, settings.min_lr)
+    if settings.sched == "step":
+        return Decay(settings.decay_rate, settings.decay_epochs, settings.warmup_epochs)
+    return Cosine(settings.warmup_epochs, floor=1.0)
+
+
+def _loss(settings: Settings) -> Loss:
+    kind = BinaryCrossEntropy if settings.bce else CrossEntropy
+    return kind(smoothing=settings.smoothing)
+
+
+def _mixing(settings: Settings) -> Mixing | None:
+    if not settings.mixup and not settings.cutmix:
+        return None
+    return Mixing(settings.mixup, settings.cutmix)
+
+
+def _augmentations(settings: Settings) -> Iterator[Operation]:
+    if settings.hflip:
+        yield Flip(settings.hflip)
+    if settings.aa == "original":
+        yield autoaugment
+    elif settings.aa:
+        yield _randaugment(settings.aa)
+    if settings.color_jitter:
+        strength = settings.color_jitter
+        yield ColorJitter(strength, strength, strength)
+    if settings.reprob:
+        yield RandomErasing(settings.reprob)
+
+
+def _randaugment(text: str) -> RandAugment:
+    """Return what timm calls ``"rand-m9-n2"``: magnitude 9, two operations."""
+    found = re.fullmatch(r"rand-m(\d+(?:\.\d+)?)(?:-n(\d+))?", text)
+    if found is None:
+        raise ValueError(f"`aa` must be 'original' or such as 'rand-m9-n2', got {text!r}")
+    return RandAugment(int(found[2] or 2), float(found[1]))
+
+
+def _pair(values: tuple[float, ...]) -> tuple[float, float]:
+    return values[0], values[1]
+
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "resnet50-torchvision": RESNET50,
-        "efficientnet-rmsprop": EFFICIENTNET,
-        "convnext-adamw": CONVNEXT,
-        "quick": QUICK,
-    }
+    {name: recipe_of(Settings.of(recipe=name)) for name in RECIPE_SETTINGS}
 )
-"""The recipes by name, for the command line."""
+"""The recipes of `RECIPE_SETTINGS` as values."""
+
+QUICK = RECIPES["quick"]
+FINETUNE = RECIPES["finetune"]
+RESNET50 = RECIPES["resnet50-torchvision"]
+EFFICIENTNET = RECIPES["efficientnet-rmsprop"]
+CONVNEXT = RECIPES["convnext-adamw"]

@@ -24,6 +24,7 @@ class RunFolder:
         self.path = path
         self.process = process
         self.settings = path / "run.json"
+        self.config = path / "config.toml"
         self.log = path / (f"log-{process}.jsonl" if process else "log.jsonl")
         self.tensorboard = path / "tensorboard"
         self.checkpoints = path / "checkpoints"

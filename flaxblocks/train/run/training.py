@@ -1,11 +1,9 @@
 """Training from a source of images to a folder of results."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
@@ -18,28 +16,31 @@ from flaxblocks.train.data.augment import Augment
 from flaxblocks.train.data.batches import Feed, Place, evaluation_batches, training_batches
 from flaxblocks.train.data.source import Source
 from flaxblocks.train.data.unreadable import UnreadableImages
+from flaxblocks.train.run.best import Best
 from flaxblocks.train.run.checkpoints import Checkpoints
-from flaxblocks.train.run.json_log import JsonLines, last_evaluation, read_log
-from flaxblocks.train.run.loop import Evaluation, Loop, Watcher
+from flaxblocks.train.run.json_log import last_evaluation, read_log
+from flaxblocks.train.run.judging import Judge, Recalibration
+from flaxblocks.train.run.log_writers import check_logs, log_writers
+from flaxblocks.train.run.loop import Loop
 from flaxblocks.train.run.outcome import write_outcome
 from flaxblocks.train.run.plot import plot
 from flaxblocks.train.run.progress import ProgressLine
 from flaxblocks.train.run.recipes import Recipe
-from flaxblocks.train.run.run_folder import RunFolder, open_run
+from flaxblocks.train.run.run_folder import open_run
 from flaxblocks.train.run.stop import Stop
-from flaxblocks.train.run.tensorboard import TensorBoard
-from flaxblocks.train.step.evaluation import (
-    Scores,
-    classification_scores,
-    evaluation_sums,
-    make_eval_step,
-    means,
-)
+from flaxblocks.train.run.warnings import warnings
+from flaxblocks.train.step.evaluation import Scores, classification_scores, make_eval_step
 from flaxblocks.train.step.filters import Filter
-from flaxblocks.train.step.normalize import normalize
+from flaxblocks.train.step.normalize import Prepare, normalize
+from flaxblocks.train.step.recalibrate import remembered
 from flaxblocks.train.step.sharding import Rule, make_mesh, place_state, replicate, shard_batch
 from flaxblocks.train.step.state import TrainState, create_state
 from flaxblocks.train.step.train_step import TrainStep, make_train_step
+
+RECALIBRATED = 16  # batches, where a run is short
+
+FORGOTTEN = 0.01
+"""Of the first values of a running statistic: what is less does not change an answer."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,16 @@ class Training:
         batch_size: images in a step, over all devices.
         trainable: selects the parameters that are trained, see `create_state`.
         scores: what an evaluation counts.
+        accumulate: parts of a batch whose gradients are summed, to save memory.
+        recalibrate: training batches from which the normalizations' statistics are taken for each
+            evaluation and for the weights that are kept, see `recalibrate`; 0 for the running
+            statistics. Absent, it is 16 where the run is so short that more than a hundredth of
+            their first values is left in them, else 0.
+        eval_metric: which number of an evaluation says what the best weights are.
+        save_best: whether they are kept apart, in ``best.safetensors``.
+        logs: what is written beside the log in JSON lines: ``"tensorboard"``, ``"wandb"`` and
+            ``"trackio"``, where their packages are installed.
+        workers: threads that read images; twice the processors where absent.
         seed: seed of the order of the images, their augmentation and mixing.
         log_every: steps between lines of the log.
         save_every: steps between checkpoints; an epoch where absent.
@@ -69,6 +80,12 @@ class Training:
     batch_size: int = 256
     trainable: Filter = ...
     scores: Scores = classification_scores
+    accumulate: int = 1
+    recalibrate: int | None = None
+    eval_metric: str = "accuracy"
+    save_best: bool = True
+    logs: Sequence[str] = ("tensorboard",)
+    workers: int | None = None
     seed: int = 0
     log_every: int = 50
     save_every: int | None = None
@@ -84,6 +101,7 @@ class Training:
         *,
         validation: Source | None = None,
         settings: Mapping[str, Any] = MappingProxyType({}),
+        config: str | None = None,
         resume: bool = False,
         stop: Stop | None = None,
     ) -> TrainState:
@@ -99,6 +117,7 @@ class Training:
             out: the folder.
             validation: images to evaluate on after each epoch; None for no evaluation.
             settings: what else the result depends on; a resumed run must have the same.
+            config: what is written to ``config.toml``, see `Settings.toml`; nothing where absent.
             resume: whether to continue the run that is in the folder, if there is one.
             stop: asks to save and stop early.
 
@@ -111,6 +130,7 @@ class Training:
             ValueError: if the devices do not divide the batch, the images are not as they should
                 be, the network is no longer finite, or the run in the folder cannot be resumed.
         """
+        check_logs(self.logs)
         stop = stop or Stop()
         mesh = self._mesh()
         unreadable = UnreadableImages(len(images) + (len(validation) if validation else 0))
@@ -119,23 +139,35 @@ class Training:
         until = per_epoch * self.recipe.epochs
         settings = {"steps": until, "seed": self.seed, **settings}
         folder = open_run(out, settings, resume=resume)
+        if config is not None and folder.process == 0:
+            folder.config.write_text(config, encoding="utf-8")
         optimizer = self.recipe.optimizer(until, self.batch_size)
         state = create_state(model, optimizer, trainable=self.trainable, average=self._averages)
         state = place_state(mesh, state, self.rule)
         place = partial(shard_batch, mesh)
+        prepared = Recalibration(
+            self._batches(images, unreadable),
+            self._recalibrated(model, until),
+            place,
+            self._prepare,
+        )
         with (
             ProgressLine(until, first=folder.process == 0) as progress,
             Checkpoints(folder.checkpoints, keep=self.keep) as checkpoints,
             Feed(batches, place) as feed,
         ):
             state = _resumed(state, checkpoints, feed, progress.say)
-            with _log_writers(folder, int(state.step)) as writers:
+            for line in warnings(self.recipe, images, until, self.batch_size):
+                progress.say(f"warning: {line}")
+            best = Best(folder, self.eval_metric, int(state.step)) if self.save_best else None
+            judge = self._judge(mesh, validation, unreadable, place, stop, prepared, best)
+            with log_writers(folder, int(state.step), self.logs, settings) as writers:
                 loop = Loop(
                     step=self._step(optimizer),
                     feed=feed,
                     checkpoints=checkpoints,
                     watchers=(*writers, progress),
-                    evaluate=self._evaluation(validation, unreadable, place, stop),
+                    evaluate=judge,
                     unreadable=unreadable,
                     log_every=self.log_every,
                     save_every=self.save_every or per_epoch,
@@ -150,7 +182,7 @@ class Training:
             write_outcome(
                 folder,
                 mesh,
-                state,
+                prepared(state),
                 images=images,
                 preprocess=self.preprocess,
                 settings=settings,
@@ -161,6 +193,10 @@ class Training:
     @property
     def _averages(self) -> bool:
         return self.recipe.average_decay is not None
+
+    @property
+    def _prepare(self) -> Prepare:
+        return normalize(self.preprocess.mean, self.preprocess.std)
 
     def _mesh(self) -> Mesh:
         mesh = make_mesh(self.devices)
@@ -178,6 +214,7 @@ class Training:
             batch_size=self.batch_size,
             unreadable=unreadable,
             seed=self.seed,
+            workers=self.workers,
         )
 
     def _step(self, optimizer: optax.GradientTransformation) -> TrainStep:
@@ -186,39 +223,39 @@ class Training:
             loss=self.recipe.loss,
             mixing=self.recipe.mixing,
             average_decay=self.recipe.average_decay or 0.0,
-            prepare=normalize(self.preprocess.mean, self.preprocess.std),
+            accumulate=self.accumulate,
+            prepare=self._prepare,
             seed=self.seed,
         )
 
-    def _evaluation(
-        self, images: Source | None, unreadable: UnreadableImages, place: Place, stop: Stop
-    ) -> Evaluation | None:
-        """Return a function that evaluates a state on the images, unless it is to stop."""
+    def _recalibrated(self, model: nnx.Module, steps: int) -> int:
+        """Return the number of batches from which statistics are taken."""
+        if self.recalibrate is not None:
+            return self.recalibrate
+        return RECALIBRATED if remembered(model, steps) > FORGOTTEN else 0
+
+    def _judge(
+        self,
+        mesh: Mesh,
+        images: Source | None,
+        unreadable: UnreadableImages,
+        place: Place,
+        stop: Stop,
+        prepared: Recalibration,
+        best: Best | None,
+    ) -> Judge | None:
+        """Return what evaluates a state on the images."""
         if images is None:
             return None
         batches = evaluation_batches(
-            images, self.preprocess, batch_size=self.batch_size, unreadable=unreadable
+            images,
+            self.preprocess,
+            batch_size=self.batch_size,
+            unreadable=unreadable,
+            workers=self.workers,
         )
         step = make_eval_step(scores=self.scores, average=self._averages)
-
-        def evaluation(state: TrainState) -> dict[str, float] | None:
-            with Feed(batches, place) as feed:
-                wanted = takewhile(lambda _: stop.asked is None, feed)
-                sums = evaluation_sums(step, state, wanted)
-            return means(sums) if sums is not None and stop.asked is None else None
-
-        return evaluation
-
-
-@contextmanager
-def _log_writers(folder: RunFolder, step: int) -> Iterator[tuple[Watcher, ...]]:
-    """Yield the writers of this process's log; only the first process writes for TensorBoard."""
-    log = JsonLines(folder.log, step)
-    if folder.process:
-        yield (log,)
-        return
-    with TensorBoard(folder.tensorboard, step) as board:
-        yield log, board
+        return Judge(step, batches, place, stop, prepared, best, mesh)
 
 
 def _resumed(

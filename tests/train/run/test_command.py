@@ -1,5 +1,6 @@
 """`flaxblocks train` and `flaxblocks evaluate`: what they leave, and how they refuse bad input."""
 
+import json
 import os
 import re
 import signal
@@ -14,7 +15,8 @@ from safetensors.numpy import load_file
 
 import flaxblocks as fb
 from flaxblocks.cli import main
-from flaxblocks.train.run.json_log import last_evaluation, read_log
+from flaxblocks.train.run.json_log import evaluation_of, last_evaluation, read_log
+from flaxblocks.train.run.settings import Settings, read_config
 from flaxblocks.weights.card import Card, read_card
 from tests.helpers.tiny_training import (
     PREPROCESS,
@@ -38,7 +40,7 @@ def images(tmp_path) -> Path:
 
 
 def command(images: Path, out: Path, *options: str) -> list[str]:
-    options = ("--recipe", "quick", "--epochs", "3", "--image-size", "16", *options)
+    options = ("--recipe", "quick", "--epochs", "3", "--input-size", "16", *options)
     place = ["--data", str(images), "--out", str(out)]
     return ["train", "--model", "tiny", *place, "--batch-size", "4", *options]
 
@@ -65,6 +67,16 @@ def test_a_run_explains_itself(images, tmp_path, capsys):
     assert card.metrics == evaluation
     assert card.versions["jax"] == jax.__version__
     assert card.recipe["recipe"] == "quick"
+    # The settings are written back whole: the file makes the same run.
+    again = Settings.of(read_config(out / "config.toml"))
+    assert again.result() == {n: v for n, v in card.recipe.items() if n != "steps"}
+    assert (again.log_every, again.lr_base) == (5, 0.02)
+    # The best weights are kept apart, and are as good as was said.
+    best = json.loads((out / "best.json").read_text())
+    accuracies = [e["accuracy"] for r in read_log(out / "log.jsonl") if (e := evaluation_of(r))]
+    assert best["accuracy"] == max(accuracies)
+    assert main(["evaluate", str(out / "best.safetensors"), "--data", str(images)]) == 0
+    assert shown(capsys.readouterr().out)[0] == f"{100 * best['accuracy']:.2f}"
 
     expected = f"{100 * evaluation['accuracy']:.2f}", f"{evaluation['loss']:.4f}"
     evaluate = ["evaluate", "--batch-size", "4", "--data"]
@@ -97,7 +109,7 @@ def test_training_goes_on_from_a_run(images, tmp_path, capsys):
     out.mkdir()
     fb.save_weights(model, out / "model.safetensors")
     Card("tiny", 3, PREPROCESS, classes=("a", "b", "c")).write(out)
-    options = ["--recipe", "quick", "--epochs", "1", "--batch-size", "4", "--learning-rate", "0"]
+    options = ["--recipe", "quick", "--epochs", "1", "--batch-size", "4", "--lr", "0"]
     start = ["train", "--data", str(images), "--weights", str(out), *options, "--out"]
     assert main([*start, str(further)]) == 0
     got, expected = fb.load_run(further), fb.state_dict(model)
@@ -125,7 +137,7 @@ def test_a_signal_saves_and_resume_goes_on(images, tmp_path, capsys, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(
-            "flaxblocks.train.run.training.JsonLines",
+            "flaxblocks.train.run.log_writers.JsonLines",
             lambda path, step: lambda record: os.kill(os.getpid(), kind),
         )
         patch.setattr("flaxblocks.train.run.stop.SIGNALS", (kind,))
@@ -144,7 +156,7 @@ def test_a_signal_saves_and_resume_goes_on(images, tmp_path, capsys, monkeypatch
 
 def test_a_full_disk_is_one_sentence(images, tmp_path, capfd):
     with small_files(3000):
-        assert main(command(images, tmp_path / "out")) == 2
+        assert main(command(images, tmp_path / "out", "--no-save-best")) == 2
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith("flaxblocks: error: the checkpoint of step 5 cannot be written to")
     assert last.endswith("File too large; there is none yet")
@@ -175,6 +187,14 @@ def twice(images: Path, out: Path) -> None:
     make_images(images / "training", per_class=1)
 
 
+def no_toml(images: Path, out: Path) -> None:
+    Path("no.toml").write_text("epochs = many")
+
+
+def typo(images: Path, out: Path) -> None:
+    Path("no.toml").write_text("epoch = 3")
+
+
 def nothing(images: Path, out: Path) -> None:
     """Leave everything as it is."""
 
@@ -200,17 +220,27 @@ def test_another_number_of_classes_is_refused(images, tmp_path, capsys):
         (nothing, ["--batch-size", "5"], "must be a multiple of the 4 devices, got 5"),
         (nothing, ["--batch-size", "24"], "`--batch-size` must be at most 21 images, got 24"),
         (nothing, ["--data", "no/where"], "`--data` must be a folder of images, got no/where"),
-        (nothing, ["--recipe", "quik"], "`--recipe` must be one of"),
+        (nothing, ["--seed", "-1"], "`--seed` must be an integer of at least 0, got -1"),
+        (
+            nothing,
+            ["--freeze", "stem,sta"],
+            "`--freeze` must name modules such as head or stages.3, got",
+        ),
+        (nothing, ["--aa", "rand"], "`--aa` must be 'original' or such as 'rand-m9-n2', got 'r"),
+        (nothing, ["--log", "trackio"], "the log 'trackio' needs trackio: pip install trackio"),
+        (no_toml, ["--config", "no.toml"], "`--config` no.toml is not TOML"),
+        (typo, ["--config", "no.toml"], "there is no setting called 'epoch'; the nearest are epo"),
         (nothing, ["--model", "resnet19"], "got 'resnet19'"),
         (
             nothing,
             ["--train", "haed"],
-            "select at least one parameter, got Under(prefixes=('haed',",
+            "`--train` must name modules such as head or stages.3, got 'haed'",
         ),
         (nothing, ["--weights", "no.pth"], "`--weights` does not exist: no.pth"),
     ],
 )
-def test_bad_input_is_one_sentence(images, tmp_path, capsys, change, options, words):
+def test_bad_input_is_one_sentence(images, tmp_path, capsys, monkeypatch, change, options, words):
+    monkeypatch.chdir(tmp_path)
     change(images, tmp_path / "out")
     assert main(command(images, tmp_path / "out", *options)) == 2
     error = capsys.readouterr().err

@@ -1,0 +1,36 @@
+"""The public names, see `flaxblocks.train`: importing them imports JAX and Flax."""
+
+from flaxblocks.train.optim.groups import parameter_groups as parameter_groups
+from flaxblocks.train.optim.groups import scale_layers as scale_layers
+from flaxblocks.train.optim.groups import selected_by as selected_by
+from flaxblocks.train.optim.schedules import Cosine as Cosine
+from flaxblocks.train.optim.schedules import Decay as Decay
+from flaxblocks.train.run import recipes as recipes
+from flaxblocks.train.run.recipes import RECIPES as RECIPES
+from flaxblocks.train.run.recipes import Recipe as Recipe
+from flaxblocks.train.run.recipes import recipe_of as recipe_of
+from flaxblocks.train.run.settings import Settings as Settings
+from flaxblocks.train.run.training import Training as Training
+from flaxblocks.train.step.evaluation import evaluate as evaluate
+from flaxblocks.train.step.evaluation import make_eval_step as make_eval_step
+from flaxblocks.train.step.evaluation import means as means
+from flaxblocks.train.step.filters import under as under
+from flaxblocks.train.step.losses import BinaryCrossEntropy as BinaryCrossEntropy
+from flaxblocks.train.step.losses import CrossEntropy as CrossEntropy
+from flaxblocks.train.step.losses import Distillation as Distillation
+from flaxblocks.train.step.losses import accuracy as accuracy
+from flaxblocks.train.step.losses import as_target as as_target
+from flaxblocks.train.step.losses import cross_entropy as cross_entropy
+from flaxblocks.train.step.mixing import MixedLabel as MixedLabel
+from flaxblocks.train.step.mixing import Mixing as Mixing
+from flaxblocks.train.step.normalize import as_float as as_float
+from flaxblocks.train.step.normalize import normalize as normalize
+from flaxblocks.train.step.recalibrate import recalibrate as recalibrate
+from flaxblocks.train.step.sharding import make_mesh as make_mesh
+from flaxblocks.train.step.sharding import place_state as place_state
+from flaxblocks.train.step.sharding import replicate as replicate
+from flaxblocks.train.step.sharding import shard_batch as shard_batch
+from flaxblocks.train.step.sharding import shard_largest as shard_largest
+from flaxblocks.train.step.state import TrainState as TrainState
+from flaxblocks.train.step.state import create_state as create_state
+from flaxblocks.train.step.train_step import make_train_step as make_train_step

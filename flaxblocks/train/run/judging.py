@@ -1,0 +1,81 @@
+"""Evaluation during training: with statistics that are right, and the best weights kept apart."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from typing import Any
+
+from jax.sharding import Mesh
+
+from flaxblocks.train.data.batches import Feed, Place
+from flaxblocks.train.run.best import Best
+from flaxblocks.train.run.outcome import trained
+from flaxblocks.train.run.stop import Stop
+from flaxblocks.train.step.evaluation import evaluation_sums, means
+from flaxblocks.train.step.normalize import Prepare
+from flaxblocks.train.step.recalibrate import recalibrate
+from flaxblocks.train.step.state import Batch, Metrics, TrainState
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """Replaces the running statistics by those of some training batches, see `recalibrate`.
+
+    Args:
+        batches: a grain dataset of training batches.
+        count: how many of them; 0 leaves the statistics as they are.
+        place: puts a batch on the devices.
+        prepare: prepares it there.
+    """
+
+    batches: Any
+    count: int
+    place: Place
+    prepare: Prepare
+
+    def __call__(self, state: TrainState) -> TrainState:
+        """Return the state with other statistics, or the state itself."""
+        if not self.count:
+            return state
+        with Feed(self.batches, self.place) as feed:
+            return recalibrate(state, islice(feed, self.count), prepare=self.prepare)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Evaluates a state: an `Evaluation`.
+
+    Args:
+        step: the evaluation step.
+        batches: a grain dataset of evaluation batches.
+        place: puts a batch on the devices.
+        stop: asks to break off.
+        prepared: recalibrates the state.
+        best: where the best weights are kept; None for nowhere.
+        mesh: the devices.
+    """
+
+    step: Callable[[TrainState, Batch], Metrics]
+    batches: Any
+    place: Place
+    stop: Stop
+    prepared: Callable[[TrainState], TrainState]
+    best: Best | None
+    mesh: Mesh
+
+    def __call__(self, state: TrainState) -> dict[str, float] | None:
+        """Return the numbers; None where it was asked to stop.
+
+        Raises:
+            OSError: if the best weights cannot be written.
+        """
+        state = self.prepared(state)
+        with Feed(self.batches, self.place) as feed:
+            wanted = takewhile(lambda _: self.stop.asked is None, feed)
+            sums = evaluation_sums(self.step, state, wanted)
+        if sums is None or self.stop.asked is not None:
+            return None
+        values = means(sums)
+        if self.best is not None and self.best.is_better(values):
+            self.best.keep(trained(self.mesh, state), int(state.step), values)
+        return values
