@@ -27,9 +27,11 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from jax._src import compiler
 
 import flaxblocks as fb
 from flaxblocks.models import registry
+from parity.sides.flax_side import QUICK
 from torch_ref.harness.vendors import declare_operators
 
 # Before any test imports torchvision or timm.
@@ -59,8 +61,27 @@ def _compiled_programs():
 
 
 @pytest.fixture
-def x64():
-    """Let JAX compute in float64 during the test."""
+def quick(request, monkeypatch):
+    """Compile without optimizing machine code, except in slow tests, which compute for long.
+
+    Compiling is what a test costs. For tests of meaning; where float32's rounding is judged, or
+    which operations a program has, it is compiled as users compile it.
+    """
+    if request.node.get_closest_marker("slow"):
+        return
+    make = compiler.get_compile_options
+
+    def make_quick(*args, env_options_overrides=None, **kwargs):
+        options = QUICK | (env_options_overrides or {})
+        return make(*args, env_options_overrides=options, **kwargs)
+
+    # JAX has no public setting for what is compiled in a context.
+    monkeypatch.setattr(compiler, "get_compile_options", make_quick)
+
+
+@pytest.fixture
+def x64(quick):
+    """Let JAX compute in float64 during the test, which is tested for what it means."""
     with jax.enable_x64(True):
         yield
 

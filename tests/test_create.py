@@ -18,6 +18,8 @@ from flaxblocks.layers import initializers
 from flaxblocks.models import ModelRecord, PublishedWeights
 from tests.helpers.weight_files import ARCHITECTURE, Server, assert_equal, network, serving
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 PREPROCESS = fb.Preprocess(40, 32)
 
 

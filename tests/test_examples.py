@@ -15,6 +15,8 @@ import flaxblocks as fb
 from flaxblocks.train.run.json_log import read_log
 from tests.helpers.tiny_training import make_images, register_tiny
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 COMMON = ["--epochs", "2", "--batch-size", "4", "--image-size", "32"]
 

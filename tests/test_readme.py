@@ -17,6 +17,8 @@ from parity.cases import SEED_CASES
 from parity.report.rows import Report
 from parity.report.table import print_reports
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

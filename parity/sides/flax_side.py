@@ -17,6 +17,13 @@ from flaxblocks.weights.entries import children, entries
 from parity.sides import calling
 from parity.trace.jax_program import JaxProgram
 
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,  # half of the time, even so
+}
+"""What makes XLA compile for CPU without optimizing machine code."""
+
 
 @dataclass
 class FlaxRun:
@@ -150,19 +157,25 @@ class _Structure:
 def compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
     """Return the function for each dtype, compiled when called; its first is a module's structure.
 
-    Float64 is there for its meaning, so half of the time to optimize it is saved; float32 is
-    compiled as users compile it.
+    Float32 is compiled as users compile it.
     """
 
     def unwrapped(structure: _Structure, *arguments: Any) -> Any:
         return function(structure.graphdef, *arguments)
 
-    def compile_(**options: Any) -> Callable[..., Any]:
-        jitted = jax.jit(unwrapped, static_argnums=0, **options)
+    def made(compile_: Callable[..., Any]) -> Callable[..., Any]:
+        jitted = compile_(unwrapped, static_argnums=0)
         return lambda graphdef, *arguments: jitted(_Structure(graphdef), *arguments)
 
-    quick = {"xla_backend_optimization_level": 0}
-    return {"float32": compile_(), "float64": compile_(compiler_options=quick)}
+    return {"float32": made(jax.jit), "float64": made(compiled_float64)}
+
+
+def compiled_float64(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Return the function, compiled when called, and hardly optimized.
+
+    Float64 is there for its meaning: to compile it costs more than to run it.
+    """
+    return jax.jit(function, compiler_options=QUICK, **options)
 
 
 _FORWARD = compiled(_forward)

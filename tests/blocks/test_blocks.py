@@ -9,9 +9,10 @@ import pytest
 from flax import nnx
 
 import flaxblocks as fb
-from parity.cases import CASES, VARIANT_CASES, Case
+from parity.cases import CASES, Case
 from tests.helpers.tolerance import bound
 from tests.helpers.twins import (
+    REPEATED,
     assert_same,
     flax_twin,
     image,
@@ -34,9 +35,9 @@ PROJECTING = ("BottleNeck", "LinearBottleNeck", "InvertedResidual")
 every_residual_block = pytest.mark.parametrize("name", RESIDUAL)
 
 
-@pytest.mark.parametrize("case", VARIANT_CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", REPEATED, ids=lambda case: case.name)
 def test_equals_pytorch_in_train_and_eval_mode(case: Case, x64):
-    """The defaults are compared in `test_tutorial`, with the tutorial's own operations."""
+    """The other cases take every check of the parity suite, see `test_parity_cases`."""
     twin, x = torch_twin(case), image(case.shape)
     block = flax_twin(case, twin.state_dict())
 

@@ -20,6 +20,8 @@ from flaxblocks.layers.scale_norm import rms_norm, simple_norm
 from flaxblocks.ops import average_pool, blur_pool, max_pool
 from tests.helpers.twins import image
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SHAPE = (4, 4, 4, 8)
 
 MODULES: dict[str, Callable[..., nnx.Module]] = {

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flaxblocks as fb
@@ -69,15 +69,19 @@ def cases(draw: st.DrawFn, name: str) -> Case:
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-@settings(max_examples=6, derandomize=True, deadline=None)
+@settings(
+    max_examples=4,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # `x64` is the same for each
+)
 @given(data=st.data())
-def test_equals_pytorch(name: str, data: st.DataObject):
+def test_equals_pytorch(name: str, data: st.DataObject, x64):
     case = data.draw(cases(name))
     twin, x = torch_twin(case), image(case.shape)
-    with jax.enable_x64(True):
-        block = nnx.eval_shape(partial(case.build_flax, param_dtype=jnp.float64))
-        fb.load_state_dict(block, twin.state_dict())
-        trained, evaluated = train_then_eval(block, jnp.asarray(x))
+    block = nnx.eval_shape(partial(case.build_flax, param_dtype=jnp.float64))
+    fb.load_state_dict(block, twin.state_dict())
+    trained, evaluated = train_then_eval(block, jnp.asarray(x))
 
     assert_same(trained, run_torch(twin.train(), x))
     assert_same(evaluated, run_torch(twin.eval(), x))

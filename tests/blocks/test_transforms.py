@@ -81,7 +81,9 @@ def test_jax_grad_equals_nnx_grad_and_a_finite_difference(x64):
 
     gradients = jax.jit(jax.grad(pure))(params, x)
     for ours, theirs in zip(
-        jax.tree.leaves(gradients), jax.tree.leaves(nnx.grad(loss_of)(module, x)), strict=True
+        jax.tree.leaves(gradients),
+        jax.tree.leaves(nnx.jit(nnx.grad(loss_of))(module, x)),
+        strict=True,
     ):
         assert_same(ours, theirs, "gradient")
     check_grads(jax.jit(lambda x: pure(params, x)), (x,), order=1, modes=("rev",))
@@ -145,7 +147,14 @@ def test_eval_shape_makes_and_calls_a_block_without_computing():
     assert isinstance(module.project.conv.kernel.get_value(), jax.ShapeDtypeStruct)
 
 
-@pytest.mark.parametrize("case", ["MBConv/efficientnet", "BottleNeck/se", "FusedMBConv"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "MBConv/efficientnet",
+        pytest.param("BottleNeck/se", marks=pytest.mark.slow),
+        pytest.param("FusedMBConv", marks=pytest.mark.slow),
+    ],
+)
 def test_bfloat16_computes_what_float32_does_within_its_rounding(case: str):
     case = BY_NAME[case]
     narrow, wide = case.build_flax(dtype=jnp.bfloat16), case.build_flax()

@@ -18,15 +18,11 @@ from flaxblocks.train import (
     place_state,
     shard_batch,
 )
-from flaxblocks.train.step import train_step
 from flaxblocks.train.step.sharding import Rule, replicate, shard_largest
 from flaxblocks.train.step.state import TrainState
 from tests.helpers.train_nets import batch, float64_net
 
 ROWS = 16
-QUICK = {"xla_backend_optimization_level": 0}
-"""For float64, which is tested for what it means: LLVM optimizes nothing."""
-
 RULES = {"replicate": replicate, "shard_largest": shard_largest}
 OPTIMIZER = optax.sgd(0.1, momentum=0.9)
 
@@ -48,7 +44,6 @@ def train(devices: list | None, steps: int, rule: Rule = replicate) -> tuple[Tra
 if __name__ == "__main__":
     path, steps, rule, *cluster = sys.argv[1:]
     jax.config.update("jax_enable_x64", True)
-    train_step.FOR_CPU = train_step.FOR_CPU | QUICK
     if cluster:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         address, count, process = cluster

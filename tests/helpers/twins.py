@@ -7,13 +7,21 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
-from parity.cases import CASES, Case
+from parity.cases import CASES, VARIANT_CASES, Case
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides.weights import randomize
 from torch_ref.harness.layout import from_nhwc, to_nhwc
 
 BY_NAME = {case.name: case for case in CASES}
+
+# What these vary, a default or a published variant of another block varies too.
+REPEATED = tuple(
+    case
+    for case in VARIANT_CASES
+    if case.name.partition("/")[2]
+    in ("identity", "dilated", "default", "even-kernel", "stride2", "expansion1")
+)
 
 
 def torch_twin(case: Case, seed: int = 0) -> torch.nn.Module:

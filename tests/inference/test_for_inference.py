@@ -28,16 +28,16 @@ from tests.helpers.networks import (
 from tests.helpers.twins import assert_same, flax_twin, image, torch_twin
 from tests.helpers.twins import run_torch as run_torch_block
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 IMAGE = (2, 37, 33, 3)
-QUICK = 7_900_000  # parameters
+FOLDED = (*SMALLEST.values(), "squeezenet1_1", "shufflenet_v2_x0_5", "densenet121", "googlenet")
 EVERY = [
-    pytest.param(name, marks=[] if PUBLISHED.get(name, QUICK) < QUICK else [pytest.mark.slow])
+    pytest.param(name, marks=[] if name in FOLDED else [pytest.mark.slow])
     for name in fb.list_models()
 ]
-ALL = [
-    pytest.param(name, marks=[] if name in SMALLEST.values() else [pytest.mark.slow])
-    for name in PUBLISHED
-]
+QUICK = [SMALLEST[family] for family in ("ResNet", "MobileNetV3", "RegNet")]
+ALL = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in PUBLISHED]
 
 
 def norms(module: nnx.Module) -> list[nnx.BatchNorm]:

@@ -9,6 +9,8 @@ from jax import export
 import flaxblocks as fb
 from tests.helpers.networks import PUBLISHED, SMALLEST
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 ANY_SIZE = "n, h, w, 3"
 ANY_NUMBER = "n, 224, 224, 3"  # where linear layers read all pixels
 EVEN = "n, 32 * h, 32 * w, 3"  # where pools drop an odd edge that shortcuts keep

@@ -15,6 +15,8 @@ from flaxblocks.layers.initializers import BLOCK, Normal, Uniform, kaiming_norma
 from tests.helpers.arrays import assert_same_distribution
 from tests.helpers.networks import SMALLEST
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
 def test_each_tensor_has_torchvisions_mean_and_deviation(name: str):

@@ -16,19 +16,13 @@ from tests.helpers.networks import (
     torch_network,
 )
 
-QUICK = 7_900_000  # parameters
-LIKE_SMALLER = "squeezenet1_0", *(f"shufflenet_v2_x{w}" for w in ("1_0", "1_5", "2_0"))
+QUICK = (*SMALLEST.values(), "squeezenet1_1", "shufflenet_v2_x0_5", "googlenet")
+IN_FLOAT32 = ("ResNet", "MobileNetV2", "MobileNetV3")  # dense and depthwise kernels, gates
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
 LARGER = {"alexnet": (2, 71, 67, 3), "inception_v3": (2, 79, 77, 3)}  # pad less
 
 SIZED = [
-    pytest.param(
-        name,
-        marks=[]
-        if (count <= QUICK and name not in LIKE_SMALLER) or name in SMALLEST.values()
-        else [pytest.mark.slow],
-    )
-    for name, count in PUBLISHED.items()
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in PUBLISHED
 ]
 
 
@@ -37,7 +31,13 @@ def test_logits_equal_torchvisions_in_float64(name: str, x64):
     assert_same_logits(name, LARGER.get(name, IMAGE))
 
 
-@pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, id=family, marks=[] if family in IN_FLOAT32 else [pytest.mark.slow])
+        for family, name in SMALLEST.items()
+    ],
+)
 def test_float32_is_as_accurate_as_torchvisions_at_native_resolution(name: str):
     image = np.random.default_rng(1).normal(size=(2, 224, 224, 3)).astype(np.float32)
     twin = torch_network(name, image.astype(np.float64)).eval()

@@ -8,8 +8,10 @@ import torchvision
 from flax import nnx
 
 import flaxblocks as fb
-from tests.helpers.networks import PUBLISHED, abstract, abstract_torch
+from tests.helpers.networks import PUBLISHED, SMALLEST, abstract, abstract_torch
 from tests.helpers.tolerance import bound
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 SAMPLES = 4096
 RATE = 0.3
@@ -25,7 +27,13 @@ def _rate(module: nnx.Dropout | None) -> float:
     return module.rate if module is not None else 0.0
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in SMALLEST.values() else [pytest.mark.slow])
+        for name in PUBLISHED
+    ],
+)
 def test_default_rates_are_torchvisions(name: str):
     network, twin = abstract(name), abstract_torch(name)
     dropouts = [module.p for module in twin.modules() if isinstance(module, torch.nn.Dropout)]
@@ -75,7 +83,7 @@ def _assert_rate(values: np.ndarray, rate: float) -> None:
 
 def test_drops_in_train_mode_only():
     network = fb.create_model(
-        "mobilenet_v3_small", drop_rate=RATE, drop_path_rate=RATE, rngs=nnx.Rngs(0)
+        "timm/test_efficientnet", drop_rate=RATE, drop_path_rate=RATE, rngs=nnx.Rngs(0)
     )
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 33, 33, 3)), jnp.float32)
     run = nnx.jit(lambda network, x: network(x))

@@ -21,6 +21,8 @@ from parity.checks.tolerance import bound
 from tests.helpers import tolerance
 from tests.helpers.networks import flax_network, run_by_blocks, run_torch, with_random_weights
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 X = jnp.ones((1, 33, 33, 3))
 NORM = partial(nnx.GroupNorm, num_groups=16, epsilon=1e-5, use_fast_variance=False)
 

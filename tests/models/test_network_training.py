@@ -17,7 +17,7 @@ from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import from_nhwc
 
 IMAGE = (3, 75, 65, 3)  # the last maps are 3x3: statistics over 27 values
-QUICK = ("ResNet", "MobileNetV2", "EfficientNet")  # a block of each kind that trains
+QUICK = ("ResNet", "MobileNetV3")  # dense and depthwise kernels, gates
 one_of_each_family = pytest.mark.parametrize(
     "name",
     [

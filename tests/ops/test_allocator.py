@@ -16,7 +16,7 @@ import flaxblocks as fb
 if sys.argv[1] == "keep":
     assert fb.keep_freed_memory()
 x = jnp.ones((3000, 100))  # the product has 36 MB
-f = jax.jit(lambda x: jnp.sin(x @ x.T).sum()).lower(x).compile()
+f = jax.jit(lambda x: jnp.abs(x @ x.T).sum()).lower(x).compile()
 for _ in range(10):  # until the heap is as large as it gets
     f(x).block_until_ready()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -1,5 +1,6 @@
 """The convolution door against JAX's own convolution: values, first and second derivatives."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from jax import lax
 
 from flaxblocks import ops
+from parity.sides.flax_side import QUICK
 
 TOLERANCE = 1e-12  # of the array's scale, in float64: some thousand additions in another order
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -158,9 +160,8 @@ def check(c: Configuration, reference: Callable = by_lax, seed: int = 0) -> None
     )
     shapes = (c.x, c.kernel, c.x, c.kernel, output.shape)
     arrays = [jnp.asarray(rng.standard_normal(shape)) for shape in shapes]
-    ours, theirs = (derivatives(convolve, c) for convolve in (by_door, reference))
-    # Not jitted as a whole: one by one, an operation that comes again is compiled only once.
-    ours, theirs = ours(*arrays), theirs(*arrays)
+    # As a whole: without optimization that compiles sooner than operation by operation.
+    ours, theirs = (jax.jit(derivatives(f, c))(*arrays) for f in (by_door, reference))
     for name, expected in theirs.items():
         # In NumPy, which compiles nothing for a new shape.
         a, b = np.asarray(ours[name]), np.asarray(expected)
@@ -198,7 +199,7 @@ def test_each_form_agrees_with_jax(c: Configuration, x64):
     check(c)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_random_configurations_agree_with_jax(seed: int, x64):
     check(random_configuration(np.random.default_rng(seed)))
 
@@ -226,5 +227,11 @@ print("survived")
 
 def test_stride_and_dilation_together_do_not_end_the_process():
     """JAX's own derivatives end it here (jaxlib 0.10.2), so this runs in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", FATAL], capture_output=True, text=True)
+    flags = " ".join(f"--{name}={value}".lower() for name, value in QUICK.items())
+    done = subprocess.run(
+        [sys.executable, "-c", FATAL],
+        env=os.environ | {"XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.endswith("survived\n"), done.stderr[-2000:]

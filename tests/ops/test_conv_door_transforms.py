@@ -54,8 +54,15 @@ def gradients(form: str, convolve=ops.conv_general_dilated):
     return jax.grad(lambda x, kernel: (jnp.sin(function(x, kernel)) ** 2).sum(), (0, 1))
 
 
-@forms
-@pytest.mark.parametrize("mapped", [(0, None), (None, 0), (0, 0), (1, 3)], ids=str)
+@pytest.mark.parametrize(
+    ("form", "mapped"),
+    [
+        *((form, (1, 3)) for form in FORMS),
+        *((form, mapped) for form in ("depthwise", "dense") for mapped in ((0, None), (None, 0))),
+        ("wide groups", (0, 0)),
+    ],
+    ids=str,
+)
 def test_vmap_equals_a_loop(form: str, mapped: tuple, x64):
     lead = 3
     x, kernel = arrays(form, lead=(lead,))

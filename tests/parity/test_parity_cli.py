@@ -91,10 +91,17 @@ def test_dtype_chooses_the_checks(capsys):
     assert row.split()[-4] == "-"  # no gradients, which are checked in float64
 
 
-def test_networks_are_checked_against_torchvisions(capsys):
-    assert main(["--models", "mobilenet_v3_small", "--checks", "names,float64"]) == 0
-    row = next(x for x in capsys.readouterr().out.splitlines() if "mobilenet_v3_small" in x)
-    assert row.split()[1:4] == ["2,542,856", "2,542,856", "yes"]
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("timm/test_resnet", "469,688"),
+        pytest.param("mobilenet_v3_small", "2,542,856", marks=pytest.mark.slow),
+    ],
+)
+def test_networks_are_checked_against_their_source(name, count, capsys):
+    assert main(["--models", name, "--checks", "names,float64"]) == 0
+    row = next(x for x in capsys.readouterr().out.splitlines() if name in x)
+    assert row.split()[1:4] == [count, count, "yes"]
     assert float(row.split()[5]) < 1e-10
 
 

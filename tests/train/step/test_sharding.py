@@ -24,10 +24,12 @@ from flaxblocks.train import (
     shard_largest,
 )
 from flaxblocks.train.step.sharding import Rule
+from parity.sides.flax_side import QUICK
 from tests.helpers.tiny_training import free_port
 from tests.helpers.train_nets import apart, batch, float64_net, weights
 from tests.helpers.train_worker import OPTIMIZER, ROWS, RULES, train
 
+QUICK_FLAGS = [f"--{name}={value}".lower() for name, value in QUICK.items()]
 EXACT = 1e-10  # of each array's scale: float64 rounds at 1e-16, and sums are short
 STEPS = 3
 
@@ -50,7 +52,7 @@ def test_devices_share_a_batch_and_change_nothing(devices: int, rule: Rule, x64)
 
 
 def run_worker(path: Path, devices: int, rule: str, cluster: tuple = ()) -> subprocess.Popen:
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = " ".join((f"--xla_force_host_platform_device_count={devices}", *QUICK_FLAGS))
     return subprocess.Popen(
         [
             sys.executable,
