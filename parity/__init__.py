@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from parity.comparison import CHECKS as CHECKS
     from parity.comparison import compare as compare
+    from parity.diagnosis.name_map import find_names as find_names
     from parity.report.rows import Report as Report
     from parity.report.rows import Row as Row
     from parity.suite import run_suite as run_suite
@@ -15,6 +16,7 @@ _MODULES = {
     "compare": "parity.comparison",
     "Report": "parity.report.rows",
     "Row": "parity.report.rows",
+    "find_names": "parity.diagnosis.name_map",
     "run_suite": "parity.suite",
 }
 

@@ -14,8 +14,9 @@ from parity.checks.float32 import check_float32
 from parity.checks.layer_errors import layer_errors
 from parity.checks.trajectory import check_trajectory
 from parity.diagnosis import diagnose
+from parity.diagnosis.name_map import find_names
 from parity.report.rows import Report, Row
-from parity.sides.pairing import Pair, check_input, pair_up
+from parity.sides.pairing import Pair, check_input, check_modules, pair_up
 from parity.sides.runs import Runs
 
 CHECKS: dict[str, Callable[[Runs], Iterator[Row]]] = {
@@ -51,7 +52,8 @@ def compare(
         flax_module: the module under test, which takes NHWC.
         x: the input, ``(n, h, w, c)``, or several of them.
         names: whose parameter names PyTorch's module uses, as for `flaxblocks.load_state_dict`;
-            or a mapping from module paths in PyTorch to module paths in Flax.
+            or ``"found"``, to find out which tensor is which, see `parity.find_names`; or a
+            mapping of names of modules, or of tensors, in PyTorch to such names in Flax.
         checks: which of `CHECKS` to make.
         randomize: whether to draw random weights and statistics, or keep PyTorch's own.
         seed: where random weights and targets come from.
@@ -68,6 +70,9 @@ def compare(
     """
     started = time.perf_counter()
     wanted = check_names_of_checks(checks)
+    if names == "found":
+        check_modules(torch_module, flax_module)
+        names = find_names(torch_module, flax_module, _first(x))
     pair = pair_up(torch_module, flax_module, names)
     runs = Runs(pair, _inputs(pair, x), seed, randomize)
     if not pair.lines_up or runs.output_shapes[0] != runs.output_shapes[1]:
@@ -85,6 +90,7 @@ def compare(
         pair.parameter_counts,
         time.perf_counter() - started,
         layer_errors(runs, wanted),
+        pair.keys,
     )
 
 
@@ -98,6 +104,10 @@ def check_names_of_checks(checks: Sequence[str]) -> list[str]:
     if unknown:
         raise ValueError(f"`checks` must be among {', '.join(CHECKS)}, got {unknown[0]!r}")
     return [check for check in CHECKS if check in checks]
+
+
+def _first(x: Any) -> np.ndarray:
+    return np.asarray(x if hasattr(x, "ndim") else next(iter(x)), np.float32)
 
 
 def _inputs(pair: Pair, x: Any) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """Mistakes in convolutions and linear layers."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 import torch
@@ -82,7 +83,8 @@ def other_weights(site: Site) -> Iterator[Change]:
         text = f"weights exchanged: Flax takes those of {other.path}"
         names = [n for n in ("bias", "running_mean", "running_var") if theirs.get(n) is not None]
         more = {n: theirs[n].clone() for n in names if site.get(n) is not None}
-        yield site.otherwise(text, "load each layer's own weights", weight=weight, **more)
+        plain = site.otherwise(text, "load each layer's own weights", weight=weight, **more)
+        yield replace(plain, takes=other.path)
 
 
 def flatten_order(site: Site) -> Iterator[Change]:

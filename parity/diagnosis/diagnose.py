@@ -1,7 +1,8 @@
 """Says in which operation two modules diverge first, and why."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ HYPOTHESES = (
 )
 """What may be wrong with an operation, the likely first; each yields nothing for other kinds."""
 
-Places = dict[tuple[str, str, int], Run]
+Place = tuple[str, str, int]
 
 
 def causes(runs: Runs, rows: Iterable[Row]) -> tuple[str, ...]:
@@ -56,10 +57,10 @@ def causes(runs: Runs, rows: Iterable[Row]) -> tuple[str, ...]:
 
 def in_float64(runs: Runs) -> Iterator[Cause]:
     """Yield what differs in eval mode, then in train mode, then in the statistics."""
-    repaired: Places = {}
+    repaired: dict[Place, Run] = {}
     known: set[str] = set()
     for training in (False, True):
-        search = _search(runs, training, repaired)
+        search = search_in(runs, training, repaired)
         result, precision = _find(runs, search)
         mode = "train" if training else "eval"
         for cause in [*precision, *_found(runs, search, result, mode)]:
@@ -86,7 +87,10 @@ def in_dropout(runs: Runs) -> Iterator[Cause]:
             yield Cause(text, (path or "the whole module",), "train", f"rate={found.theirs:.4g}")
 
 
-def _search(runs: Runs, training: bool, repaired: Places) -> Search:
+def search_in(
+    runs: Runs, training: bool, repaired: Mapping[Place, Run] = MappingProxyType({})
+) -> Search:
+    """Return a search in one mode, with what was found in the other repaired."""
     module = runs.torch_module("float64")
     if training:
         passes.train_mode(module)

@@ -69,15 +69,15 @@ class Search:
     def __post_init__(self):
         self.agreement = Agreement.of(self.program, self.index)
 
-    def find(self, hypotheses: Sequence[Hypothesis]) -> Result:
-        """Return the causes, the first in the order of computation first."""
+    def find(self, hypotheses: Sequence[Hypothesis], rounds: int = ROUNDS) -> Result:
+        """Return the causes, at most so many, the first in the order of computation first."""
         findings: list[Finding] = []
         while True:
             values = self.program.replay(self.runs)
             found = self.agreement.found(values)
             error = self.error(values)
             left = self.agreement.unexplained(values, found)
-            if error <= self.limit or len(findings) == ROUNDS:
+            if error <= self.limit or len(findings) == rounds:
                 return Result(
                     findings, None if error <= self.limit else next(iter(left), None), error
                 )

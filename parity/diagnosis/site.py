@@ -19,6 +19,7 @@ class Change:
     cause: str  # one clause that names both sides
     runs: Mapping[int, Run]  # what operations compute instead, by their index
     fix: str = ""  # what to do about it
+    takes: str = ""  # the layer whose weights Flax takes instead
     portable: bool = True  # whether it may be made in another run of the module as it is
 
 

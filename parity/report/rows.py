@@ -55,6 +55,7 @@ class Report:
         parameters: the number of parameters in PyTorch and in Flax.
         seconds: how long the comparison took.
         layers: each layer's errors, as `parity.checks.layer_errors.layer_errors` gives them.
+        names: the name in Flax of each of PyTorch's tensors that has a counterpart.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Report:
     parameters: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -103,6 +105,7 @@ class Report:
             (data["parameters"][0], data["parameters"][1]),
             data["seconds"],
             data["layers"],
+            data.get("names", {}),
         )
 
     def to_json(self, indent: int | None = 2) -> str:

@@ -69,7 +69,7 @@ def pair_up(
         TypeError: if either is not a module of its library.
         ValueError: if `names` is unknown.
     """
-    _check_modules(torch_module, flax_module)
+    check_modules(torch_module, flax_module)
     wanted = _entries(flax_module, names)
     ours = entries(flax_module)
     native = {id(e.variable): name for name, e in ours.items() if e.variable is not None}
@@ -119,7 +119,12 @@ def check_input(pair: Pair, x: np.ndarray) -> None:
     raise ValueError(message)
 
 
-def _check_modules(torch_module: object, flax_module: object) -> None:
+def check_modules(torch_module: object, flax_module: object) -> None:
+    """Refuse what is no module of its library.
+
+    Raises:
+        TypeError: if either is not one.
+    """
     if not isinstance(torch_module, nn.Module):
         raise TypeError(f"`torch_module` must be a torch.nn.Module, got {type(torch_module)}")
     if not isinstance(flax_module, nnx.Module):

@@ -78,14 +78,37 @@ class JaxProgram:
                 found.append((_line(equation), dtype))
         return list(dict.fromkeys(found))
 
-    def values(self, exact: bool = False, stepwise: bool = False) -> tuple[list[Value], Any]:
+    def values(
+        self,
+        exact: bool = False,
+        stepwise: bool = False,
+        arguments: Sequence[Any] | None = None,
+    ) -> tuple[list[Value], Any]:
         """Return the intermediates and the outputs, as NumPy arrays.
 
         Args:
             exact: whether to leave out every rounding to a narrower dtype.
             stepwise: whether to run one operation at a time. Each is compiled when it is first
                 met, which takes longer for one program and less for many that are alike.
+            arguments: flat inputs in place of the program's own.
         """
+        run, lines = self._recorder(exact, stepwise)
+        given = self.arguments if arguments is None else arguments
+        arrays, outputs = run([_wide(a) for a in given] if exact else given)
+        values = [Value(np.asarray(a, np.float64), n) for a, n in zip(arrays, lines, strict=True)]
+        return values, jax.tree.unflatten(self.structure, [np.asarray(o) for o in outputs])
+
+    @cached_property
+    def _recorders(self) -> dict[tuple[bool, bool], tuple[Callable[..., Any], list[str]]]:
+        return {}
+
+    def _recorder(self, exact: bool, stepwise: bool) -> tuple[Callable[..., Any], list[str]]:
+        """Return what runs the program, and the lines of its values, known after a run."""
+        if (exact, stepwise) not in self._recorders:
+            self._recorders[exact, stepwise] = self._made(exact, stepwise)
+        return self._recorders[exact, stepwise]
+
+    def _made(self, exact: bool, stepwise: bool) -> tuple[Callable[..., Any], list[str]]:
         lines: list[str] = []
 
         def run(arguments: Sequence[Any]) -> Any:
@@ -95,11 +118,29 @@ class JaxProgram:
             return [array for array, _ in kept], outputs
 
         quick = {"xla_backend_optimization_level": 0}
-        run_ = run if stepwise else jax.jit(run, compiler_options=quick)
-        arguments = [_wide(a) for a in self.arguments] if exact else self.arguments
-        arrays, outputs = run_(arguments)
-        values = [Value(np.asarray(a, np.float64), n) for a, n in zip(arrays, lines, strict=True)]
-        return values, jax.tree.unflatten(self.structure, [np.asarray(o) for o in outputs])
+        return (run if stepwise else jax.jit(run, compiler_options=quick)), lines
+
+    def read_order(self) -> list[int]:
+        """Return which flat inputs are read, the first read first; laying out is no reading."""
+        seen: dict[int, None] = {}
+        _read(self.jaxpr.jaxpr, list(range(len(self.jaxpr.jaxpr.invars))), seen)
+        return list(seen)
+
+
+def _read(jaxpr: Any, origins: list[Any], seen: dict[int, None]) -> list[Any]:
+    known: dict[Any, Any] = dict(zip(jaxpr.invars, origins, strict=True))
+    for equation in jaxpr.eqns:
+        own = [None if isinstance(v, core.Literal) else known.get(v) for v in equation.invars]
+        inner = _inner(equation)
+        if inner is not None:
+            outputs = _read(inner.jaxpr, own, seen)
+        elif equation.primitive.name in _LAYOUT:
+            outputs = own[:1]
+        else:
+            outputs = [None] * len(equation.outvars)
+            seen |= {origin: None for origin in own if origin is not None}
+        known |= dict(zip(equation.outvars, outputs, strict=True))
+    return [None if isinstance(v, core.Literal) else known.get(v) for v in jaxpr.outvars]
 
 
 def _evaluate(
