@@ -10,7 +10,9 @@ from flaxblocks._base.command_line import positive, stdout
 from flaxblocks.cli.weights import add_weights_arguments, origin_of
 
 if TYPE_CHECKING:
-    from flaxblocks.train.data import ImageFolder
+    from flaxblocks.models import Backbone
+    from flaxblocks.preprocess import Preprocess
+    from flaxblocks.train.data import ImageFolder, UnreadableImages
 
 DESCRIPTION = "Say how often a network is right about images in a folder for each class."
 
@@ -30,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_weights_arguments(parser)
     parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="default: 64")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write evaluation.json, with precision and recall of each class, and confusion.png",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -41,33 +49,21 @@ def run(options: argparse.Namespace) -> None:
         ValueError: if the network is unknown, the folder or its images are not as they should be,
             or the weights do not fit.
     """
-    import optax
+    import numpy as np
     from flax import nnx
 
     import flaxblocks as fb
-    from flaxblocks.train import (
-        create_state,
-        evaluate,
-        make_eval_step,
-        make_mesh,
-        place_state,
-        shard_batch,
-    )
-    from flaxblocks.train.data import Feed, UnreadableImages, evaluation_batches, evaluation_folder
+    from flaxblocks.cli.report import write_report
+    from flaxblocks.train.data import UnreadableImages, evaluation_folder
 
     origin = origin_of(options)
     folder = evaluation_folder(options.data)
-    mesh = make_mesh()
-    check_batch_size(options.batch_size, mesh.size)
     model = fb.create_model(origin.name, weights=origin.source, key=options.key, rngs=nnx.Rngs(0))
     source = labeled_images(folder, origin.labels(model.num_classes), model.num_classes)
-    state = place_state(mesh, create_state(fb.for_inference(model), optax.identity()))
     unreadable = UnreadableImages(len(source))
-    batches = evaluation_batches(
-        source, origin.preprocess, batch_size=options.batch_size, unreadable=unreadable
-    )
-    with Feed(batches, lambda batch: shard_batch(mesh, batch)) as feed:
-        values = evaluate(make_eval_step(), state, _shown(feed, len(source) // options.batch_size))
+    values, confusion = judge(model, source, origin.preprocess, options.batch_size, unreadable)
+    if options.report is not None:
+        write_report(options.report, values, np.asarray(confusion), source.classes)
     console = stdout()
     for name, reason in unreadable.new():
         console.print(f"left out {name}: {reason}", markup=False, soft_wrap=True)
@@ -77,6 +73,46 @@ def run(options: argparse.Namespace) -> None:
         f"{len(source) - unreadable.count} images",
         soft_wrap=True,
     )
+
+
+def judge(
+    model: "Backbone",
+    source: "ImageFolder",
+    preprocess: "Preprocess",
+    batch_size: int,
+    unreadable: "UnreadableImages",
+) -> tuple[dict[str, float], Any]:
+    """Return the numbers of an evaluation, and its matrix of confusions.
+
+    Raises:
+        ImportError: if a package for the images is not installed.
+        ValueError: if the devices cannot share a batch, or no image can be read.
+    """
+    import optax
+
+    import flaxblocks as fb
+    from flaxblocks.train import (
+        create_state,
+        make_eval_step,
+        make_mesh,
+        means,
+        place_state,
+        shard_batch,
+    )
+    from flaxblocks.train.data import Feed, evaluation_batches
+    from flaxblocks.train.step.confusion import CONFUSION, confusion_scores
+    from flaxblocks.train.step.evaluation import evaluation_sums
+
+    mesh = make_mesh()
+    check_batch_size(batch_size, mesh.size)
+    state = place_state(mesh, create_state(fb.for_inference(model), optax.identity()))
+    batches = evaluation_batches(source, preprocess, batch_size=batch_size, unreadable=unreadable)
+    step = make_eval_step(scores=confusion_scores)
+    with Feed(batches, lambda batch: shard_batch(mesh, batch)) as feed:
+        sums = evaluation_sums(step, state, _shown(feed, len(source) // batch_size))
+    assert sums is not None  # a folder of images has one
+    confusion = sums.pop(CONFUSION)
+    return means(sums), confusion
 
 
 def labeled_images(folder: Path, classes: Sequence[str], num_classes: int) -> "ImageFolder":

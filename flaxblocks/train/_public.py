@@ -11,6 +11,8 @@ from flaxblocks.train.run.recipes import Recipe as Recipe
 from flaxblocks.train.run.recipes import recipe_of as recipe_of
 from flaxblocks.train.run.settings import Settings as Settings
 from flaxblocks.train.run.training import Training as Training
+from flaxblocks.train.step.confusion import confusion_scores as confusion_scores
+from flaxblocks.train.step.confusion import precision_and_recall as precision_and_recall
 from flaxblocks.train.step.evaluation import evaluate as evaluate
 from flaxblocks.train.step.evaluation import make_eval_step as make_eval_step
 from flaxblocks.train.step.evaluation import means as means

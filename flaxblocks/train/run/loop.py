@@ -46,6 +46,7 @@ class Loop:
         feed: the batches.
         checkpoints: where the state is saved.
         watchers: receive the records of the log.
+        tick: is called with the number of each step that is done.
         evaluate: returns numbers about a state for the log; None for no evaluation.
         unreadable: images that could not be read, for the log.
         log_every: steps between lines of the log.
@@ -62,6 +63,7 @@ class Loop:
     feed: Feed
     checkpoints: Checkpoints
     watchers: Sequence[Watcher] = ()
+    tick: Callable[[int], None] = lambda number: None
     evaluate: Evaluation | None = None
     unreadable: UnreadableImages | None = None
     log_every: int = 50
@@ -130,6 +132,7 @@ class Loop:
                 f"the loss of step {number} is {values['loss']}: training stops{self._kept()}"
             )
         window.add(values)
+        self.tick(number)
         for name, reason in self.unreadable.new() if self.unreadable else ():
             self._log({"step": number, "unreadable": name, "text": f"left out {name}: {reason}"})
         if number % self.log_every == 0 or number == window.until:

@@ -8,7 +8,7 @@ from flaxblocks.train.run.json_log import Record
 
 
 def plot(records: Sequence[Record], path: str | os.PathLike[str]) -> None:
-    """Plot loss and accuracy, in training and in evaluation.
+    """Plot loss and accuracy, in training and in evaluation, the best evaluation marked.
 
     Args:
         records: a run's log, see `read_log`.
@@ -26,7 +26,16 @@ def plot(records: Sequence[Record], path: str | os.PathLike[str]) -> None:
             if points:
                 label = "evaluation" if name != quantity else "training"
                 axes.plot(*zip(*points, strict=True), style, label=label, markersize=3)
-        axes.set(xlabel="step", ylabel=quantity)
+            if points and name != quantity:
+                step, value = best(points, quantity)
+                axes.plot(step, value, "k*", label=f"best: {value:.4g} at step {step}")
+        axes.set(xlabel="step", ylabel=quantity, title=f"{quantity.capitalize()} over the run")
         if axes.lines:
             axes.legend()
     figure.savefig(os.fspath(path))
+
+
+def best(points: Sequence[tuple[int, float]], quantity: str) -> tuple[int, float]:
+    """Return the step and the value of the best evaluation, the first of several."""
+    sign = 1 if quantity == "loss" else -1
+    return min(points, key=lambda point: (sign * point[1], point[0]))

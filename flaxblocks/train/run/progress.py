@@ -77,7 +77,6 @@ class ProgressLine:
         elif "loss" in record:
             line = describe(record, self._steps)
             self._progress.update(self._task, completed=record["step"], description=line)
-            self._state = f"after step {record['step']}/{self._steps}"
             if not self._console.is_terminal:
                 self.say(line)
         elif "evaluation_loss" in record:
@@ -85,6 +84,10 @@ class ProgressLine:
                 f"step {record['step']}: evaluation loss {record['evaluation_loss']:.4f}, "
                 f"accuracy {100 * record['evaluation_accuracy']:.2f} %"
             )
+
+    def done(self, step: int) -> None:
+        """Note that a step is done, for the next line that is due."""
+        self._state = f"after step {step}/{self._steps}"
 
     def say(self, line: str) -> None:
         """Print a line above the moving one."""

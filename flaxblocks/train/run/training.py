@@ -167,6 +167,7 @@ class Training:
                     feed=feed,
                     checkpoints=checkpoints,
                     watchers=(*writers, progress),
+                    tick=progress.done,
                     evaluate=judge,
                     unreadable=unreadable,
                     log_every=self.log_every,

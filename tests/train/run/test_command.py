@@ -81,7 +81,10 @@ def test_a_run_explains_itself(images, tmp_path, capsys):
     expected = f"{100 * evaluation['accuracy']:.2f}", f"{evaluation['loss']:.4f}"
     evaluate = ["evaluate", "--batch-size", "4", "--data"]
     # The folder that holds train and val too, and classes are matched by name, in any case.
-    assert main([*evaluate, str(images), str(out)]) == 0
+    assert main([*evaluate, str(images), str(out), "--report", str(tmp_path / "report")]) == 0
+    report = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+    assert report["accuracy"] == pytest.approx(evaluation["accuracy"])
+    assert [row["name"] for row in report["classes"]] == ["a", "b", "c"]
     assert shown(capsys.readouterr().out) == expected
     (images / "val" / "a").rename(images / "val" / "A")
     (images / "val" / ".ipynb_checkpoints").mkdir()

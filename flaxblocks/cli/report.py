@@ -1,0 +1,68 @@
+"""The report of an evaluation: numbers for each class, and the matrix of confusions."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flaxblocks._base.optional import required
+from flaxblocks._base.replacing import replacing
+from flaxblocks.train.step.confusion import precision_and_recall
+
+NAMED = 40  # classes whose names fit beside the picture
+
+
+def write_report(
+    folder: Path,
+    values: Mapping[str, float],
+    confusion: np.ndarray,
+    classes: Sequence[str],
+) -> None:
+    """Write ``evaluation.json`` and ``confusion.png``.
+
+    Args:
+        folder: where to; it is made if it does not exist.
+        values: the numbers over all images.
+        confusion: counts of shape ``(classes, classes)``: the class, down, the answer, across.
+        classes: the classes' names.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        OSError: if something cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {**values, "classes": class_rows(confusion, classes), "confusion": confusion.tolist()}
+    with replacing(folder / "evaluation.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    _draw(folder / "confusion.png", confusion, classes)
+
+
+def class_rows(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return each class's name, images, precision and recall; None where there is none."""
+    precision, recall = precision_and_recall(confusion)
+    columns = zip(classes, confusion.sum(1), precision, recall, strict=True)
+    return [
+        {"name": name, "images": int(images), "precision": _or_none(p), "recall": _or_none(r)}
+        for name, images, p, r in columns
+    ]
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _draw(path: Path, confusion: np.ndarray, classes: Sequence[str]) -> None:
+    matplotlib = required("matplotlib.figure", "matplotlib", "a picture needs")
+    size = 4 + 0.2 * min(len(classes), NAMED)
+    figure = matplotlib.Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    there = np.maximum(confusion.sum(1, keepdims=True), 1)
+    image = axes.imshow(confusion / there, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="part of the class's images")
+    if len(classes) <= NAMED:
+        axes.set_xticks(range(len(classes)), classes, rotation=90)
+        axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="answer", ylabel="class", title="Which class is taken for which")
+    figure.savefig(path)
