@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Compare, print, and write what was asked for; return 0, or 1 where something differs."""
     checks = _checks(options)
+    if options.names != "native" and options.pair is None:
+        raise ValueError("`--names` needs `--pair`")
     check_writable(options.json, options.report)
     from parity import run_suite
 
@@ -50,6 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=("TORCH", "FLAX"),
         help="your own modules, each by a function without arguments: pkg.mod:function",
+    )
+    parser.add_argument(
+        "--names",
+        metavar="FILE",
+        default="native",
+        help="of --pair's tensors: 'native' (the same on both sides), 'found', or a JSON file, "
+        "which is written with the names that are found where there is none, and read where "
+        "there is one (default: native)",
     )
     parser.add_argument(
         "--checks",

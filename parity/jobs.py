@@ -1,12 +1,15 @@
 """What the command line compares: blocks and networks by name, or a user's own pair."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 from torch import nn
 
@@ -15,7 +18,8 @@ from flaxblocks._base.command_line import matching
 from flaxblocks.blocks import BasicBlock
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
-from parity.sides.pairing import pair_up
+from parity.diagnosis.name_map import find_names
+from parity.sides.pairing import check_modules, pair_up
 from torch_ref.harness.vendors import allocate, make_network
 
 LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
@@ -30,7 +34,8 @@ class Task:
     torch_module: nn.Module  # the PyTorch module
     flax_module: nnx.Module  # the Flax module
     shape: tuple[int, int, int, int]  # shape ``(n, h, w, c)`` of the input
-    names: str = "native"  # whose parameter names the PyTorch module uses
+    # whose parameter names the PyTorch module uses, or which is which
+    names: str | Mapping[str, str] = "native"
     names_only: bool = False  # whether the pair is too large to be run
 
 
@@ -86,28 +91,56 @@ def _image_for(network: nnx.Module) -> tuple[int, int, int, int]:
     return EVEN_IMAGE if average_pool in pools else IMAGE
 
 
-def pair_job(torch_name: str, flax_name: str, size: int) -> Jobs:
+def pair_job(torch_name: str, flax_name: str, size: int, names: str = "native") -> Jobs:
     """Return the user's own pair, made by two functions, each ``pkg.mod:function``.
 
+    Args:
+        torch_name: the function that makes the PyTorch module.
+        flax_name: the function that makes the Flax module.
+        size: height of the input, two pixels wider.
+        names: ``"native"``, ``"found"``, or a JSON file of names: it is read where there is one,
+            else it is written with the names that are found.
+
     Raises:
-        ValueError: if a function cannot be imported, makes something else, or the modules do not
-            line up.
+        ValueError: if a function cannot be imported, makes something else, the modules do not
+            line up, or the file cannot be read.
     """
     modules = _called(torch_name), _called(flax_name)
+    if size < 1:
+        raise ValueError(f"`--size` must be at least 1 pixel, got {size}")
     try:
-        pair = pair_up(*modules)
+        check_modules(*modules)
     except TypeError as error:
         raise ValueError(f"`--pair`: {error}") from error
+    first = next((m for m in modules[0].modules() if isinstance(m, nn.Conv2d)), None)
+    shape = (2, size, size + 2, 3 if first is None else first.in_channels)
+    known = names_of(modules, shape, names)
+    pair = pair_up(*modules, known)
     if not pair.lines_up:
         differences = [f"only PyTorch has {name}" for name in pair.missing]
         differences += [f"only Flax has {name}" for name in pair.unexpected]
-        raise ValueError(f"`--pair`: the modules do not line up: {'; '.join(differences)}")
-    if size < 1:
-        raise ValueError(f"`--size` must be at least 1 pixel, got {size}")
-    first = next((m for m in modules[0].modules() if isinstance(m, nn.Conv2d)), None)
-    channels = 3 if first is None else first.in_channels
-    task = Task(*modules, (2, size, size + 2, channels))
-    return {torch_name.rpartition(":")[2]: lambda: task}
+        hint = "" if known != "native" else " (try `--names found`)"
+        text = "; ".join(differences)
+        raise ValueError(f"`--pair`: the modules do not line up{hint}: {text}")
+    return {torch_name.rpartition(":")[2]: lambda: Task(*modules, shape, known)}
+
+
+def names_of(
+    modules: tuple[nn.Module, nnx.Module], shape: tuple[int, ...], names: str
+) -> str | dict[str, str]:
+    """Return what `parity.compare` takes as names, from what the command line was given."""
+    if names == "native":
+        return names
+    path = None if names == "found" else Path(names)
+    if path is not None and path.exists():
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"`--names` cannot be read as JSON: {path}: {error}") from error
+    found = find_names(*modules, np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
 
 
 def _called(name: str) -> Any:

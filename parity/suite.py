@@ -37,7 +37,7 @@ def run_suite(options: argparse.Namespace, checks: Sequence[str]) -> int:
 
 def _jobs(options: argparse.Namespace) -> Jobs:
     if options.pair is not None:
-        return pair_job(options.pair[0], options.pair[1], options.size)
+        return pair_job(options.pair[0], options.pair[1], options.size, options.names)
     if options.all:
         return block_jobs(["*"]) | model_jobs(["*"])
     jobs = {} if options.models is None else model_jobs(split(options.models))

@@ -136,6 +136,19 @@ def test_a_pair_of_ones_own(capsys):
     assert "make_torch" in capsys.readouterr().out
 
 
+def test_names_are_found_written_and_read(tmp_path, capsys):
+    pair = [*PAIR, "tests.helpers.parity_pairs:make_renamed_flax", "--checks", "names,float64"]
+    names = tmp_path / "names.json"
+    assert main([*pair, "--names", str(names)]) == 0
+    found = json.loads(names.read_text())
+    assert found["features.0.weight"] == "stem.conv.weight"
+    assert main([*pair, "--names", str(names)]) == 0
+    del found["classifier.bias"]
+    names.write_text(json.dumps(found))
+    error = refusal([*pair, "--names", str(names)], capsys)
+    assert "only PyTorch has classifier.bias (5,)" in error
+
+
 def test_a_difference_is_exit_status_1_and_says_why(capsys):
     pair = [*PAIR, "tests.helpers.parity_pairs:make_flax_with_another_eps"]
     assert main([*pair, "--checks", "names,float64"]) == 1
@@ -182,6 +195,8 @@ def refusal(arguments, capsys):
         ([*PAIR, "tests.helpers.parity_pairs:make_torch"], ["flax_module"]),
         ([*PAIR, "tests.helpers.parity_pairs:make_renamed_flax"], ["line up", "stem.conv.weight"]),
         ([*PAIR, "tests.helpers.parity_pairs:make_flax", "--size", "0"], ["--size"]),
+        (["--names", "found"], ["--names", "--pair"]),
+        ([*PAIR, "tests.helpers.parity_pairs:make_flax", "--names", "README.md"], ["--names"]),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else None,
 )
