@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "convert": ("flaxblocks.cli.convert", "rewrite weights under another library's names"),
     "train": ("flaxblocks.cli.train", "train a network"),
     "evaluate": ("flaxblocks.cli.evaluate", "say how often a network is right"),
+    "average": ("flaxblocks.cli.average", "average the weights of several runs"),
     "bench": ("flaxblocks.bench.command", "time networks and blocks beside their rivals"),
     "parity": ("parity.command", "check that modules are the same functions as PyTorch's"),
 }
