@@ -32,10 +32,12 @@ class BottleNeck(Scoped):
         in_features: channels of the input.
         out_features: channels of the output.
         reduction: the narrow width is ``out_features // reduction``.
+        hidden_features: the narrow width itself, in place of `reduction`.
         kernel_size: height and width of the spatial kernel in pixels.
         stride: step of the spatial convolution in pixels.
         dilation: distance between the spatial kernel's taps in pixels.
         groups: groups of the spatial convolution (ResNeXt, RegNet).
+        spatial: makes it, with `ConvNormAct`'s arguments; such as `MultiScale` (Res2Net).
         use_bias: whether the convolutions have a bias.
         norm: makes each normalization, see `ConvNormAct`.
         act: activation after the first and second convolution.
@@ -67,10 +69,12 @@ class BottleNeck(Scoped):
         out_features: int,
         reduction: float = 4,
         *,
+        hidden_features: int | None = None,
         kernel_size: int | tuple[int, int] = 3,
         stride: int | tuple[int, int] = 1,
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
+        spatial: ModuleFactory = ConvNormAct,
         use_bias: bool = True,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
@@ -84,23 +88,29 @@ class BottleNeck(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        narrow = checks.reduced_features(out_features, reduction)
+        narrow = (
+            checks.reduced_features(out_features, reduction)
+            if hidden_features is None
+            else checks.positive_int("hidden_features", hidden_features)
+        )
         stride = checks.pair("stride", stride)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
+        common = {"use_bias": use_bias, "norm": norm, **make}
+        unit = partial(ConvNormAct, **common)
         self.pool = checks.function("pool", pool, optional=True)
         step = stride if pool is None else 1
         self.reduce = unit(in_features, narrow, 1, act=act)
-        self.spatial = unit(
-            narrow, narrow, kernel_size, stride=step, dilation=dilation, groups=groups, act=act
-        )
+        window = {"stride": step, "dilation": dilation, "groups": groups}
+        make_spatial = checks.function("spatial", spatial)
+        self.spatial = make_spatial(narrow, narrow, kernel_size, **window, act=act, **common)
         self.spatial_se = build("spatial_se", spatial_se, narrow, **make)
         self.expand = unit(narrow, out_features, 1, act=None)
         self.se = build("se", se, out_features, **make)
         self.adds, self.shortcut = other_branch(
             shortcut, in_features, out_features, stride=stride, use_bias=use_bias, norm=norm, **make
         )
-        check_keeps_size(self.spatial.conv)
+        if isinstance(self.spatial, ConvNormAct):
+            check_keeps_size(self.spatial.conv)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
         self.final_act = checks.function("final_act", final_act, optional=True)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flaxblocks.blocks import BasicBlock, BottleNeck, ConvNeXtBlock, NormConv
+from flaxblocks.blocks.multi_scale import MultiScale
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.layers import SqueezeExcite
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
@@ -33,7 +34,14 @@ def _basic_block(block: BasicBlock) -> Iterator[Child]:
 
 
 def _bottleneck(block: BottleNeck) -> Iterator[Child]:
-    yield from numbered_pairs(block.reduce, block.spatial, block.expand)
+    spatial: Any = block.spatial
+    if isinstance(spatial, MultiScale):
+        yield Child("", block.reduce, conv_norm("conv1", "bn1"))
+        yield from (Child(f"convs.{i}", unit.conv) for i, unit in enumerate(spatial.units))
+        yield from (Child(f"bns.{i}", unit.norm) for i, unit in enumerate(spatial.units))
+        yield Child("", block.expand, conv_norm("conv3", "bn3"))
+    else:
+        yield from numbered_pairs(block.reduce, spatial, block.expand)
     yield from _gate_and_shortcut(block)
 
 

@@ -6,6 +6,7 @@ torchvision's names differ; on its own it has the names of torchvision's class o
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, count
+from typing import Any
 
 from flaxblocks.blocks import (
     BasicBlock,
@@ -33,10 +34,11 @@ def conv_norm(conv: str, norm: str) -> Naming:
     return naming
 
 
-def numbered_pairs(*units: ConvNormAct) -> Iterator[Child]:
-    """Name units ``conv1, bn1, conv2, bn2`` and so on, as ResNets do."""
+def numbered_pairs(*units: Any) -> Iterator[Child]:
+    """Name units ``conv1, bn1, conv2, bn2`` and so on, as ResNets do; others by their class."""
     for number, unit in enumerate(units, 1):
-        yield Child("", unit, conv_norm(f"conv{number}", f"bn{number}"))
+        pair = conv_norm(f"conv{number}", f"bn{number}")
+        yield Child("", unit, pair if isinstance(unit, ConvNormAct) else None)
 
 
 def flat(prefix: str, units: Iterable[ConvNormAct | None], first: int = 0) -> Iterator[Child]:

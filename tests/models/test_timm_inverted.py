@@ -49,6 +49,8 @@ SLOW = (
     "timm/tf_mobilenetv3_small_minimal_100",
     "timm/tinynet_e",
     "timm/hardcorenas_a",
+    "timm/res2next50",
+    "timm/res2net50d",
     "timm/densenetblur121d",
     "timm/vgg11_bn",  # linear layers as convolutions
 )

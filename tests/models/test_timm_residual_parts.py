@@ -10,9 +10,11 @@ import torch
 from flax import nnx
 from timm import layers as timm_layers
 from timm.models import convnext as timm_convnext
+from timm.models import res2net as timm_res2net
 from timm.models import resnet as timm_resnet
 
 import flaxblocks as fb
+from flaxblocks.blocks.multi_scale import MultiScale
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.group_norm import GroupNorm
@@ -91,6 +93,39 @@ PARTS = {  # ours, timm's and the shape of the input
             norm_layer=partial(timm_layers.GroupNorm, num_groups=4),
         ),
         (3, 6, 4, 8),
+    ),
+    "res2net": (
+        partial(
+            bare,
+            16,
+            16,
+            hidden_features=12,
+            spatial=partial(MultiScale, scale=3),
+        ),
+        lambda: timm_res2net.Bottle2neck(
+            16, 4, base_width=64, scale=3, norm_layer=torch.nn.BatchNorm2d
+        ),
+        (3, 6, 4, 16),
+    ),
+    "res2net with stride": (
+        partial(
+            bare,
+            8,
+            16,
+            stride=2,
+            hidden_features=12,
+            spatial=partial(MultiScale, scale=3, first=True),
+        ),
+        lambda: timm_res2net.Bottle2neck(
+            8,
+            4,
+            2,
+            timm_resnet.downsample_conv(8, 16, 1, 2),
+            base_width=64,
+            scale=3,
+            norm_layer=torch.nn.BatchNorm2d,
+        ),
+        (3, 7, 5, 8),
     ),
     "convnext v2": (
         partial(
