@@ -121,7 +121,7 @@ def truth(path: Path) -> tuple[np.ndarray, np.ndarray]:
     network = get_model("resnet18").eval()
     network.load_state_dict(load_file(path))
     with Image.open(SAMPLE) as photo, torch.no_grad():
-        x = get_model_weights("resnet18").DEFAULT.transforms()(photo)
+        x = get_model_weights("resnet18")["DEFAULT"].transforms()(photo)
         probabilities, classes = network(x[None])[0].softmax(0).topk(5)
     return classes.numpy(), probabilities.numpy()
 

@@ -13,8 +13,8 @@ from jax.sharding import AxisType
 
 import flaxblocks as fb
 from flaxblocks import ops
-from tests.ops import test_conv_door_transforms as transforms
-from tests.ops.test_conv_door import (
+from tests.helpers import conv_transforms as transforms
+from tests.helpers.convolutions import (
     Configuration,
     by_door,
     by_lax,
@@ -184,21 +184,21 @@ CHECKS = {
     f"{function.__name__}, {form}, {', '.join(map(str, more))}": partial(function, form, *more)
     for form in NATIVE_FORMS
     for function, more in (
-        (transforms.test_vmap_equals_a_loop, ((0, None), None)),
-        (transforms.test_vmap_equals_a_loop, ((1, 3), None)),
-        (transforms.test_eager_jit_and_checkpoint_give_the_same, (None,)),
-        (transforms.test_one_exported_program_for_every_platform, (None,)),
-        (transforms.test_other_platforms_get_the_library_convolution, ()),
+        (transforms.vmap_equals_a_loop, ((0, None),)),
+        (transforms.vmap_equals_a_loop, ((1, 3),)),
+        (transforms.eager_jit_and_checkpoint_give_the_same, ()),
+        (transforms.one_exported_program_for_every_platform, ()),
+        (transforms.other_platforms_get_the_library_convolution, ()),
         *(
-            (transforms.test_every_float_is_as_close_to_the_truth_as_it_can_be, (dtype, None))
+            (transforms.every_float_is_as_close_to_the_truth_as_it_can_be, (dtype,))
             for dtype in transforms.ROUNDING
         ),
     )
 } | {
-    "a scan over layers": partial(transforms.test_gradient_through_a_scan_over_layers, None),
-    "third derivatives": partial(transforms.test_third_derivatives, None),
-    "a batch of any size": transforms.test_export_with_a_batch_of_any_size,
-    "an infinite pixel": transforms.test_an_infinite_pixel_stays_in_its_group,
+    "a scan over layers": transforms.gradient_through_a_scan_over_layers,
+    "third derivatives": transforms.third_derivatives,
+    "a batch of any size": transforms.export_with_a_batch_of_any_size,
+    "an infinite pixel": transforms.an_infinite_pixel_stays_in_its_group,
 }
 
 
@@ -211,8 +211,8 @@ def test_transformations_hold(name: str, native, x64):
 @pytest.mark.parametrize("form", NATIVE_FORMS)
 def test_several_devices_share_the_work_as_before(form: str, native, x64):
     mesh = MESH()
-    transforms.test_a_sharded_batch_stays_sharded(form, mesh, None)
-    transforms.test_shard_map_adds_up_the_gradient_of_a_shared_kernel(form, mesh, None)
+    transforms.a_sharded_batch_stays_sharded(form, mesh)
+    transforms.shard_map_adds_up_the_gradient_of_a_shared_kernel(form, mesh)
 
 
 def called(function: Callable, *args) -> list[str]:
