@@ -1,10 +1,15 @@
 """Pooling with PyTorch's padding."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
+
+from flaxblocks.ops.conv.geometry import Geometry, Pair
+from flaxblocks.ops.conv.taps import padded, seen
 
 
 def max_pool(
@@ -33,11 +38,37 @@ def max_pool(
 
     Source: `torch.nn.MaxPool2d`.
     """
-    lowest = np.asarray(-np.inf, x.dtype)  # a constant: JAX differentiates a maximum it knows
     side = (padding, padding + stride - 1 if ceil_mode else padding)
-    sides = ((0, 0), side, side, (0, 0))
-    window, steps = (1, kernel_size, kernel_size, 1), (1, stride, stride, 1)
+    return _max_pool(x, kernel_size, stride, side)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
+def _max_pool(x: jax.Array, size: int, stride: int, side: Pair) -> jax.Array:
+    lowest, sides = np.asarray(-np.inf, x.dtype), ((0, 0), side, side, (0, 0))
+    window, steps = (1, size, size, 1), (1, stride, stride, 1)
     return lax.reduce_window(x, lowest, lax.max, window, steps, sides)
+
+
+@_max_pool.defjvp
+def _max_pool_derivative(size: int, stride: int, side: Pair, primals, tangents):
+    """Pass on the first largest pixel's tangent.
+
+    JAX's own derivative scatters; this one is a sum over the taps of the window, which XLA makes
+    one loop of, in both directions.
+    """
+    (x,), (dx,) = primals, tangents
+    y = _max_pool(x, size, stride, side)
+    image = x.shape[1], x.shape[2]
+    geometry = Geometry(image, (size, size), (stride, stride), (side, side), (1, 1), 1)
+    pixels, changes = padded(x, geometry, -np.inf), padded(dx, geometry)
+    largest = jnp.full(y.shape, len(geometry.taps), jnp.uint8)
+    for number, tap in reversed(list(enumerate(geometry.taps))):
+        largest = jnp.where(seen(pixels, geometry, tap) == y, jnp.uint8(number), largest)
+    dy = sum(
+        jnp.where(largest == number, seen(changes, geometry, tap), 0)
+        for number, tap in enumerate(geometry.taps)
+    )
+    return y, dy
 
 
 def average_pool(x: Float[Array, "n h w c"], *, ceil_mode: bool = False) -> Float[Array, "n p q c"]:

@@ -7,10 +7,10 @@ from jax import lax
 from flaxblocks.ops.conv.geometry import Geometry, Pair
 
 
-def padded(x: jax.Array, geometry: Geometry) -> jax.Array:
-    """Return the input with its padding of zeros, cropped where that is negative."""
+def padded(x: jax.Array, geometry: Geometry, value: float = 0) -> jax.Array:
+    """Return the input with its padding, cropped where that is negative."""
     (top, bottom), (left, right) = geometry.padding
-    return _pad(x, (top, bottom, 0), (left, right, 0))
+    return _pad(x, (top, bottom, 0), (left, right, 0), value)
 
 
 def seen(x: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
@@ -47,8 +47,10 @@ def unseen(y: jax.Array, geometry: Geometry, tap: Pair) -> jax.Array:
     return _pad(y, rows, columns)
 
 
-def _pad(x: jax.Array, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> jax.Array:
+def _pad(
+    x: jax.Array, rows: tuple[int, int, int], columns: tuple[int, int, int], value: float = 0
+) -> jax.Array:
     untouched = (0, 0, 0)
     if rows == columns == untouched:
         return x
-    return lax.pad(x, jnp.zeros((), x.dtype), (untouched, rows, columns, untouched))
+    return lax.pad(x, jnp.asarray(value, x.dtype), (untouched, rows, columns, untouched))

@@ -1,0 +1,53 @@
+"""The derivative of the maximum over windows: the first of equal pixels has it, as in PyTorch."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from jax.test_util import check_grads
+
+from flaxblocks.ops import max_pool
+from tests.helpers.twins import assert_same
+
+# size, stride, padding, and whether a window may reach beyond the end
+WINDOWS = [
+    (3, 2, 1, False),
+    (2, 2, 0, False),
+    (3, 1, 1, False),
+    (3, 3, 0, False),
+    (3, 2, 0, True),
+]
+
+
+@pytest.mark.parametrize(("size", "stride", "padding", "ceil_mode"), WINDOWS)
+def test_the_first_of_equal_pixels_has_the_gradient(
+    size: int, stride: int, padding: int, ceil_mode: bool, x64
+):
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (2, 9, 8, 3)).astype(np.float64)  # most windows hold equal pixels
+    pool = partial(
+        max_pool, kernel_size=size, stride=stride, padding=padding, ceil_mode=ceil_mode
+    )
+    y = jax.eval_shape(pool, x)
+    g = rng.standard_normal(y.shape)
+    theirs = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+    torch.nn.functional.max_pool2d(theirs, size, stride, padding, ceil_mode=ceil_mode).backward(
+        torch.tensor(g.transpose(0, 3, 1, 2))
+    )
+    assert theirs.grad is not None
+    gradient = jax.jit(lambda x, g: jax.vjp(pool, x)[1](g)[0])(x, g)
+    assert_same(gradient, theirs.grad.numpy().transpose(0, 2, 3, 1), "gradient")
+
+
+def test_both_modes_and_orders_are_those_of_finite_differences(x64):
+    x = jnp.asarray(np.random.default_rng(1).permutation(2 * 7 * 6 * 2).reshape(2, 7, 6, 2) / 7.0)
+    check_grads(jax.jit(lambda x: max_pool(jnp.sin(x))), (x,), order=2)
+
+
+def test_nothing_is_scattered():
+    x = jax.ShapeDtypeStruct((1, 9, 9, 2), jnp.float32)
+    program = jax.jit(jax.grad(lambda x: max_pool(x).sum())).lower(x).as_text()
+    assert "scatter" not in program
