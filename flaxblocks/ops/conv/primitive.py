@@ -18,7 +18,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir, xla
 
-from flaxblocks.ops.conv import cpu_choice
+from flaxblocks.ops.conv import cpu_choice, gpu_choice
 from flaxblocks.ops.conv import xla as xla_form
 from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.program import program_of
@@ -131,3 +131,5 @@ def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, native: bool,
 
 mlir.register_lowering(convolution_p, mlir.lower_fun(_library, multiple_results=False))
 mlir.register_lowering(convolution_p, _lower_on_cpu, platform="cpu")
+_lower_on_gpu = mlir.lower_fun(gpu_choice.lower, multiple_results=False)
+mlir.register_lowering(convolution_p, _lower_on_gpu, platform="cuda")
