@@ -13,8 +13,10 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import constant
+from flaxblocks.layers.optional import apply
 from flaxblocks.layers.rngs import check_rngs
 from flaxblocks.layers.scopes import Scoped
+from flaxblocks.ops.activations import Activation, relu
 from flaxblocks.ops.batch_normalize import batch_normalize
 
 
@@ -90,13 +92,19 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         self.num_batches_tracked = nnx.BatchStat(constant(0, (), jnp.int32))
 
     def __call__(
-        self, x: Float[Array, "*n c"], use_running_average: bool | None = None
+        self,
+        x: Float[Array, "*n c"],
+        use_running_average: bool | None = None,
+        *,
+        act: Activation | None = None,
     ) -> Float[Array, "*n c"]:
         """Normalize, and in train mode update the running statistics.
 
         Args:
             x: input of shape ``(n, h, w, num_features)``, or of any rank with the channels last.
             use_running_average: overrides the module's own switch.
+            act: elementwise activation of the result. In training its backward pass then needs
+                nothing stored, see `ops.batch_normalize`.
 
         Returns:
             An array of the input's shape.
@@ -114,7 +122,6 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         assert self.scale is not None and self.bias is not None  # both are always created
         dtype = self.dtype or jnp.result_type(x, self.scale[...], self.bias[...])
         wide = _at_least_float32(dtype)
-        values = x.astype(wide)
         scale, bias, mean, var = (
             jax.lax.expand_dims(variable[...].astype(wide), range(x.ndim - 1))
             for variable in (self.scale, self.bias, self.mean, self.var)
@@ -123,12 +130,16 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         if not use_running_average:
             count = self._count(x)
             self.num_batches_tracked[...] += 1
-        if count:
-            y, mean, var = batch_normalize(values, scale, bias, self.epsilon, self.axis_name)
-            self._store(mean, var * (count / (count - 1)))
-        else:
-            y = (values - mean) * (scale / jnp.sqrt(var + self.epsilon)) + bias
-        return y.astype(dtype)
+
+        def finish(y: jax.Array) -> jax.Array:
+            return apply(jax.nn.relu if act is relu else act, y.astype(dtype))
+
+        if not count:
+            factor = scale / jnp.sqrt(var + self.epsilon)
+            return finish((x.astype(wide) - mean) * factor + bias)
+        y, mean, var = batch_normalize(x, scale, bias, self.epsilon, self.axis_name, wide, finish)
+        self._store(mean, var * (count / (count - 1)))
+        return y
 
     def _count(self, x: jax.Array) -> int:
         """Return the number of values per channel."""

@@ -89,6 +89,8 @@ class ConvNormAct(Scoped):
             Output of shape ``(n, p, q, out_features)``.
         """
         x = self.conv(x)
+        if isinstance(self.norm, BatchNorm):
+            return self.norm(x, act=self.act)
         x = apply(self.norm, x)
         return apply(self.act, x)
 

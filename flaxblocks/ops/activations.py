@@ -11,14 +11,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flaxblocks.ops.recompute import recompute
+
 __all__ = ["gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "relu", "relu6", "sigmoid", "silu"]
 
 Activation = Callable[[jax.Array], jax.Array]
 
 
+@jax.custom_jvp
 def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return ``max(x, 0)``, with gradient 0 at 0."""
-    return jax.nn.relu(x)
+    return jnp.maximum(x, 0)
+
+
+@relu.defjvp
+def _relu_derivative(primals, tangents):
+    # By the sign of the result, which the next layer keeps anyhow; `jax.nn.relu` takes that of `x`.
+    (x,), (dx,) = primals, tangents
+    y = relu(x)
+    return y, jnp.where(recompute(y) > 0, dx, 0)
 
 
 def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -21,14 +21,24 @@ def arguments() -> tuple[jax.Array, jax.Array, jax.Array]:
     return jnp.asarray(x), *(jnp.asarray(rng.uniform(0.5, 2, (1, 1, 1, 5))) for _ in range(2))
 
 
-def as_defined(x: jax.Array, scale: jax.Array, bias: jax.Array) -> tuple:
+def identity(y: jax.Array) -> jax.Array:
+    return y
+
+
+def as_defined(x: jax.Array, scale: jax.Array, bias: jax.Array, finish=identity) -> tuple:
     mean = x.mean((0, 1, 2), keepdims=True)
     var = jnp.square(x - mean).mean((0, 1, 2), keepdims=True)
-    return (x - mean) / jnp.sqrt(var + EPSILON) * scale + bias, mean, var
+    return finish((x - mean) / jnp.sqrt(var + EPSILON) * scale + bias), mean, var
 
 
-def ours(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None = None) -> tuple:
-    return batch_normalize(x, scale, bias, EPSILON, axis_name)
+def ours(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    axis_name: str | None = None,
+    finish=identity,
+) -> tuple:
+    return batch_normalize(x, scale, bias, EPSILON, axis_name, x.dtype, finish)
 
 
 def bent(function, *arguments) -> jax.Array:
@@ -36,7 +46,8 @@ def bent(function, *arguments) -> jax.Array:
     return sum(jnp.sin(result).sum() for result in function(*arguments))
 
 
-def test_derivatives_of_both_modes_and_of_second_order_are_those_of_the_definition(x64):
+@pytest.mark.parametrize("finish", [identity, jax.nn.silu])
+def test_derivatives_of_both_modes_and_of_second_order_are_those_of_the_definition(finish, x64):
     given = arguments()
     tangents = tuple(jnp.cos(3 * a) for a in given)
     for derivative in (
@@ -46,7 +57,8 @@ def test_derivatives_of_both_modes_and_of_second_order_are_those_of_the_definiti
         lambda f: jax.jvp(jax.grad(partial(bent, f), (0, 1, 2)), given, tangents)[1],
         lambda f: jax.grad(lambda *a: (jax.grad(partial(bent, f))(*a) ** 2).sum())(*given),
     ):
-        results = (jax.jit(partial(derivative, f))() for f in (ours, as_defined))
+        functions = (partial(f, finish=finish) for f in (ours, as_defined))
+        results = (jax.jit(partial(derivative, f))() for f in functions)
         jax.tree.map(assert_same, *results)
 
 

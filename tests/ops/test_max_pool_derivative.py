@@ -28,9 +28,7 @@ def test_the_first_of_equal_pixels_has_the_gradient(
 ):
     rng = np.random.default_rng(0)
     x = rng.integers(-2, 3, (2, 9, 8, 3)).astype(np.float64)  # most windows hold equal pixels
-    pool = partial(
-        max_pool, kernel_size=size, stride=stride, padding=padding, ceil_mode=ceil_mode
-    )
+    pool = partial(max_pool, kernel_size=size, stride=stride, padding=padding, ceil_mode=ceil_mode)
     y = jax.eval_shape(pool, x)
     g = rng.standard_normal(y.shape)
     theirs = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
