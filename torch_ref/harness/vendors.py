@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
@@ -17,15 +19,30 @@ AS_TRAINED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 @cache
-def declare_operators() -> torch.library.Library:
+def declare_operators() -> torch.library.Library | None:
     """Make torchvision and timm importable beside a PyTorch without torchvision's operators.
 
-    Their import asks for the schemas of two operators, which a CPU-only PyTorch does not load.
+    Their import asks for the schemas of two operators, which a CPU-only PyTorch does not load from
+    a torchvision that was built for a GPU. Where they do load, nothing is declared.
     """
+    if _loads_operators():
+        return None
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return library
+
+
+def _loads_operators() -> bool:
+    found = find_spec("torchvision")
+    folders = [] if found is None else found.submodule_search_locations or []
+    files = [file for folder in folders for file in Path(folder).glob("_C*.so")]
+    try:
+        for file in files:
+            torch.ops.load_library(file)
+    except OSError:
+        return False
+    return bool(files)
 
 
 def make_network(vendor: str, name: str) -> nn.Module:
