@@ -78,6 +78,13 @@ def test_the_benchmark_tables_are_the_result_files():
     assert shown.strip() == rendered(*map(read, newest))
 
 
+def test_the_accelerator_tables_are_the_result_file():
+    _, _, rest = README.partition("<!-- accelerator table -->")
+    shown, _, _ = rest.partition("<!-- end of accelerator table -->")
+    newest = max((ROOT / "benchmarks").glob("accelerator-*.json"))
+    assert shown.strip() == rendered(read(newest))
+
+
 def test_the_growth_table_is_the_result_file():
     _, _, rest = README.partition("<!-- growth table -->")
     shown, _, _ = rest.partition("<!-- end of growth table -->")

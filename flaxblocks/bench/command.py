@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flaxblocks._base.command_line import above_0, check_writable, positive, run_program, stdout
 from flaxblocks.bench.sides.contestants import OURS, RIVALS, rivals
 from flaxblocks.bench.tasks.suites import SUITES, Plan
-from flaxblocks.bench.tasks.task import BYTES, Task
+from flaxblocks.bench.tasks.task import BYTES, MODES, Task
 
 if TYPE_CHECKING:
     from flaxblocks.bench.report.results import Results
@@ -19,7 +19,6 @@ DESCRIPTION = (
     "Time networks, blocks and convolutions beside JAX's own convolutions, PyTorch and ONNX "
     "Runtime, after comparing what they answer."
 )
-MODES = ("infer", "train")
 DEVICES = ("cpu", "gpu", "tpu")
 DEFAULT = ("MBConv/efficientnet-28",)
 DEFAULT_AGAINST = "lax,torch"
@@ -49,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-size", nargs="+", type=positive, default=[], metavar="PIXELS", help="of the input"
     )
-    parser.add_argument("--dtype", choices=sorted(BYTES), default="float32")
+    parser.add_argument(
+        "--dtype", choices=sorted(BYTES), help="default: the suite's, or else float32"
+    )
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument(
         "--against",
@@ -68,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=above_0, default=3.0, metavar="N", help="to time each, at each task"
     )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="the last task of each mode alone, of a few small images: to try that all of it runs",
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the results")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="write a page with plots")
 
@@ -83,11 +89,13 @@ def run(options: argparse.Namespace) -> None:
     from flaxblocks.bench.timing.run import bench
 
     tasks, against = _plan(options)
+    if options.quick:
+        tasks = _quick(tasks)
     chosen, notes = rivals(against)
     check_writable(options.json, options.plot)
     # A contestant that took all of a GPU's memory would leave the others none.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    about = facts(tasks[0].threads)
+    about = facts(tasks[0].threads, tasks[0].dtype)
     try:
         results = bench(tasks, [OURS, *chosen], options.seconds, about)
     except RuntimeError as error:
@@ -104,16 +112,24 @@ def _plan(options: argparse.Namespace) -> tuple[list[Task], Sequence[str]]:
     threads = options.threads or available or 1
     if available and threads > available:
         raise ValueError(f"`--threads` must be at most {available}, got {threads}")
-    common = options.dtype, options.device, threads, options.keep_freed_memory
+    suite = SUITES.get(options.suite)
+    dtype = options.dtype or (suite.dtype if suite else "float32")
+    common = dtype, options.device, threads, options.keep_freed_memory
     against = options.against and [name for name in options.against.split(",") if name]
-    if options.suite is None:
+    if suite is None:
         names = tuple(options.names) or DEFAULT
         plan = Plan(names, tuple(options.mode), tuple(options.batch), tuple(options.image_size))
         return plan.tasks(*common), against or DEFAULT_AGAINST.split(",")
     if options.names:
         raise ValueError(f"`--suite` {options.suite} takes no names, got {options.names[0]}")
-    suite = SUITES[options.suite]
-    return [task for plan in suite.plans for task in plan.tasks(*common)], against or suite.against
+    tasks = [task for plan in suite.plans for task in plan.tasks(*common)]
+    return tasks, against or suite.against
+
+
+def _quick(tasks: Sequence[Task]) -> list[Task]:
+    """Return the last task of each mode, of a few small images."""
+    last = {task.mode: task for task in tasks}.values()
+    return [replace(task, batch=min(task.batch, 8), size=min(task.size, 64)) for task in last]
 
 
 def _write(results: "Results", options: argparse.Namespace) -> None:

@@ -3,6 +3,8 @@
 import argparse
 import json
 from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,11 +17,12 @@ from flaxblocks.bench.sides.contestants import OURS, RIVALS, Contestant, rivals
 from flaxblocks.bench.tasks.cost import cost_of
 from flaxblocks.bench.tasks.random_data import draw
 from flaxblocks.bench.tasks.subjects import BLOCKS, matching
-from flaxblocks.bench.tasks.task import Data, Task
-from flaxblocks.bench.timing import ceilings, measure, worker
+from flaxblocks.bench.tasks.task import Data, Prepared, Task
+from flaxblocks.bench.timing import ceilings, measure, worker, workers
 from flaxblocks.bench.timing import run as bench
 from flaxblocks.bench.timing.interleaved import ROUNDS, race
-from flaxblocks.bench.timing.measure import NotTimedError
+from flaxblocks.bench.timing.measure import MOST_KERNELS, NotTimedError
+from flaxblocks.bench.timing.workers import Workers
 from tests.helpers.bench_rivals import contestant
 
 LAX, TORCH, *_, NATIVE = RIVALS
@@ -35,38 +38,88 @@ class Here(worker.Worker):
     def __init__(self, contestant: Contestant, task: Task):
         self.name, self.contestant = contestant.name, contestant
 
-    def prepare(self, task: Task, data: Data) -> worker.Ready:
-        prepared = self.contestant.load()(task, data)
-        self.run = prepared.run
-        return worker.Ready(prepared.answer, prepared.compile_seconds)
+    def prepare(self, task: Task, data: Data) -> Future[worker.Ready]:
+        future: Future[worker.Ready] = Future()
+        try:
+            self.prepared = self.contestant.load()(task, data)
+            ready = worker.Ready(self.prepared.answer, self.prepared.compile_seconds)
+            future.set_result(ready)
+        except RuntimeError as error:
+            future.set_exception(error)
+        return future
 
     def time(self, calls: int) -> list[float]:
-        self.run()
+        self.prepared.wait(self.prepared.run())
         return [1.0] * calls
+
+    def kernels(self) -> dict[str, float]:
+        assert self.prepared.kernels is not None
+        return dict(self.prepared.kernels())
 
     def memory(self) -> None:
         return None
 
-    def close(self) -> None:
+    def close(self, wait: bool = True) -> None:
         pass
 
 
 def measured(task: Task, who: Sequence[Contestant]):
-    return measure.measure(task, who, 1e-3, lambda step: None)
+    with Workers() as staff:
+        return measure.measure(task, who, 1e-3, lambda step: None, staff)
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(measure, "Worker", Here)
+    monkeypatch.setattr(workers, "Worker", Here)
 
 
-@pytest.mark.parametrize("mode", ["infer", "train"])
-@pytest.mark.parametrize("subject", ["MBConv/efficientnet-56", "Conv/depthwise5x5-28"])
+@pytest.mark.parametrize(
+    ("subject", "mode"),
+    [
+        ("MBConv/efficientnet-56", "infer"),
+        ("MBConv/efficientnet-56", "train"),
+        ("Conv/depthwise5x5-28", "infer"),
+        ("Conv/depthwise5x5-28", "train"),
+        ("Conv/depthwise5x5-28", "input"),
+        ("Conv/depthwise5x5-28", "kernel"),
+    ],
+)
 def test_all_contestants_give_the_same_answer(here, subject: str, mode: str):
     rows, notes = measured(task(subject, mode), [OURS, LAX, TORCH, NATIVE])
     assert [row.contestant for row in rows] == ["flaxblocks", "lax", "torch", "native"]
     assert notes == []
     assert max(row.difference for row in rows) < 1e-5
+
+
+def test_a_whole_training_step_is_pytorchs_and_its_kernels_are_known(here):
+    rows, notes = measured(task("timm/test_resnet", "step", batch=4, size=32), [OURS, TORCH])
+    assert notes == [] and rows[1].difference < 1e-4
+    for row in rows:
+        assert 0 < len(row.kernels) <= MOST_KERNELS and row.kernels[0][1] > 0
+
+
+def test_an_accelerator_is_given_all_calls_at_once(monkeypatch: pytest.MonkeyPatch):
+    events: list[str] = []
+    prepared = Prepared(
+        run=lambda: events.append("run"), answer={}, wait=lambda _: events.append("wait")
+    )
+    for on_cpu, expected, times in ((True, ["run", "wait"] * 3, 2), (False, ["run", "wait"], 1)):
+        events.clear()
+        monkeypatch.setattr(worker, "_held", [worker._Held(prepared, None, on_cpu)])
+        seconds = worker._time(2)
+        assert len(seconds) == times
+        assert events == (expected if on_cpu else [*expected, "run", "run", "wait"])
+
+
+def test_processes_are_kept_on_accelerators_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(workers, "Worker", Here)
+    for device, kept in (("cpu", False), ("gpu", True)):
+        one = replace(task("resnet18"), device=device)
+        with Workers() as staff:
+            first, second = staff.of([OURS], one), staff.of([OURS, LAX], one)
+            assert (first[0] is second[0]) == kept
+            staff.end(second[0])
+            assert staff.of([OURS], one)[0] is not second[0]
 
 
 @pytest.mark.slow
@@ -158,6 +211,7 @@ def test_work_is_counted():
     assert moved == 4 * (pixels * (64 + 256) + 64 * 256)
     step = task("Conv/pointwise-56", "train", batch=3, size=5)
     assert cost_of(step) == (3 * work, 3 * moved)
+    assert cost_of(replace(step, mode="kernel")) == (work, moved)
 
 
 def test_names():
@@ -237,6 +291,8 @@ def test_an_interrupted_run_keeps_what_it_has(here, monkeypatch: pytest.MonkeyPa
         (["--suite", "standard", "resnet18"], "`--suite` standard takes no names, got resnet18"),
         (["--threads", "100000"], "`--threads` must be at most"),
         (["--json", "no/such/folder/file"], "there is no folder"),
+        (["resnet18", "--mode", "kernel"], "`--mode` must be infer or train or step for resnet18"),
+        (["MBConv/*", "--mode", "step"], "`--mode` must be infer or train for MBConv"),
         (["no_such_network"], "no block or network is called 'no_such_network'"),
     ],
 )

@@ -10,7 +10,7 @@ from flaxblocks.bench.report.page import write_page
 from flaxblocks.bench.report.readme import rendered
 from flaxblocks.bench.report.results import Ceilings, Results, Row, read
 from flaxblocks.bench.report.scaling import growths
-from flaxblocks.bench.report.targets import TARGETS, verdicts
+from flaxblocks.bench.report.targets import ON_ACCELERATORS, ON_CPU, verdicts
 from flaxblocks.bench.tasks.suites import SUITES, Plan
 from flaxblocks.bench.tasks.task import Task
 
@@ -66,11 +66,29 @@ def test_a_row_knows_its_rates():
 
 
 def test_targets_are_geometric_means_against_the_best():
-    lax, torch = verdicts(ROWS)
+    lax, torch = verdicts(ROWS, "cpu")
     assert (lax.target.limit, lax.tasks, lax.met) == (10, 2, True)
     assert lax.mean == pytest.approx(20) and lax.worst == pytest.approx(10)
     assert (torch.target.limit, torch.tasks, torch.met) == (1, 2, True)
     assert torch.mean == pytest.approx(1) and torch.worst == pytest.approx(2)
+
+
+def test_an_accelerator_has_targets_of_its_own():
+    rows = [
+        row("resnet50", "flaxblocks", 0.9, "step"),
+        row("resnet50", "torch-compile", 1.0, "step"),
+        row("efficientnet_b0", "flaxblocks", 1.1, "step"),
+        row("efficientnet_b0", "torch-compile", 1.0, "step"),
+        row("Conv/dense3x3-14", "flaxblocks", 5.0),
+        row("Conv/dense3x3-14", "torch-compile", 1.0),
+        row("resnet50", "flaxblocks", 0.8),
+        row("resnet50", "torch-compile", 1.0),
+    ]
+    mean, each, inference = verdicts(rows, "NVIDIA H100")
+    assert [verdict.target for verdict in (mean, each, inference)] == list(ON_ACCELERATORS)
+    assert mean.mean == pytest.approx((0.9 * 1.1) ** 0.5) and not mean.met
+    assert each.worst == pytest.approx(1.1) and not each.met
+    assert inference.mean == pytest.approx(0.8) and inference.met  # of networks alone
 
 
 def test_the_standard_suite_has_tasks_for_every_target():
@@ -78,7 +96,7 @@ def test_the_standard_suite_has_tasks_for_every_target():
     names = ("flaxblocks", *SUITES["standard"].against)
     rows = [row(t.subject, who, 1.0, t.mode) for t, who in product(tasks, names)]
     rows.sort(key=lambda row: row.task)
-    assert [verdict.target for verdict in verdicts(rows)] == list(TARGETS)
+    assert [verdict.target for verdict in verdicts(rows, "cpu")] == list(ON_CPU)
 
 
 def test_a_plan_is_every_combination():
@@ -137,7 +155,7 @@ def test_a_target_may_be_about_the_compilation():
         row("efficientnet_b0", "flaxblocks", 0.1, compile_seconds=3.0),
         row("efficientnet_b0", "lax", 0.2, compile_seconds=1.0),
     )
-    speed, compilation = verdicts(rows)
+    speed, compilation = verdicts(rows, "cpu")
     assert speed.mean == pytest.approx(2) and not speed.met
     assert compilation.mean == pytest.approx(3) and not compilation.met
 

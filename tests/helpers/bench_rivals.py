@@ -15,9 +15,9 @@ PAUSE = 0.02  # far more than the tests' tasks take
 def slow(task: Task, data: Data) -> Prepared:
     prepared = jax_side.fast(task, data)
 
-    def run() -> None:
-        prepared.run()
+    def run() -> object:
         sleep(PAUSE)
+        return prepared.run()
 
     return replace(prepared, run=run)
 

@@ -17,11 +17,12 @@ PREFIXES = ("XLA_", "JAX_", "OMP_", "KMP_", "MKL_", "TORCH", "MALLOC_", "GLIBC_"
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "torchvision", "onnxruntime")
 
 
-def facts(threads: int) -> dict[str, Any]:
+def facts(threads: int, dtype: str) -> dict[str, Any]:
     """Return date, command, versions, processor, threads, and how busy the machine is.
 
     Args:
         threads: of each contestant.
+        dtype: of the computation.
     """
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -31,6 +32,7 @@ def facts(threads: int) -> dict[str, Any]:
         "processor": processor(),
         "processors": os.cpu_count(),
         "threads": threads,
+        "dtype": dtype,
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(PREFIXES)},
         "load before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }

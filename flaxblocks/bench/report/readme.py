@@ -12,19 +12,25 @@ from flaxblocks.bench.sides.contestants import OURS
 from flaxblocks.bench.tasks.subjects import subject
 
 NATIVE = "native"
-UNITS = {"infer": "inference", "train": "training step"}
+UNITS = {
+    "infer": "inference",
+    "train": "training step",
+    "step": "training step with its update",
+    "input": "gradient of the input",
+    "kernel": "gradient of the kernel",
+}
 
 
 def rendered(*files: Results) -> str:
     """Return the tables of targets, networks and times, in Markdown, and how they were made.
 
     Args:
-        files: the results; a task that comes again counts as it was measured last.
+        files: the results of one device; a task that comes again counts as it was measured last.
     """
     files = tuple(sorted(files, key=lambda results: results.facts["date"]))
     rows = [row for task in _newest(files) for row in task.values()]
     parts = (
-        "\n".join(_targets(rows)),
+        "\n".join(_targets(rows, files[0].ceilings.device)),
         "\n".join(_networks(rows)),
         *map(_made, files),
         "<details><summary>Every row</summary>",
@@ -64,10 +70,10 @@ def _newest(files: Sequence[Results]) -> Iterable[dict[str, Row]]:
     return tasks.values()
 
 
-def _targets(rows: Sequence[Row]) -> Iterator[str]:
+def _targets(rows: Sequence[Row], device: str) -> Iterator[str]:
     """Yield a line for each target: the mean and the worst task of each contestant of ours."""
     names = [name for name in (OURS.name, NATIVE) if any(row.contestant == name for row in rows)]
-    stands = {name: {v.target: v for v in verdicts(rows, name)} for name in names}
+    stands = {name: {v.target: v for v in verdicts(rows, device, name)} for name in names}
     yield f"| | against | wanted | {' | '.join(names)} |"
     yield f"|---|---|---|{'---|' * len(names)}"
     for target in stands[OURS.name]:
@@ -75,7 +81,8 @@ def _targets(rows: Sequence[Row]) -> Iterator[str]:
         cells = (_stands(stands[name][target]) if target in stands[name] else "" for name in names)
         yield (
             f"| {target.name}, {UNITS[target.mode]} | {' or '.join(target.rivals)} "
-            f"| {sign} {target.limit:g} {unit} | {' | '.join(cells)} |"
+            f"| {sign} {target.limit:g} {unit}{', each' if target.every else ''} "
+            f"| {' | '.join(cells)} |"
         )
 
 
@@ -118,10 +125,13 @@ def _made(results: Results) -> str:
     facts, ceilings = results.facts, results.ceilings
     command = " ".join([*(f"{k}={v}" for k, v in facts["environment"].items()), facts["command"]])
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    on_cpu = f"{facts['processor']}, {facts['threads']} threads each"
+    where = on_cpu if ceilings.device == "cpu" else ceilings.device
+    dtype, date = facts.get("dtype", "float32"), facts["date"]
     return (
-        f"{facts['processor']}, {facts['threads']} threads each, float32, {facts['date']}; "
-        f"{versions}. A large product reaches {ceilings.flops / 1e9:.0f} GFLOP/s, a large copy "
-        f"{ceilings.bandwidth / 1e9:.1f} GB/s. Made by `{command}`."
+        f"{where}, {dtype}, {date}; {versions}. A large product reaches "
+        f"{ceilings.flops / 1e9:.0f} GFLOP/s, a large copy {ceilings.bandwidth / 1e9:.1f} GB/s. "
+        f"Made by `{command}`."
     )
 
 

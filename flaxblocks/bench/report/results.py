@@ -28,6 +28,8 @@ class Row:
     difference: float  # of its answer from ours, as a fraction of the answer's size
     multiply_adds: int  # of the task, see `cost_of`
     moved: int  # the bytes that the task must read and write at least, see `cost_of`
+    # the device's kernels that take most of a run, with their seconds, in mode ``"step"``
+    kernels: tuple[tuple[str, float], ...] = ()
 
     @property
     def task(self) -> tuple[str, str, int, int]:
@@ -57,6 +59,7 @@ class Ceilings:
     flops: float  # operations in a second of a large matrix product
     bandwidth: float  # bytes in a second, read and written, of a large copy
     device: str  # what JAX calls the device
+    float32_flops: float | None = None  # of a product in float32, where `flops` is of another dtype
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,14 @@ def read(path: Path) -> Results:
     return Results(
         facts=data["facts"],
         ceilings=Ceilings(**data["ceilings"]),
-        rows=tuple(Row(**row) for row in data["rows"]),
+        rows=tuple(_row(**row) for row in data["rows"]),
         notes=tuple(data["notes"]),
         refused=tuple(data["refused"]),
     )
+
+
+def _row(kernels: Sequence[Sequence[Any]] = (), **values: Any) -> Row:
+    return Row(**values, kernels=tuple((name, seconds) for name, seconds in kernels))
 
 
 def by_task(rows: Sequence[Row]) -> Iterator[dict[str, Row]]:

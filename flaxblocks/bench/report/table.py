@@ -22,11 +22,14 @@ def print_results(results: Results, console: Console) -> None:
     """Print everything that was measured, then how the targets stand, then what was left out."""
     for task in by_task(results.rows):
         console.print(_table(task, results.ceilings))
+    for row in results.rows:
+        if row.kernels:
+            console.print(_kernels(row))
     if results.rows:
         console.print(Text(CAPTION, style="dim"), soft_wrap=True)
     for growth in growths(results.rows):
         console.print(Text(str(growth)), soft_wrap=True)
-    if found := list(verdicts(results.rows)):
+    if found := list(verdicts(results.rows, results.ceilings.device)):
         console.print(_targets(found))
     console.print(Text(_machine(results)), soft_wrap=True)
     for line in results.notes:
@@ -90,6 +93,18 @@ def _cells(row: Row, ours: Row, ceilings: Ceilings) -> list[str | Text]:
     ]
 
 
+def _kernels(row: Row) -> Table:
+    title = f"{row.subject}, {row.mode}, batch {row.batch}: kernels of {row.contestant}"
+    table = Table(box=box.SIMPLE_HEAD, title=Text(title), title_justify="left")
+    table.add_column("kernel", overflow="ellipsis", max_width=90)
+    for column in ("ms", "% of the run"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, seconds in row.kernels:
+        share = f"{100 * seconds / row.seconds:.1f}"
+        table.add_row(Text(name), three_digits(1e3 * seconds), share)
+    return table
+
+
 def _targets(found: list[Verdict]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, caption="geometric means over the tasks")
     for title in ("target", "mode", "against"):
@@ -103,7 +118,7 @@ def _targets(found: list[Verdict]) -> Table:
             target.name,
             target.mode,
             " or ".join(target.rivals),
-            f"{sign} {target.limit:g} {unit}",
+            f"{sign} {target.limit:g} {unit}{', each' if target.every else ''}",
             Text(f"{verdict.mean:.2f}", "green" if verdict.met else "bold red"),
             f"{verdict.worst:.2f}",
             str(verdict.tasks),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
-from flaxblocks.bench.tasks.task import Prepare
+from flaxblocks.bench.tasks.task import MODES, Prepare
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Contestant:
     # process only
     prepare: str
     needs: tuple[str, ...] = ()  # packages that it cannot do without
-    modes: tuple[str, ...] = ("infer", "train")  # the modes it has
+    modes: tuple[str, ...] = MODES  # the modes it has
 
     def missing(self) -> list[str]:
         """Return the packages that it needs and that are not installed."""
@@ -33,17 +33,25 @@ class Contestant:
 
 OURS = Contestant("flaxblocks", "flaxblocks.bench.sides.jax_side:fast")
 
+# A whole step takes a minute to compile; what plain convolutions cost, their own rows say.
+BUT_STEP = ("infer", "train", "input", "kernel")
+
 RIVALS: tuple[Contestant, ...] = (
-    Contestant("lax", "flaxblocks.bench.sides.jax_side:plain"),
+    Contestant("lax", "flaxblocks.bench.sides.jax_side:plain", modes=BUT_STEP),
     Contestant("torch", "flaxblocks.bench.sides.torch_side:eager", ("torch",)),
-    Contestant("torch-compile", "flaxblocks.bench.sides.torch_side:compiled", ("torch",)),
+    Contestant(
+        "torch-compile",
+        "flaxblocks.bench.sides.torch_side:compiled",
+        ("torch",),
+        ("infer", "train", "step"),
+    ),
     Contestant(
         "onnxruntime",
         "flaxblocks.bench.sides.onnx_side:session",
         ("onnxruntime", "onnxscript", "torch"),
         ("infer",),
     ),
-    Contestant("native", "flaxblocks.bench.sides.jax_side:native"),
+    Contestant("native", "flaxblocks.bench.sides.jax_side:native", modes=BUT_STEP),
 )
 """Those that `--against` can name.
 

@@ -10,6 +10,8 @@ import numpy as np
 from flax import nnx
 
 from flaxblocks._base.functional import loss_and_gradients
+from flaxblocks.bench.sides.jax_device import kernels_of, peak_memory
+from flaxblocks.bench.sides.jax_step import training_step
 from flaxblocks.bench.tasks.subjects import Subject, subject
 from flaxblocks.bench.tasks.task import Data, Prepared, Task
 from flaxblocks.inference import for_inference
@@ -39,25 +41,30 @@ def plain(task: Task, data: Data) -> Prepared:
 def _prepare(task: Task, data: Data, implementation: str) -> Prepared:
     device = use_device(task)
     with jax.default_device(device), convolution(implementation):
+        if task.mode == "step":
+            return training_step(task, data)
         what = subject(task.subject)
         module = what.abstract()
         load_state_dict(module, data.weights, data.names, dtype=jnp.dtype(task.dtype))
-        x = jnp.asarray(data.x, task.dtype)
+        x, target = (jnp.asarray(array, task.dtype) for array in (data.x, data.target))
         if task.mode == "infer":
             module = module if implementation == "lax" else for_inference(module)
             function, arguments = inference(module, x)
-        else:
-            target = jnp.asarray(data.target, task.dtype)
+        elif task.mode == "train":
             function, arguments = training(module, x, target, what)
+        else:
+            function, arguments = gradient(module, x, target, task.mode)
         started = perf_counter()
         compiled = jax.jit(function).lower(*arguments).compile()
         compile_seconds = perf_counter() - started
         result = jax.block_until_ready(compiled(*arguments))
     return Prepared(
-        run=lambda: jax.block_until_ready(compiled(*arguments)),
+        run=lambda: compiled(*arguments),
+        wait=jax.block_until_ready,
         answer=_answer(task, module, data.names, result),
         compile_seconds=compile_seconds,
-        memory=None if task.device == "cpu" else lambda: _device_peak(device),
+        memory=None if task.device == "cpu" else lambda: peak_memory(compiled),
+        kernels=lambda: kernels_of(lambda: compiled(*arguments)),
     )
 
 
@@ -106,9 +113,25 @@ def training(module: nnx.Module, x: jax.Array, target: jax.Array, what: Subject)
     return step, (leaves, x, target)
 
 
+def gradient(module: nnx.Module, x: jax.Array, g: jax.Array, role: str) -> Step:
+    """Return the gradient of a convolution with respect to its ``"input"`` or ``"kernel"``."""
+    graphdef, params = nnx.split(module, nnx.Param)
+
+    def step(params: Any, x: jax.Array, g: jax.Array) -> jax.Array:
+        def convolve(params: Any, x: jax.Array) -> jax.Array:
+            return nnx.merge(graphdef, params)(x)
+
+        by_params, by_input = jax.vjp(convolve, params, x)[1](g)
+        return by_input if role == "input" else by_params["kernel"][...].transpose(3, 2, 0, 1)
+
+    return step, (params, x, g)
+
+
 def _answer(task: Task, module: nnx.Module, names: str, result: Any) -> dict[str, np.ndarray]:
     if task.mode == "infer":
         return {"output": _wide(result)}
+    if task.mode != "train":
+        return {"gradient": _wide(result)}
     loss, _, gradients, by_input = result
     nnx.update(
         module, jax.tree.unflatten(jax.tree.structure(nnx.state(module, nnx.Param)), gradients)
@@ -126,7 +149,3 @@ def _answer(task: Task, module: nnx.Module, names: str, result: Any) -> dict[str
 def _wide(array: Any) -> np.ndarray:
     array = np.asarray(array)
     return array if array.dtype == np.float64 else array.astype(np.float32)
-
-
-def _device_peak(device: Any) -> int:
-    return device.memory_stats()["peak_bytes_in_use"]

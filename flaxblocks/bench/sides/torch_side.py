@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flaxblocks.bench.sides.answers import step_answer
+from flaxblocks.bench.sides.torch_step import role_gradient, training_step
 from flaxblocks.bench.tasks.subjects import subject
 from flaxblocks.bench.tasks.task import Data, Prepared, Task
 from flaxblocks.models import model_info
@@ -34,7 +36,8 @@ def compiled(task: Task, data: Data) -> Prepared:
 def load(task: Task, data: Data) -> "tuple[nn.Module, torch.Tensor]":
     """Return the module with the weights, in the task's mode, and the input, NCHW.
 
-    Both are in the task's dtype, on its device, channels last.
+    Both are in the task's dtype (in a whole training step the parameters are in float32), on its
+    device, channels last.
     """
     import torch
 
@@ -43,12 +46,16 @@ def load(task: Task, data: Data) -> "tuple[nn.Module, torch.Tensor]":
 
     torch.set_num_threads(task.threads)
     if task.device == "gpu":
+        torch.backends.cudnn.benchmark = True
+        torch.cuda.empty_cache()  # of the task before
+        torch.cuda.reset_peak_memory_stats()
         torch.set_float32_matmul_precision("high")  # as JAX does there
     dtype, device = getattr(torch, task.dtype), _device(task)
     module = _module(task)
     module.load_state_dict({name: torch.tensor(value) for name, value in data.weights.items()})
-    module.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if task.mode == "train":
+    kept = torch.float32 if task.mode == "step" else dtype
+    module.to(device=device, dtype=kept, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if task.mode in ("train", "step"):
         train_mode(module)
     else:
         module.eval()
@@ -81,24 +88,50 @@ def _prepare(task: Task, data: Data, wrap: Callable[[Any], Any]) -> Prepared:
     import torch
 
     module, x = load(task, data)
-    step = _training(task, data, module, x, wrap) if task.mode == "train" else None
-    step = step or _inference(module, x, wrap)
+    run = _step(task, data, module, x, wrap)
 
-    def run() -> Any:
-        result = step()
+    def wait(result: torch.Tensor) -> torch.Tensor:
         if task.device == "gpu":
             torch.cuda.synchronize()
         return result
 
     started = perf_counter()
-    result = run()
+    result = wait(run())
     first = perf_counter() - started
     return Prepared(
         run=run,
-        answer=_answer(task, module, x, result),
+        wait=wait,
+        answer=_answer(task, data, module, x, result),
         compile_seconds=0.0 if wrap is not torch.compile else first,
         memory=torch.cuda.max_memory_allocated if task.device == "gpu" else None,
+        kernels=lambda: _kernels(lambda: wait(run()), task.device),
     )
+
+
+def _step(
+    task: Task, data: Data, module: "nn.Module", x: "torch.Tensor", wrap: Callable[[Any], Any]
+) -> "Callable[[], torch.Tensor]":
+    if task.mode == "infer":
+        return _inference(module, x, wrap)
+    if task.mode == "train":
+        return _training(task, data, module, x, wrap)
+    if task.mode == "step":
+        return training_step(task, data, module, x, wrap)
+    return role_gradient(task, data, module, x)
+
+
+def _kernels(run: Callable[[], Any], device: str) -> dict[str, float]:
+    """Return the seconds that each kernel takes in one run, by name."""
+    from torch.profiler import ProfilerActivity, profile
+
+    activity = ProfilerActivity.CUDA if device == "gpu" else ProfilerActivity.CPU
+    with profile(activities=[activity]) as profiled:
+        run()
+    kind = "device" if device == "gpu" else "cpu"
+    return {
+        event.key: getattr(event, f"self_{kind}_time_total") / 1e6
+        for event in profiled.key_averages()
+    }
 
 
 def _inference(
@@ -142,12 +175,18 @@ def _training(
 
 
 def _answer(
-    task: Task, module: "nn.Module", x: "torch.Tensor", result: "torch.Tensor"
+    task: Task, data: Data, module: "nn.Module", x: "torch.Tensor", result: "torch.Tensor"
 ) -> dict[str, np.ndarray]:
     from torch_ref.harness.layout import to_nhwc
 
     if task.mode == "infer":
         return {"output": to_nhwc(_wide(result))}
+    if task.mode == "step":
+        new = {name: _wide(value).numpy() for name, value in module.state_dict().items()}
+        return step_answer(task, data, _wide(result).numpy(), new)
+    if task.mode != "train":
+        array = _wide(result)
+        return {"gradient": to_nhwc(array) if task.mode == "input" else array.numpy()}
     named = sorted(module.named_parameters())
     gradients = [_wide(parameter.grad).numpy().ravel() for _, parameter in named]
     answer = {"loss": to_nhwc(_wide(result)), "gradients": np.concatenate(gradients)}

@@ -6,7 +6,7 @@ from flaxblocks.bench.tasks.subjects import subject
 from flaxblocks.bench.tasks.task import BYTES, Task
 from flaxblocks.flops import contractions
 
-FORWARD_PASSES = {"infer": 1, "train": 3}
+FORWARD_PASSES = {"infer": 1, "train": 3, "step": 3, "input": 1, "kernel": 1}
 """A backward pass is two convolutions, each as large as the forward one."""
 
 

@@ -21,12 +21,17 @@ def draw(task: Task) -> Data:
     module.eval()
     x = what.input(task.batch, task.size)
     output = nnx.eval_shape(lambda module, x: module(x), module, x)
+    images = rng.standard_normal(x.shape, np.float32)
+    if task.mode == "step":
+        target = rng.integers(0, output.shape[-1], task.batch, np.int32)
+    else:
+        target = rng.standard_normal(output.shape, np.float32)
     return Data(
         weights={
             name: random_tensor(name, tuple(entry.shape), rng, gain=2.0, scales=(0.7, 1.3))
             for name, entry in named_entries(module, what.names).items()
         },
         names=what.names,
-        x=rng.standard_normal(x.shape, np.float32),
-        target=rng.standard_normal(output.shape, np.float32),
+        x=images,
+        target=target,
     )

@@ -35,14 +35,26 @@ class Subject:
         """Whose parameter names PyTorch's counterpart uses."""
         return fb.model_info(self.name).source if self.is_network else "native"
 
-    def abstract(self) -> nnx.Module:
-        """Return flaxblocks' module without its arrays, with nothing dropped at random."""
-        return nnx.eval_shape(self._flax)
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """What can be done with it, see `Task`."""
+        if self.is_network:
+            return ("infer", "train", "step")
+        single = self.name.startswith("Conv/")
+        return ("infer", "train", "input", "kernel") if single else ("infer", "train")
 
-    def _flax(self) -> nnx.Module:
+    def abstract(self, dtype: str | None = None) -> nnx.Module:
+        """Return flaxblocks' module without its arrays, with nothing dropped at random.
+
+        Args:
+            dtype: of a network's computation; that of its parameters and input where absent.
+        """
+        return nnx.eval_shape(partial(self._flax, None if dtype is None else jnp.dtype(dtype)))
+
+    def _flax(self, dtype: jnp.dtype | None) -> nnx.Module:
         rngs = nnx.Rngs(0)
         if self.spec is None:
-            return fb.create_model(self.name, drop_rate=0, drop_path_rate=0, rngs=rngs)
+            return fb.create_model(self.name, drop_rate=0, drop_path_rate=0, dtype=dtype, rngs=rngs)
         return self.spec.build(fb, rngs=rngs)
 
     def input(self, batch: int, size: int) -> jax.ShapeDtypeStruct:
@@ -50,8 +62,11 @@ class Subject:
         return jax.ShapeDtypeStruct((batch, size, size, self.features), jnp.float32)
 
 
-def _convolution(width: int, kernel: int, groups: int, out: int | None = None) -> Spec:
-    return Spec("Conv", (width, out or width, kernel), {"groups": groups, "use_bias": False})
+def _convolution(
+    width: int, kernel: int, groups: int, out: int | None = None, stride: int = 1
+) -> Spec:
+    arguments = {"groups": groups, "stride": stride, "use_bias": False}
+    return Spec("Conv", (width, out or width, kernel), arguments)
 
 
 def _efficientnet(width: int, kernel: int) -> Spec:
@@ -81,6 +96,11 @@ BLOCKS: tuple[Subject, ...] = (
     Subject("Conv/pointwise-56", 64, 56, _convolution(64, 1, 1, 256)),
     Subject("Conv/grouped3x3-56", 128, 56, _convolution(128, 3, 32)),
     Subject("Conv/grouped3x3-28", 256, 28, _convolution(256, 3, 32)),
+    Subject("Conv/grouped3x3-14", 512, 14, _convolution(512, 3, 32)),
+    Subject("Conv/regnet3x3-28", 384, 28, _convolution(384, 3, 16)),
+    Subject("Conv/strided3x3-112", 96, 112, _convolution(96, 3, 96, stride=2)),
+    Subject("Conv/depthwise7x7-28", 192, 28, _convolution(192, 7, 192)),
+    Subject("Conv/stem7x7-224", 3, 224, _convolution(3, 7, 1, 64, stride=2)),
     # Tan and Le 2019, table 1
     Subject("MBConv/efficientnet-56", 24, 56, _efficientnet(24, 3)),
     Subject("MBConv/efficientnet-28", 40, 28, _efficientnet(40, 5)),

@@ -19,13 +19,20 @@ class Plan:
         """Return the tasks; for the arguments see `Task`.
 
         Raises:
-            ValueError: if a name is unknown.
+            ValueError: if a name is unknown, or a mode is none of a subject's.
         """
         from flaxblocks.bench.tasks.subjects import matching  # imports JAX
 
+        subjects = matching(self.subjects)
+        for one in subjects:
+            for mode in self.modes:
+                if mode not in one.modes:
+                    raise ValueError(
+                        f"`--mode` must be {' or '.join(one.modes)} for {one.name}, got {mode}"
+                    )
         return [
             Task(one.name, mode, batch, size, dtype, device, threads, keep)
-            for one in matching(self.subjects)
+            for one in subjects
             for mode in self.modes
             for batch in self.batches
             for size in self.sizes or (one.size,)
@@ -38,9 +45,21 @@ class Suite:
 
     plans: tuple[Plan, ...]
     against: tuple[str, ...]
+    dtype: str = "float32"
 
 
 _KINDS = ("efficientnet_b0", "resnet50", "resnext50_32x4d")  # depthwise, dense, grouped
+
+_TRAINED = (
+    "resnet50",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "regnet_y_3_2gf",
+    "resnext50_32x4d",
+    "efficientnet_v2_s",
+    "mobilenet_v3_large",
+)
+_ROLES = ("infer", "input", "kernel")
 
 SUITES: dict[str, Suite] = {
     "standard": Suite(
@@ -69,5 +88,37 @@ SUITES: dict[str, Suite] = {
             Plan(_KINDS, ("infer",), (4,), (64, 96, 128, 192, 256, 320, 384)),
         ),
         ("native", "torch"),
+    ),
+    "accelerator": Suite(
+        (
+            Plan(_TRAINED, ("step",), (256,)),
+            Plan(_TRAINED, ("infer",), (1, 256)),
+            Plan(("Conv/*",), _ROLES, (256,)),
+        ),
+        ("lax", "torch", "torch-compile"),
+        "bfloat16",
+    ),
+    # The most telling part, the most telling first.
+    "accelerator-short": Suite(
+        (
+            Plan(("resnet50", "efficientnet_b0"), ("step",), (256,)),
+            Plan(("resnet50", "efficientnet_b0"), ("infer",), (256,)),
+            Plan(
+                (
+                    "Conv/stem7x7-224",
+                    "Conv/regnet3x3-28",
+                    "Conv/grouped3x3-56",
+                    "Conv/strided3x3-112",
+                    "Conv/depthwise5x5-28",
+                    "Conv/depthwise7x7-28",
+                    "Conv/dense3x3-14",
+                ),
+                _ROLES,
+                (256,),
+            ),
+            Plan(("convnext_tiny", "regnet_y_3_2gf", "mobilenet_v3_large"), ("step",), (256,)),
+        ),
+        ("lax", "torch", "torch-compile"),
+        "bfloat16",
     ),
 }

@@ -36,6 +36,9 @@ def _measure(task: Task) -> Ceilings:
     with jax.default_device(device):
         matrix = jnp.full((side, side), 1 / side, task.dtype)
         product = _fastest(jax.jit(lambda x: x @ x), matrix)
+        in_float32 = None
+        if task.device != "cpu" and task.dtype != "float32":
+            in_float32 = _fastest(jax.jit(lambda x: x @ x), matrix.astype(jnp.float32))
         numbers = jnp.zeros(copied, task.dtype)
         moved = 2 * numbers.nbytes
         # In place: new memory would have to be asked of the system, which costs more than copying.
@@ -44,6 +47,7 @@ def _measure(task: Task) -> Ceilings:
         flops=2 * side**3 / product,
         bandwidth=moved / copy,
         device=device.device_kind,
+        float32_flops=None if in_float32 is None else 2 * side**3 / in_float32,
     )
 
 

@@ -11,6 +11,7 @@ from flaxblocks.bench.sides.contestants import Contestant
 from flaxblocks.bench.tasks.task import Task
 from flaxblocks.bench.timing.ceilings import ceilings
 from flaxblocks.bench.timing.measure import NotTimedError, measure
+from flaxblocks.bench.timing.workers import Workers
 
 
 def bench(
@@ -36,7 +37,10 @@ def bench(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with (
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        Workers() as staff,
+    ):
         bar = progress.add_task("a large product, a large copy", total=len(tasks))
         found = ceilings(tasks[0])
         for task in tasks:
@@ -45,12 +49,13 @@ def bench(
                 progress.update(bar, description=f"{task}: {step}")
 
             try:
-                measured, said = measure(task, contestants, seconds, show)
+                measured, said = measure(task, contestants, seconds, show, staff)
                 rows += measured
                 notes += said
             except NotTimedError as error:
                 refused.append(str(error))
             except KeyboardInterrupt:
+                staff.close(wait=False)
                 notes.append(f"interrupted at {task}; what comes after it was not timed")
                 break
             progress.advance(bar)

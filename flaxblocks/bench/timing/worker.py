@@ -4,7 +4,7 @@ import gc
 import multiprocessing
 import os
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -38,18 +38,26 @@ class Worker:
         self._process = process(task)
         self._process.submit(_import, contestant)
 
-    def prepare(self, task: Task, data: Data) -> Ready:
-        """Prepare a task.
+    def prepare(self, task: Task, data: Data) -> Future[Ready]:
+        """Start to prepare a task.
 
-        Raises:
-            RuntimeError: if it cannot, or its process ended.
-            ImportError: if it needs a package for this task that is not installed.
+        Returns:
+            What gives a `Ready`, or raises a RuntimeError if the contestant cannot do the task or
+            its process ended, or an ImportError if it needs a package that is not installed.
         """
-        return self._process.submit(_prepare, self._contestant, task, data).result()
+        return self._process.submit(_prepare, self._contestant, task, data)
 
     def time(self, calls: int) -> list[float]:
-        """Return the seconds that each of so many calls takes, after one that is not counted."""
+        """Return the seconds that each of so many calls takes, after one that is not counted.
+
+        An accelerator is given all calls at once, so that what it takes to start one is not
+        measured: there it is their mean alone.
+        """
         return self._process.submit(_time, calls).result()
+
+    def kernels(self) -> dict[str, float]:
+        """Return the seconds that each of the device's kernels takes, by name."""
+        return self._process.submit(_kernels).result()
 
     def memory(self) -> int | None:
         """Return the peak of the memory in bytes.
@@ -60,9 +68,13 @@ class Worker:
         """
         return self._process.submit(_memory).result()
 
-    def close(self) -> None:
-        """End the process."""
-        self._process.shutdown()
+    def close(self, wait: bool = True) -> None:
+        """End the process, once it has done what it is at.
+
+        Args:
+            wait: whether to return only then.
+        """
+        self._process.shutdown(wait, cancel_futures=True)
 
 
 def process(task: Task) -> ProcessPoolExecutor:
@@ -85,6 +97,7 @@ class _Held:
 
     prepared: Prepared
     before: int | None
+    on_cpu: bool
 
 
 _held: list[_Held] = []
@@ -95,25 +108,37 @@ def _import(contestant: Contestant) -> None:
 
 
 def _prepare(contestant: Contestant, task: Task, data: Data) -> Ready:
+    _held.clear()
     before = process_memory.resident()
     prepared = contestant.load()(task, data)
-    _held[:] = [_Held(prepared, before)]
+    _held.append(_Held(prepared, before, task.device == "cpu"))
     gc.collect()
     process_memory.forget_peak()
     return Ready(prepared.answer, prepared.compile_seconds)
 
 
 def _time(calls: int) -> list[float]:
-    run = _held[0].prepared.run
-    run()
+    (held,) = _held
+    run, wait = held.prepared.run, held.prepared.wait
+    wait(run())
     gc.disable()
+    at_once = 1 if held.on_cpu else calls
     seconds = []
-    for _ in range(calls):
+    for _ in range(calls // at_once):
         started = perf_counter()
-        run()
-        seconds.append(perf_counter() - started)
+        result = None
+        for _ in range(at_once):
+            result = run()
+        wait(result)
+        seconds.append((perf_counter() - started) / at_once)
     gc.enable()
     return seconds
+
+
+def _kernels() -> dict[str, float]:
+    (held,) = _held
+    assert held.prepared.kernels is not None  # of every contestant that runs on an accelerator
+    return dict(held.prepared.kernels())
 
 
 def _memory() -> int | None:
