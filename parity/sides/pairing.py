@@ -74,8 +74,9 @@ def pair_up(
     ours = entries(flax_module)
     native = {id(e.variable): name for name, e in ours.items() if e.variable is not None}
     given = {name: tuple(value.shape) for name, value in torch_module.state_dict().items()}
+    counters = {} if isinstance(names, str) else {_renamed(n, _back(names)): n for n in ours}
     keys = {
-        name: native.get(id(wanted[name].variable), name)
+        name: native.get(id(wanted[name].variable), counters.get(name, name))
         for name, shape in given.items()
         if name in wanted and wanted[name].shape == shape
     }
@@ -136,8 +137,12 @@ def _entries(flax_module: nnx.Module, names: str | Mapping[str, str]) -> dict[st
         if names not in NAMES:
             raise ValueError(f"`names` must be one of {sorted(NAMES)} or a mapping, got {names!r}")
         return NAMES[names](flax_module)
-    back = {ours: theirs for theirs, ours in names.items()}
+    back = _back(names)
     return {_renamed(name, back): entry for name, entry in entries(flax_module).items()}
+
+
+def _back(names: Mapping[str, str]) -> dict[str, str]:
+    return {ours: theirs for theirs, ours in names.items()}
 
 
 def _renamed(name: str, paths: Mapping[str, str]) -> str:

@@ -75,3 +75,17 @@ def test_a_fault_is_found_under_found_names():
     ours.bn_a.epsilon = 1e-3
     (found,) = compare(Block(), ours, X, names="found", checks=["float64"]).causes
     assert "first divergence at bn_a in eval mode: eps: Flax adds 0.001" in found
+
+
+def test_a_norm_without_a_counter_has_another_name():
+    class Norm(nnx.Module):
+        def __init__(self):
+            self.bn = nnx.BatchNorm(3, momentum=0.9, rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            return self.bn(x)
+
+    theirs = nn.Sequential(nn.BatchNorm2d(3))
+    report = compare(theirs, Norm(), X, names="found", checks=["names", "float64"])
+    assert report.ok, str(report)
+    assert report.names["0.running_mean"] == "bn.running_mean"
