@@ -24,13 +24,9 @@ def mean_weights(state_dicts: Sequence[StateDict]) -> dict[str, np.ndarray]:
         raise ValueError("`state_dicts` must be one or more, got none")
     first, *others = state_dicts
     for other in others:
-        odd = [
-            name
-            for name in first.keys() | other.keys()
-            if np.shape(first.get(name)) != np.shape(other.get(name))
-        ]
+        odd = {*_shapes(first)} ^ {*_shapes(other)}
         if odd:
-            raise ValueError(f"`state_dicts` must be of one network, and differ in {min(odd)}")
+            raise ValueError(f"`state_dicts` must be of one network, and differ in {min(odd)[0]}")
     return {name: _mean([state_dict[name] for state_dict in state_dicts]) for name in first}
 
 
@@ -61,6 +57,10 @@ def greedy_soup(
         if score >= best:
             chosen, best = tried, score
     return mean_weights([state_dicts[number] for number in chosen]), chosen, best
+
+
+def _shapes(state_dict: StateDict) -> list[tuple[str, tuple[int, ...]]]:
+    return [(name, array.shape) for name, array in state_dict.items()]
 
 
 def _mean(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -42,7 +42,16 @@ TWINS: Mapping[str, tuple[str, Mapping[str, float]]] = {
 }
 """timm's network that is the same function, and how it is made, where name or constants differ."""
 
-ONLY_TORCHVISIONS = ("mnasnet1_3",)
+ONLY_TORCHVISIONS = (
+    "alexnet",
+    "googlenet",
+    "inception_v3",
+    "mnasnet1_3",
+    "shufflenet",
+    "squeezenet",
+    "vgg",
+)
+"""How the names begin of networks that timm has not, or with other layers."""
 
 
 def timm_twin(name: str) -> tuple[str, Mapping[str, float]]:
@@ -54,7 +63,7 @@ def timm_twin(name: str) -> tuple[str, Mapping[str, float]]:
     Raises:
         ValueError: if timm has no such network.
     """
-    if name in ONLY_TORCHVISIONS:
+    if name.startswith(ONLY_TORCHVISIONS):
         raise ValueError(f"`model` must be a network that timm has, got {name}")
     return TWINS.get(name, (name.removeprefix(TIMM_PREFIX), {}))
 
@@ -74,7 +83,7 @@ def networks_of(config: Mapping[str, Any]) -> list[str]:
     found = [
         name
         for name in records()
-        if name not in ONLY_TORCHVISIONS
+        if not name.startswith(ONLY_TORCHVISIONS)
         and (timm_twin(name)[0], timm_twin(name)[1].get(EPSILON)) == (architecture, epsilon)
     ]
     if epsilon is None and own in records() and own not in found:  # as timm loads trained weights

@@ -15,7 +15,7 @@ from flaxblocks.cli import main
 from flaxblocks.models import Backbone
 from flaxblocks.weights.card import Card
 from flaxblocks.weights.origin import resolve
-from flaxblocks.weights.twins import networks_of, timm_twin
+from flaxblocks.weights.twins import ONLY_TORCHVISIONS, networks_of, timm_twin
 from parity.checks.tolerance import bound
 from tests.helpers.tiny_training import PREPROCESS
 
@@ -97,7 +97,9 @@ def test_a_folder_of_this_layout_is_read_back(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("mnasnet1_3", "regnet_y_128gf")])
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if not n.startswith((*ONLY_TORCHVISIONS, "regnet_y_128gf"))]
+)
 def test_every_twin_is_the_same_function(name):
     theirs = torchvisions(name)
     ours = abstract(name, num_classes=3)
@@ -111,7 +113,7 @@ def test_every_twin_is_the_same_function(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_timm_has_every_twin(name):
-    if name == "mnasnet1_3":
+    if name.startswith(ONLY_TORCHVISIONS):
         with pytest.raises(ValueError, match="`model` must be a network that timm has"):
             timm_twin(name)
     else:
