@@ -12,6 +12,8 @@ import flaxblocks as fb
 from flaxblocks.weights.state_dict import NAMES
 from tests.helpers.networks import PUBLISHED, SMALLEST, abstract, abstract_torch
 
+LARGE, SLOW = 10_000_000, pytest.mark.slow  # in parameters: it takes seconds to make one
+
 BLOCKS = {  # blocks on their own, and torchvision's
     "ConvNormAct": (
         lambda rngs: fb.ConvNormAct(8, 12, use_bias=False, rngs=rngs),
@@ -36,7 +38,13 @@ BLOCKS = {  # blocks on their own, and torchvision's
 }
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if count < LARGE or name in SMALLEST.values() else [SLOW])
+        for name, count in PUBLISHED.items()
+    ],
+)
 def test_names_and_shapes_are_torchvisions(name: str):
     entries = NAMES["torchvision"](abstract(name))
     ours = {key: tuple(entry.shape) for key, entry in entries.items()}
