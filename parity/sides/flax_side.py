@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from flaxblocks._base.functional import loss_and_gradients
+from flaxblocks.layers import BatchNorm
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.entries import children, entries
 from parity.sides import calling
@@ -200,7 +201,12 @@ def _recorded(
         def recorded(part: nnx.Module, *args: Any, **kwargs: Any) -> Any:
             value = call(part, *args, **kwargs)
             if id(part) in names and isinstance(value, jax.Array):
-                outputs[names[id(part)]] = value
+                if isinstance(part, BatchNorm) and kwargs.get("act") is not None:
+                    # PyTorch's has its activation after it; the copy keeps the statistics alone.
+                    before = call(nnx.clone(part), *args, **{**kwargs, "act": None})
+                else:
+                    before = value
+                outputs[names[id(part)]] = before
             return value
 
         return recorded

@@ -52,6 +52,13 @@ def test_weights_can_be_kept():
     assert all(row.value == 0 for row in report.rows if "classifier" in row.quantity)
 
 
+def test_a_norm_that_activates_is_compared_before_it_does():
+    torch_module, flax_module = torch_ref.ConvNormAct(3, 4), fb.ConvNormAct(3, 4, rngs=nnx.Rngs(0))
+    report = compare(torch_module, flax_module, X, checks=["float64"])
+    norms = [row for row in report.of("float64") if row.quantity.startswith("norm (")]
+    assert len(norms) == 2 and all(row.ok for row in norms)  # eval and train
+
+
 def test_a_degenerate_bitwise_case_fails():
     torch_module, flax_module = torch_ref.ConvNormAct(3, 8), fb.ConvNormAct(3, 8, rngs=nnx.Rngs(0))
     report = compare(torch_module, flax_module, np.zeros_like(X), checks=["bitwise"])
