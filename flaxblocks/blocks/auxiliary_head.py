@@ -88,7 +88,7 @@ class InceptionAuxiliary(Head):
     def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
         """Replace the classifier by a new one of small weights, as `Head` does."""
         super().reset_classifier(num_classes, rngs=rngs)
-        if num_classes:
+        if self.classifier is not None:
             kernel = self.classifier.kernel
             kernel.set_value(Normal(0.001)(rngs.params(), kernel.shape, kernel.dtype))
 
