@@ -160,7 +160,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path):
     weights = fb.state_dict(network()) | {"surplus": np.zeros(3, np.float32)}
     path = tmp_path / "other.pth"
     torch.save({name: torch.from_numpy(np.asarray(a)) for name, a in weights.items()}, path)
-    with pytest.raises(ValueError, match=r"other.pth: .* does not fit Backbone(.|\n)*surplus"):
+    with pytest.raises(ValueError, match=r"other.pth: .* does not fit tiny(.|\n)*surplus"):
         made(path)
 
 

@@ -18,17 +18,21 @@ __all__ = ["gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "relu", "relu6", "
 Activation = Callable[[jax.Array], jax.Array]
 
 
-@jax.custom_jvp
 def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return ``max(x, 0)``, with gradient 0 at 0."""
+    return _relu(x)
+
+
+@jax.custom_jvp
+def _relu(x: jax.Array) -> jax.Array:
     return jnp.maximum(x, 0)
 
 
-@relu.defjvp
+@_relu.defjvp
 def _relu_derivative(primals, tangents):
     # By the sign of the result, which the next layer keeps anyhow; `jax.nn.relu` takes that of `x`.
     (x,), (dx,) = primals, tangents
-    y = relu(x)
+    y = _relu(x)
     return y, jnp.where(recompute(y) > 0, dx, 0)
 
 

@@ -48,6 +48,7 @@ BAD = {
     "shortcut": ("projection", 1),
     "pool": ("blur", 1),
     "se": ("se", 1),
+    "spatial": ("conv", 1),
     "spatial_se": ("se", 1),
     "drop_path": FRACTION,
     "rate": FRACTION,

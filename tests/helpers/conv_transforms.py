@@ -149,7 +149,7 @@ def one_exported_program_for_every_platform(form: str) -> None:
 
 
 def other_platforms_get_the_library_convolution(form: str) -> None:
-    """A program lowered here for a GPU holds JAX's own convolution, and no sum of products."""
+    """A program lowered here for a TPU holds JAX's own convolution, and no sum of products."""
     x, kernel = arrays(form, np.float32)
 
     def operations(platform: str, convolve) -> list[str]:
@@ -158,7 +158,7 @@ def other_platforms_get_the_library_convolution(form: str) -> None:
         return sorted(re.findall(r"stablehlo\.\w+", text))
 
     ours, theirs = (
-        operations("cuda", c) for c in (ops.conv_general_dilated, lax.conv_general_dilated)
+        operations("tpu", c) for c in (ops.conv_general_dilated, lax.conv_general_dilated)
     )
     assert ours == theirs == ["stablehlo.convolution"]
     if form in ("pointwise", "depthwise", "multiplier", "small groups"):

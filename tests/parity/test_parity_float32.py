@@ -62,11 +62,11 @@ def approximate_silu(x):
     return x / (1 + 1 / (series * jnp.exp2(whole)))
 
 
-def one_pass_batch_normalize(x, scale, bias, epsilon, axis_name):
+def one_pass_batch_normalize(x, scale, bias, epsilon, axis_name, wide, finish):
     """Normalize by the difference of two means that are far larger than it."""
     mean = x.mean((0, 1, 2), keepdims=True)
     var = jnp.square(x).mean((0, 1, 2), keepdims=True) - jnp.square(mean)
-    return (x - mean) * (scale / jnp.sqrt(var + epsilon)) + bias, mean, var
+    return finish((x - mean) * (scale / jnp.sqrt(var + epsilon)) + bias), mean, var
 
 
 def test_another_order_of_summing_passes():

@@ -133,8 +133,8 @@ def subject(name: str) -> Subject:
 def matching(patterns: Sequence[str]) -> list[Subject]:
     """Return what the patterns stand for, each once, in their order.
 
-    >>> [subject.name for subject in matching(["Conv/depthwise*", "resnet1?"])][2:]
-    ['Conv/depthwise5x5-14', 'resnet18']
+    >>> [subject.name for subject in matching(["Conv/depthwise*", "resnet1?"])][3:]
+    ['Conv/depthwise7x7-28', 'resnet18']
 
     Args:
         patterns: names, or shell-style patterns of names.
