@@ -15,9 +15,9 @@ import flaxblocks as fb
 
 if sys.argv[1] == "keep":
     assert fb.keep_freed_memory()
-x = jnp.ones((3000, 100))  # the product has 36 MB
-f = jax.jit(lambda x: jnp.abs(x @ x.T).sum()).lower(x).compile()
-for _ in range(10):  # until the heap is as large as it gets
+x = jnp.ones((3000, 100))
+f = jax.jit(lambda x: x @ x.T).lower(x).compile()  # the result has 36 MB
+for _ in range(50):  # until the heap is as large as it gets
     f(x).block_until_ready()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
