@@ -61,9 +61,13 @@ def _max_pool_derivative(size: int, stride: int, side: Pair, primals, tangents):
     image = x.shape[1], x.shape[2]
     geometry = Geometry(image, (size, size), (stride, stride), (side, side), (1, 1), 1)
     pixels, changes = padded(x, geometry, -np.inf), padded(dx, geometry)
-    largest = jnp.full(y.shape, len(geometry.taps), jnp.uint8)
-    for number, tap in reversed(list(enumerate(geometry.taps))):
-        largest = jnp.where(seen(pixels, geometry, tap) == y, jnp.uint8(number), largest)
+    # By comparing the pixels with each other, not with `y`: XLA may compute them anew from what
+    # comes before, and round otherwise than it did for `y`.
+    best, largest = seen(pixels, geometry, (0, 0)), jnp.zeros(y.shape, jnp.uint8)
+    for number, tap in enumerate(geometry.taps[1:], 1):
+        pixel = seen(pixels, geometry, tap)
+        largest = jnp.where(pixel > best, jnp.uint8(number), largest)
+        best = jnp.maximum(pixel, best)
     dy = sum(
         jnp.where(largest == number, seen(changes, geometry, tap), 0)
         for number, tap in enumerate(geometry.taps)

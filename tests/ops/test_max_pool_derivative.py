@@ -1,5 +1,6 @@
 """The derivative of the maximum over windows: the first of equal pixels has it, as in PyTorch."""
 
+import re
 from functools import partial
 
 import jax
@@ -49,3 +50,15 @@ def test_nothing_is_scattered():
     x = jax.ShapeDtypeStruct((1, 9, 9, 2), jnp.float32)
     program = jax.jit(jax.grad(lambda x: max_pool(x).sum())).lower(x).as_text()
     assert "scatter" not in program
+
+
+def test_pixels_are_compared_with_each_other_alone():
+    """Fused with what makes the pixels, XLA rounds them otherwise than for the maximum.
+
+    Equal to no maximum, a pixel would lose its gradient, as the trajectory of a ResNet showed.
+    """
+    x = jnp.ones((1, 9, 9, 2))
+    program = str(jax.make_jaxpr(lambda x, dx: jax.jvp(max_pool, (x,), (dx,)))(x, x))
+    equal = re.findall(r"= eq (\w+) ", program)
+    types = [re.search(rf"\b{name}:(\w+)\[", program) for name in equal]
+    assert types and {found[1] for found in types if found} == {"u8"}
