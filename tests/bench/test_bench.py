@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 
 import numpy as np
@@ -17,50 +16,19 @@ from flaxblocks.bench.sides.contestants import OURS, RIVALS, Contestant, rivals
 from flaxblocks.bench.tasks.cost import cost_of
 from flaxblocks.bench.tasks.random_data import draw
 from flaxblocks.bench.tasks.subjects import BLOCKS, matching
-from flaxblocks.bench.tasks.task import Data, Prepared, Task
-from flaxblocks.bench.timing import ceilings, measure, worker, workers
+from flaxblocks.bench.tasks.task import Task
+from flaxblocks.bench.timing import ceilings, measure, workers
 from flaxblocks.bench.timing import run as bench
-from flaxblocks.bench.timing.interleaved import ROUNDS, race
+from flaxblocks.bench.timing.interleaved import ROUNDS
 from flaxblocks.bench.timing.measure import MOST_KERNELS, NotTimedError
 from flaxblocks.bench.timing.workers import Workers
-from tests.helpers.bench_rivals import contestant
+from tests.helpers.bench_rivals import Here, contestant
 
 LAX, TORCH, *_, NATIVE = RIVALS
 
 
 def task(subject: str, mode: str = "infer", batch: int = 2, size: int = 4) -> Task:
     return Task(subject, mode, batch, size, "float32", "cpu", 1)
-
-
-class Here(worker.Worker):
-    """A worker in this very process."""
-
-    def __init__(self, contestant: Contestant, task: Task):
-        self.name, self.contestant = contestant.name, contestant
-
-    def prepare(self, task: Task, data: Data) -> Future[worker.Ready]:
-        future: Future[worker.Ready] = Future()
-        try:
-            self.prepared = self.contestant.load()(task, data)
-            ready = worker.Ready(self.prepared.answer, self.prepared.compile_seconds)
-            future.set_result(ready)
-        except RuntimeError as error:
-            future.set_exception(error)
-        return future
-
-    def time(self, calls: int) -> list[float]:
-        self.prepared.wait(self.prepared.run())
-        return [1.0] * calls
-
-    def kernels(self) -> dict[str, float]:
-        assert self.prepared.kernels is not None
-        return dict(self.prepared.kernels())
-
-    def memory(self) -> None:
-        return None
-
-    def close(self, wait: bool = True) -> None:
-        pass
 
 
 def measured(task: Task, who: Sequence[Contestant]):
@@ -96,30 +64,6 @@ def test_a_whole_training_step_is_pytorchs_and_its_kernels_are_known(here):
     assert notes == [] and rows[1].difference < 1e-4
     for row in rows:
         assert 0 < len(row.kernels) <= MOST_KERNELS and row.kernels[0][1] > 0
-
-
-def test_an_accelerator_is_given_all_calls_at_once(monkeypatch: pytest.MonkeyPatch):
-    events: list[str] = []
-    prepared = Prepared(
-        run=lambda: events.append("run"), answer={}, wait=lambda _: events.append("wait")
-    )
-    for on_cpu, expected, times in ((True, ["run", "wait"] * 3, 2), (False, ["run", "wait"], 1)):
-        events.clear()
-        monkeypatch.setattr(worker, "_held", [worker._Held(prepared, None, on_cpu)])
-        seconds = worker._time(2)
-        assert len(seconds) == times
-        assert events == (expected if on_cpu else [*expected, "run", "run", "wait"])
-
-
-def test_processes_are_kept_on_accelerators_alone(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(workers, "Worker", Here)
-    for device, kept in (("cpu", False), ("gpu", True)):
-        one = replace(task("resnet18"), device=device)
-        with Workers() as staff:
-            first, second = staff.of([OURS], one), staff.of([OURS, LAX], one)
-            assert (first[0] is second[0]) == kept
-            staff.end(second[0])
-            assert staff.of([OURS], one)[0] is not second[0]
 
 
 @pytest.mark.slow
@@ -160,24 +104,6 @@ def test_who_is_slow_is_last_and_who_cannot_is_said():
     assert ours.compile_seconds > 0 and ours.calls >= ROUNDS
     assert ours.memory is None or 0 < ours.memory < 2**32
     assert len(notes) == 1 and notes[0].endswith("failing cannot: no such instruction")
-
-
-class Counted:
-    def __init__(self, name: str, seconds: float, order: list[str]):
-        self.name, self.seconds, self.order = name, seconds, order
-
-    def time(self, calls: int) -> list[float]:
-        self.order.append(self.name)
-        return [self.seconds] * calls
-
-
-def test_a_race_takes_turns():
-    order: list[str] = []
-    racers = [Counted(name, 0.01 * place, order) for place, name in enumerate("abc", 1)]
-    spreads = race(racers, seconds=1e-9)
-    assert [spread.seconds for spread in spreads.values()] == [0.01, 0.02, 0.03]
-    rounds = ["".join(order[i : i + 3]) for i in range(3, len(order), 3)]
-    assert len(rounds) == ROUNDS and rounds[:4] == ["abc", "bca", "cab", "abc"]
 
 
 def test_differences():

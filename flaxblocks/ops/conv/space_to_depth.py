@@ -6,6 +6,7 @@ An image of 3 channels leaves most of a matrix unit idle. With the pixels of eac
 """
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from flaxblocks.ops.conv import xla
@@ -17,7 +18,7 @@ def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> 
     """Return the convolution of NHWC with HWIO, without groups or dilation."""
     window = _ceil(geometry.window, geometry.strides)  # in blocks
     sides = [
-        (0, (count - 1) * step + taps * step - size - low, low)
+        (low, (count - 1 + taps) * step - size - low, 0)
         for count, step, taps, size, (low, _) in zip(
             geometry.output,
             geometry.strides,
@@ -27,7 +28,7 @@ def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> 
             strict=True,
         )
     ]
-    x = _pad(x, [(low, high, 0) for _, high, low in sides], first=1)
+    x = _pad(x, sides, first=1)
     taps = [
         (0, blocks * step - size, 0)
         for blocks, step, size in zip(window, geometry.strides, geometry.window, strict=True)
@@ -50,7 +51,7 @@ def _ceil(sizes: Pair, steps: Pair) -> Pair:
 def _pad(x: jax.Array, sides: list[tuple[int, int, int]], first: int) -> jax.Array:
     every = [(0, 0, 0)] * x.ndim
     every[first : first + 2] = sides
-    return lax.pad(x, jax.numpy.zeros((), x.dtype), every)
+    return lax.pad(x, jnp.zeros((), x.dtype), every)
 
 
 def _blocks_to_channels(x: jax.Array, steps: Pair, first: int) -> jax.Array:
