@@ -1,4 +1,4 @@
-"""Runs a PyTorch module and a Flax module side by side and reports where they differ."""
+"""Runs a PyTorch module and a JAX module side by side and reports where they differ."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flaxblocks._base.command_line import check_writable, nearest, run_program
 
-DESCRIPTION = "Check that Flax modules are the same functions as their PyTorch counterparts."
+DESCRIPTION = "Check that JAX modules are the same functions as their PyTorch counterparts."
 
 FLOAT64_CHECKS = ("names", "float64", "gradients", "statistics", "trajectory")
 FLOAT32_CHECKS = ("names", "bitwise", "float32")

@@ -33,7 +33,7 @@ CHECKS: dict[str, Callable[[Runs], Iterator[Row]]] = {
 
 def compare(
     torch_module: nn.Module,
-    flax_module: nnx.Module,
+    jax_module: nnx.Module,
     x: np.ndarray | Sequence[np.ndarray],
     *,
     names: str | Mapping[str, str] = "native",
@@ -43,17 +43,17 @@ def compare(
     name: str | None = None,
     on_check: Callable[[str], None] | None = None,
 ) -> Report:
-    """Run a PyTorch module and a Flax module side by side and report where they differ.
+    """Run a PyTorch module and a JAX module side by side and report where they differ.
 
     Both modules are copied and stay as they are. Dropout and drop path are switched off.
 
     Args:
         torch_module: the reference, which takes NCHW.
-        flax_module: the module under test, which takes NHWC.
+        jax_module: the module under test, which takes NHWC.
         x: the input, ``(n, h, w, c)``, or several of them.
         names: whose parameter names PyTorch's module uses, as for `flaxblocks.load_state_dict`;
             or ``"found"``, to find out which tensor is which, see `parity.find_names`; or a
-            mapping of names of modules, or of tensors, in PyTorch to such names in Flax.
+            mapping of names of modules, or of tensors, in PyTorch to such names in JAX.
         checks: which of `CHECKS` to make.
         randomize: whether to draw random weights and statistics, or keep PyTorch's own.
         seed: where random weights and targets come from.
@@ -71,9 +71,9 @@ def compare(
     started = time.perf_counter()
     wanted = check_names_of_checks(checks)
     if names == "found":
-        check_modules(torch_module, flax_module)
-        names = find_names(torch_module, flax_module, _first(x))
-    pair = pair_up(torch_module, flax_module, names)
+        check_modules(torch_module, jax_module)
+        names = find_names(torch_module, jax_module, _first(x))
+    pair = pair_up(torch_module, jax_module, names)
     runs = Runs(pair, _inputs(pair, x), seed, randomize)
     if not pair.lines_up or runs.output_shapes[0] != runs.output_shapes[1]:
         wanted = ["names"]

@@ -32,7 +32,7 @@ class Task:
     """One pair to compare."""
 
     torch_module: nn.Module  # the PyTorch module
-    flax_module: nnx.Module  # the Flax module
+    jax_module: nnx.Module  # the JAX module
     shape: tuple[int, int, int, int]  # shape ``(n, h, w, c)`` of the input
     # whose parameter names the PyTorch module uses, or which is which
     names: str | Mapping[str, str] = "native"
@@ -96,7 +96,7 @@ def pair_job(torch_name: str, flax_name: str, size: int, names: str = "native") 
 
     Args:
         torch_name: the function that makes the PyTorch module.
-        flax_name: the function that makes the Flax module.
+        flax_name: the function that makes the JAX module.
         size: height of the input, two pixels wider.
         names: ``"native"``, ``"found"``, or a JSON file of names: it is read where there is one,
             else it is written with the names that are found.
@@ -118,7 +118,7 @@ def pair_job(torch_name: str, flax_name: str, size: int, names: str = "native") 
     pair = pair_up(*modules, known)
     if not pair.lines_up:
         differences = [f"only PyTorch has {name}" for name in pair.missing]
-        differences += [f"only Flax has {name}" for name in pair.unexpected]
+        differences += [f"only JAX has {name}" for name in pair.unexpected]
         hint = "" if known != "native" else " (try `--names found`)"
         text = "; ".join(differences)
         raise ValueError(f"`--pair`: the modules do not line up{hint}: {text}")

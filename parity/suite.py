@@ -81,7 +81,7 @@ def _run(jobs: Jobs, inputs_of: Inputs, checks: Sequence[str], seed: int) -> Ite
             task = make()
             yield compare(
                 task.torch_module,
-                task.flax_module,
+                task.jax_module,
                 inputs_of(task.shape),
                 names=task.names,
                 checks=("names",) if task.names_only else checks,

@@ -61,7 +61,7 @@ def _dyadic_torch(runs: Runs, x: np.ndarray, dtype: str) -> TorchRun:
 def _dyadic_flax(runs: Runs, x: np.ndarray) -> FlaxRun:
     state = runs.pair.native(passes.state_of(_dyadic_module(runs, "float32")))
     with flax_side.precision("float32"):
-        module = flax_side.with_weights(runs.pair.flax_module, state, "float32")
+        module = flax_side.with_weights(runs.pair.jax_module, state, "float32")
         return flax_side.forward(module, x, "float32")
 
 

@@ -45,9 +45,7 @@ def check_float32(runs: Runs) -> Iterator[Row]:
         gradients = truth.gradients
         scales = {name: measure.layer_scale(name, gradients) for name in gradients}
         if any(flips):
-            text = "units on the other side of a bend in float32: Flax {}, PyTorch {}".format(
-                *flips
-            )
+            text = "units on the other side of a bend in float32: JAX {}, PyTorch {}".format(*flips)
             yield Row("float32", label("all gradients", i), 0, sums, None, text)
         else:
             yield _pooled_row(

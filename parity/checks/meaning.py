@@ -12,14 +12,14 @@ def check_names(runs: Runs) -> Iterator[Row]:
     """Compare names and shapes of parameters, their number, and the shape of the output."""
     pair = runs.pair
     theirs, ours = pair.parameter_counts
-    detail = f"{theirs:,} in PyTorch, {ours:,} in Flax"
+    detail = f"{theirs:,} in PyTorch, {ours:,} in JAX"
     yield Row.judged("names", "parameters", abs(theirs - ours), 0, detail)
-    for kind, names in (("only in PyTorch", pair.missing), ("only in Flax", pair.unexpected)):
+    for kind, names in (("only in PyTorch", pair.missing), ("only in JAX", pair.unexpected)):
         for name in names:
             yield Row.judged("names", name, 1, 0, kind)
     if pair.lines_up:
         their_shape, our_shape = runs.output_shapes
-        detail = f"{their_shape} in PyTorch, {our_shape} in Flax"
+        detail = f"{their_shape} in PyTorch, {our_shape} in JAX"
         yield Row.judged("names", "output shape", their_shape != our_shape, 0, detail)
     if pair.lines_up and not pair.is_abstract:
         for found in runs.dropout_rates:

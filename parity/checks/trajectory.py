@@ -99,7 +99,7 @@ def _train_flax(
     runs: Runs, optimizer: Optimizer, batches: Batches
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     with flax_side.precision("float64"):
-        module = runs.flax_module("float64")
+        module = runs.jax_module("float64")
         flax_side.train_mode(module)
         graphdef, params, stats, rest = nnx.split(module, nnx.Param, nnx.BatchStat, ...)
         # As one vector: every optimizer here goes number by number, and compiles far sooner.

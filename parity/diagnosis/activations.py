@@ -39,24 +39,24 @@ def another(site: Site) -> Iterator[Change]:
     own = name_of(site)
     for name, function in FUNCTIONS.items():
         if name != own:
-            text = f"activation: Flax applies {name}, PyTorch {own}"
+            text = f"activation: JAX applies {name}, PyTorch {own}"
             yield site.change(text, lambda a, f=function: f(next(iter(a.values()))), f"apply {own}")
     for slope in site.numbers(0.0005, 0.9, _SLOPES):
         if site.kind == "leaky_relu" and slope == site.get("negative_slope", 0.01):
             continue
-        text = f"activation: Flax applies leaky_relu of slope {slope:.3g}, PyTorch {own}"
+        text = f"activation: JAX applies leaky_relu of slope {slope:.3g}, PyTorch {own}"
         yield site.change(
             text, lambda a, s=slope: F.leaky_relu(next(iter(a.values())), s), f"apply {own}"
         )
     for alpha in site.numbers(0.05, 5.0) if site.kind in ("elu", "celu") else ():
-        text = f"activation: Flax applies elu of alpha {alpha:.3g}, PyTorch {own}"
+        text = f"activation: JAX applies elu of alpha {alpha:.3g}, PyTorch {own}"
         yield site.change(text, lambda a, s=alpha: F.elu(next(iter(a.values())), s))
 
 
 def missing(site: Site) -> Iterator[Change]:
     """Yield the input as it is in the place of an activation."""
     if site.kind in ACTIVATIONS:
-        text = f"missing activation: Flax applies none, PyTorch {name_of(site)}"
+        text = f"missing activation: JAX applies none, PyTorch {name_of(site)}"
         yield site.change(text, lambda a: next(iter(a.values())), f"apply {name_of(site)}")
 
 
@@ -65,7 +65,7 @@ def unexpected(site: Site) -> Iterator[Change]:
     if site.kind in ACTIVATIONS or site.kind in LAYOUT or len(site.operation.writes) != 1:
         return
     for name, function in FUNCTIONS.items():
-        text = f"activation: Flax applies {name} after the {site.kind}, PyTorch none"
+        text = f"activation: JAX applies {name} after the {site.kind}, PyTorch none"
         yield site.change(text, lambda a, f=function: f(site.original(a)), f"leave out {name}")
 
 

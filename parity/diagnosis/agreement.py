@@ -1,4 +1,4 @@
-"""Which operations of PyTorch's program compute what Flax's program holds too."""
+"""Which operations of PyTorch's program compute what JAX's program holds too."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Found = dict[int, frozenset[int]]  # of a slot: the numbers of the values that h
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Two programs, and what a run of PyTorch's has in common with Flax's."""
+    """Two programs, and what a run of PyTorch's has in common with JAX's."""
 
     program: Program
     index: Index
@@ -31,7 +31,7 @@ class Agreement:
         return cls(program, index, frozenset(depends))
 
     def found(self, values: Sequence[torch.Tensor]) -> Found:
-        """Return where Flax's program holds each tensor of a run."""
+        """Return where JAX's program holds each tensor of a run."""
         found: Found = {}
         for operation in self.program.operations:
             found |= self.step(operation, values, found)
@@ -43,7 +43,7 @@ class Agreement:
         values: Sequence[torch.Tensor],
         found: Mapping[int, frozenset[int]],
     ) -> Found:
-        """Return where Flax's program holds what one operation computed."""
+        """Return where JAX's program holds what one operation computed."""
         if operation.kind in LAYOUT:
             own = frozenset[int]().union(*(found.get(s, frozenset()) for s in operation.reads))
             return dict.fromkeys(operation.writes, own)
@@ -65,7 +65,7 @@ class Agreement:
     ) -> list[Operation]:
         """Return the operations after which nothing agrees, in order.
 
-        Another program may join its steps otherwise, so an operation whose result Flax never holds
+        Another program may join its steps otherwise, so an operation whose result JAX never holds
         is explained by any later one that agrees and depends on it.
         """
         explained = {s for s in range(len(values)) if found.get(s)} | set(self.program.inputs)

@@ -17,7 +17,7 @@ def padding(site: Site) -> Iterator[Change]:
     own, count = site.get("padding", 0), site.input.ndim - 2
     for name, late in (("SAME", True), ("SAME_LOWER", False)):
         pads = _same(site, late)
-        text = f"padding: Flax pads as TensorFlow's {name}, unevenly; PyTorch by {_short(own)}"
+        text = f"padding: JAX pads as TensorFlow's {name}, unevenly; PyTorch by {_short(own)}"
         yield site.change(
             text,
             lambda a, pads=pads: site.original(
@@ -26,7 +26,7 @@ def padding(site: Site) -> Iterator[Change]:
             f"padding={_short(own)}",
         )
     for pixels in range(max(site.get("weight").shape[2:]) + 1):
-        text = f"padding: Flax pads by {pixels}, PyTorch by {_short(own)}"
+        text = f"padding: JAX pads by {pixels}, PyTorch by {_short(own)}"
         yield site.otherwise(text, f"padding={_short(own)}", padding=(pixels,) * count)
 
 
@@ -40,7 +40,7 @@ def window(site: Site) -> Iterator[Change]:
         now = site.get(name, 1)
         if now in (steps, (steps,) * count, [steps] * count):
             continue
-        text = f"{name}: Flax takes {steps}, PyTorch {_short(now)}"
+        text = f"{name}: JAX takes {steps}, PyTorch {_short(now)}"
         even = tuple((size - 1) * steps // 2 for size in sizes)
         for pads in (own, even) if name == "dilation" else (own,):
             more = {name: (steps,) * count, "padding": pads}
@@ -67,7 +67,7 @@ def kernel(site: Site) -> Iterator[Change]:
         text = "layout: the kernel's input and output channels are swapped"
         yield site.otherwise(text, "swap the kernel's last two axes", weight=weight.transpose(0, 1))
     if site.get("bias") is not None:
-        yield site.otherwise("bias: Flax adds none", "use_bias=True", bias=None)
+        yield site.otherwise("bias: JAX adds none", "use_bias=True", bias=None)
 
 
 def other_weights(site: Site) -> Iterator[Change]:
@@ -80,7 +80,7 @@ def other_weights(site: Site) -> Iterator[Change]:
         weight = theirs.get("weight")
         if weight is None or weight is own or weight.shape != own.shape:
             continue
-        text = f"weights exchanged: Flax takes those of {other.path}"
+        text = f"weights exchanged: JAX takes those of {other.path}"
         names = [n for n in ("bias", "running_mean", "running_var") if theirs.get(n) is not None]
         more = {n: theirs[n].clone() for n in names if site.get(n) is not None}
         plain = site.otherwise(text, "load each layer's own weights", weight=weight, **more)
@@ -98,7 +98,7 @@ def flatten_order(site: Site) -> Iterator[Change]:
         x = arguments["input"].reshape(shape).movedim(1, -1).reshape(arguments["input"].shape)
         return site.original({**arguments, "input": x})
 
-    text = "flatten order: Flax flattens (h, w, c), PyTorch (c, h, w)"
+    text = "flatten order: JAX flattens (h, w, c), PyTorch (c, h, w)"
     yield site.change(text, run, "transpose to (n, c, h, w) before the reshape")
 
 

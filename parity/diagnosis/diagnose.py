@@ -83,7 +83,7 @@ def in_dropout(runs: Runs) -> Iterator[Cause]:
     for found in runs.dropout_rates:
         if abs(found.theirs - found.ours) > RATE:
             path = runs.pair.paths.get(found.path, found.path)
-            text = f"dropout rate: Flax drops {found.ours:.4g}, PyTorch {found.theirs:.4g}"
+            text = f"dropout rate: JAX drops {found.ours:.4g}, PyTorch {found.theirs:.4g}"
             yield Cause(text, (path or "the whole module",), "train", f"rate={found.theirs:.4g}")
 
 
@@ -100,7 +100,7 @@ def search_in(
     program = record(module, [from_nhwc(wide)])
     with flax_side.precision("float64"):
         jax_program = flax_side.program(
-            runs.flax_module("float64"), wide, "train" if training else "eval"
+            runs.jax_module("float64"), wide, "train" if training else "eval"
         )
         values, (output, state) = jax_program.values(stepwise=runs.stepwise)
     places = {place_of(program, operation): operation.index for operation in program.operations}
@@ -122,7 +122,7 @@ def _outputs(program: Program, values: Sequence[torch.Tensor]) -> list[np.ndarra
 
 
 def _find(runs: Runs, search: Search) -> tuple[Result, list[Cause]]:
-    """Search among Flax's values, without its roundings where these explain a difference."""
+    """Search among JAX's values, without its roundings where these explain a difference."""
     program = search.jax_program
     if not program.lowered or search.error(search.program.replay(search.runs)) <= search.limit:
         return search.find(HYPOTHESES), []
@@ -163,7 +163,7 @@ def _found(runs: Runs, search: Search, result: Result, mode: str) -> Iterator[Ca
         if result.unknown is None:
             yield Cause(text, ("the whole module",), mode)
         else:
-            text += f": Flax computes nothing that equals PyTorch's {result.unknown.kind}"
+            text += f": JAX computes nothing that equals PyTorch's {result.unknown.kind}"
             yield Cause(text, (named(result.unknown),), mode)
 
 

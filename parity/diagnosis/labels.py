@@ -6,7 +6,7 @@ from parity.checks.measure import scaled_error
 
 
 def reordered(theirs: np.ndarray, ours: np.ndarray, limit: float) -> str | None:
-    """Return a clause where Flax's last axis holds PyTorch's values in another order."""
+    """Return a clause where JAX's last axis holds PyTorch's values in another order."""
     if theirs.shape != ours.shape or theirs.ndim < 2 or scaled_error(ours, theirs) <= limit:
         return None
     rows = theirs.reshape(-1, theirs.shape[-1]), ours.reshape(-1, ours.shape[-1])
@@ -17,4 +17,4 @@ def reordered(theirs: np.ndarray, ours: np.ndarray, limit: float) -> str | None:
         return None
     moved = [i for i, place in enumerate(order) if i != place]
     shown = ", ".join(f"{i} holds PyTorch's {order[i]}" for i in moved[:3])
-    return f"label order: Flax's output {shown}{' and so on' if len(moved) > 3 else ''}"
+    return f"label order: JAX's output {shown}{' and so on' if len(moved) > 3 else ''}"

@@ -1,7 +1,7 @@
-"""Finds which tensor of a Flax module is which of PyTorch's, without a line written by hand.
+"""Finds which tensor of a JAX module is which of PyTorch's, without a line written by hand.
 
 Both sides are taken in the order in which a run reads their tensors. Each of PyTorch's goes with
-the next of Flax's that has its role and its shape. Where layers of one shape are read in another
+the next of JAX's that has its role and its shape. Where layers of one shape are read in another
 order, as the branches of a block may be, what makes the outputs agree decides.
 """
 
@@ -26,12 +26,12 @@ EXCHANGES = 200  # layers that may be read in another order
 Names = dict[str, str]
 
 
-def find_names(torch_module: nn.Module, flax_module: nnx.Module, x: np.ndarray) -> Names:
+def find_names(torch_module: nn.Module, jax_module: nnx.Module, x: np.ndarray) -> Names:
     """Return the native name of each tensor of PyTorch's state dict that has a counterpart.
 
     Args:
         torch_module: the reference.
-        flax_module: the module under test.
+        jax_module: the module under test.
         x: an input, ``(n, h, w, c)``.
 
     Returns:
@@ -39,8 +39,8 @@ def find_names(torch_module: nn.Module, flax_module: nnx.Module, x: np.ndarray) 
     """
     reference = passes.with_dtype(torch_module, "float64").eval()
     program = record(reference, [from_nhwc(x.astype(np.float64))])
-    found = _in_order(program, reference, flax_module, x)
-    pair = pair_up(torch_module, flax_module, found)
+    found = _in_order(program, reference, jax_module, x)
+    pair = pair_up(torch_module, jax_module, found)
     return _exchanged(pair, x) if pair.lines_up else found
 
 
@@ -94,7 +94,7 @@ def _at(module: Any, path: Sequence[Any]) -> Any:
 def _exchanged(pair: Pair, x: np.ndarray) -> Names:
     """Put right the layers of one shape that the two sides read in different orders.
 
-    There, Flax seems to take the weights of another layer; what else differs is a fault of the
+    There, JAX seems to take the weights of another layer; what else differs is a fault of the
     port and says nothing of names.
     """
     runs = Runs(pair, [np.asarray(x, np.float32)])

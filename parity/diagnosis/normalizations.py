@@ -19,7 +19,7 @@ def epsilon(site: Site) -> Iterator[Change]:
     own = eps_of(site)
     for eps in site.numbers(0.0, 0.1, USUAL_EPS):
         if eps != own:
-            text = f"eps: Flax adds {eps:.3g} to the variance, PyTorch {own:.3g}"
+            text = f"eps: JAX adds {eps:.3g} to the variance, PyTorch {own:.3g}"
             yield site.otherwise(text, f"epsilon={own:.3g}", eps=eps)
 
 
@@ -28,11 +28,11 @@ def statistics(site: Site) -> Iterator[Change]:
     if site.kind != "batch_norm" or site.get("running_mean") is None:
         return
     if site.training:
-        text = "statistics: Flax normalizes by the running ones in train mode"
+        text = "statistics: JAX normalizes by the running ones in train mode"
         yield site.otherwise(text, "call it in train mode", training=False)
-        yield site.change("variance bias: Flax normalizes by the unbiased variance", _by_unbiased)
+        yield site.change("variance bias: JAX normalizes by the unbiased variance", _by_unbiased)
     else:
-        text = "statistics: Flax normalizes by the batch's own in eval mode"
+        text = "statistics: JAX normalizes by the batch's own in eval mode"
         own = {"running_mean": None, "running_var": None, "training": True}
         yield site.otherwise(text, "call it in eval mode", **own)
 
@@ -43,7 +43,7 @@ def groups(site: Site) -> Iterator[Change]:
         return
     channels, own = site.input.shape[1], site.get("num_groups")
     for count in (n for n in range(1, channels + 1) if channels % n == 0 and n != own):
-        text = f"groups: Flax normalizes in {count} groups, PyTorch in {own}"
+        text = f"groups: JAX normalizes in {count} groups, PyTorch in {own}"
         yield site.otherwise(text, f"num_groups={own}", num_groups=count)
 
 
@@ -56,7 +56,7 @@ def scale(site: Site) -> Iterator[Change]:
         ([name] for name in given) if len(given) == 1 else ([*given], *([n] for n in given))
     ):
         words = " and ".join({"weight": "scale"}.get(name, name) for name in names)
-        text = f"{words}: Flax applies none"
+        text = f"{words}: JAX applies none"
         yield site.otherwise(text, "", **dict.fromkeys(names))
 
 
@@ -86,9 +86,9 @@ def kind(site: Site) -> Iterator[Change]:
 
     last, ndim = site.input.ndim - 1, site.input.ndim
     if site.kind == "layer_norm" and weight is not None and weight.ndim == 1:
-        yield site.change("normalization: Flax does not subtract the mean", by((last,), False))
+        yield site.change("normalization: JAX does not subtract the mean", by((last,), False))
     if site.kind == "rms_norm":
-        yield site.change("normalization: Flax subtracts the mean", by((last,)))
+        yield site.change("normalization: JAX subtracts the mean", by((last,)))
     if site.kind in ("batch_norm", "group_norm", "instance_norm") and ndim > 2:
         spatial = tuple(range(2, ndim))
         choices = {
@@ -97,7 +97,7 @@ def kind(site: Site) -> Iterator[Change]:
             "over pixels": spatial,
         }
         for words, axes in choices.items():
-            yield site.change(f"normalization: Flax normalizes {words}", by(axes))
+            yield site.change(f"normalization: JAX normalizes {words}", by(axes))
 
 
 def eps_of(site: Site) -> float:

@@ -29,7 +29,7 @@ def max_pooling(site: Site) -> Iterator[Change]:
     names = ("kernel_size", "stride", "padding", "ceil_mode")
     window = {n: site.get(n) for n in names if site.get(n) is not None}
     if _pads(site):
-        text = "padding: Flax pads with zeros before the maximum, PyTorch with -inf"
+        text = "padding: JAX pads with zeros before the maximum, PyTorch with -inf"
 
         def padded(a: dict[str, Any]) -> torch.Tensor:
             pads = _pads(site)
@@ -37,7 +37,7 @@ def max_pooling(site: Site) -> Iterator[Change]:
 
         yield site.change(text, padded, "pad with -inf")
     for counted in (True, False):
-        text = "pooling: Flax takes the average, PyTorch the maximum"
+        text = "pooling: JAX takes the average, PyTorch the maximum"
         yield site.change(
             text,
             lambda a, c=counted: average(a["input"], **window, count_include_pad=c),
@@ -52,12 +52,12 @@ def average_pooling(site: Site) -> Iterator[Change]:
         return
     counts = site.get("count_include_pad", True)
     words = ("counts", "leaves out") if not counts else ("leaves out", "counts")
-    text = "padding: Flax's average {} the padding, PyTorch's {} it".format(*words)
+    text = "padding: JAX's average {} the padding, PyTorch's {} it".format(*words)
     yield site.otherwise(text, f"count_include_pad={counts}", count_include_pad=not counts)
     maximum = getattr(F, site.kind.replace("avg", "max"))
     names = ("kernel_size", "stride", "padding", "ceil_mode")
     window = {n: site.get(n) for n in names if site.get(n) is not None}
-    text = "pooling: Flax takes the maximum, PyTorch the average"
+    text = "pooling: JAX takes the maximum, PyTorch the average"
     yield site.change(text, lambda a: maximum(a["input"], **window), "take the average")
     yield from _windows(site)
 
@@ -66,13 +66,13 @@ def global_pooling(site: Site) -> Iterator[Change]:
     """Yield other ways to pool a whole map."""
     x = site.input
     if site.kind == "mean" or site.kind.startswith("adaptive_avg_pool"):
-        text = "pooling: Flax takes the maximum, PyTorch the average"
+        text = "pooling: JAX takes the maximum, PyTorch the average"
         yield site.change(text, _spatial(site, torch.amax), "take the average")
     if site.kind == "amax" or site.kind.startswith("adaptive_max_pool"):
-        text = "pooling: Flax takes the average, PyTorch the maximum"
+        text = "pooling: JAX takes the average, PyTorch the maximum"
         yield site.change(text, _spatial(site, torch.mean), "take the maximum")
     if site.kind == "mean" and x.ndim > 2:
-        text = "pooling: Flax takes the sum, PyTorch the average"
+        text = "pooling: JAX takes the sum, PyTorch the average"
         yield site.change(text, _spatial(site, torch.sum), "take the average")
 
 
@@ -89,11 +89,11 @@ def resizing(site: Site) -> Iterator[Change]:
     plain = {"align_corners": None, "antialias": False}
     for name, mode in _MODES.items():
         if name != their:
-            text = f"resizing: Flax takes {name}, PyTorch {their}"
+            text = f"resizing: JAX takes {name}, PyTorch {their}"
             yield site.change(
                 text, lambda a, m=mode: F.interpolate(**{**a, **plain, **m}), f"take {their}"
             )
-    text = f"resizing: Flax takes bilinear without half-pixel centers, PyTorch {their}"
+    text = f"resizing: JAX takes bilinear without half-pixel centers, PyTorch {their}"
     yield site.change(text, lambda a: _from_corner(site, a), f"take {their}")
 
 
@@ -101,15 +101,15 @@ def _windows(site: Site) -> Iterator[Change]:
     """Yield other rounding of the output's size, other strides and paddings."""
     ceil = bool(site.get("ceil_mode", False))
     words = ("down", "up") if ceil else ("up", "down")
-    text = "pooling: Flax rounds the output's size {}, PyTorch {}".format(*words)
+    text = "pooling: JAX rounds the output's size {}, PyTorch {}".format(*words)
     yield site.otherwise(text, f"ceil_mode={ceil}", ceil_mode=not ceil)
     size, own = site.get("kernel_size"), site.get("padding", 0)
     largest = (size if isinstance(size, int) else min(size)) // 2
     for pixels in range(largest + 1):
-        text = f"padding: Flax pads the pooling by {pixels}, PyTorch by {own}"
+        text = f"padding: JAX pads the pooling by {pixels}, PyTorch by {own}"
         yield site.otherwise(text, f"padding={own}", padding=pixels)
     for steps in (1, 2, 3):
-        text = f"stride: Flax pools with {steps}, PyTorch with {site.get('stride', size)}"
+        text = f"stride: JAX pools with {steps}, PyTorch with {site.get('stride', size)}"
         yield site.otherwise(text, "", stride=steps)
 
 

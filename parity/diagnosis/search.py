@@ -1,7 +1,7 @@
-"""Finds what Flax computes otherwise: a change of PyTorch's program that makes the two agree.
+"""Finds what JAX computes otherwise: a change of PyTorch's program that makes the two agree.
 
 A suspected mistake is planted in PyTorch's program, which then runs again. It is a cause where the
-operation, or one after it, then computes what Flax's program holds and held nothing of before.
+operation, or one after it, then computes what JAX's program holds and held nothing of before.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Finding:
 
     change: Change
     operations: tuple[Operation, ...]
-    line: str  # of Flax's code that computes the first of them
+    line: str  # of JAX's code that computes the first of them
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Search:
 
     Args:
         program: PyTorch's run.
-        jax_program: Flax's.
-        index: the values of Flax's run.
-        outputs: Flax's outputs.
-        state: Flax's statistics after the run, by native name.
-        read: brings PyTorch's outputs into Flax's layout.
+        jax_program: JAX's.
+        index: the values of JAX's run.
+        outputs: JAX's outputs.
+        state: JAX's statistics after the run, by native name.
+        read: brings PyTorch's outputs into JAX's layout.
         training: whether the runs are in train mode.
         limit: how far outputs may be apart.
     """
@@ -89,18 +89,18 @@ class Search:
     def use(
         self, index: Index, outputs: Sequence[np.ndarray], state: Mapping[str, np.ndarray]
     ) -> None:
-        """Search among other values of Flax's program."""
+        """Search among other values of JAX's program."""
         self.index, self.outputs, self.state = index, outputs, state
         self.agreement = Agreement.of(self.program, index)
 
     def error(self, values: Sequence[torch.Tensor]) -> float:
-        """Return how far PyTorch's outputs are from Flax's."""
+        """Return how far PyTorch's outputs are from JAX's."""
         return difference(self.read(values), self.outputs)
 
     def _suspects(self, left: Sequence[Operation]) -> list[Operation]:
         """Return these operations, each after those that made its inputs.
 
-        What Flax does to an input that agrees, and PyTorch does not, shows in the next operation.
+        What JAX does to an input that agrees, and PyTorch does not, shows in the next operation.
         """
         suspects = []
         for operation in left:

@@ -17,7 +17,7 @@ class Cause:
     places: tuple[str, ...]  # where, in the order of computation
     mode: str  # ``"eval"`` or ``"train"``
     fix: str = ""  # what to do about it
-    line: str = ""  # of Flax's code
+    line: str = ""  # of JAX's code
 
 
 def place(program: Program, operation: Operation, path: str) -> str:
@@ -48,7 +48,7 @@ def sentences(causes: Sequence[Cause]) -> Iterator[str]:
         merged[cause.text] = Cause(cause.text, places, kept.mode, kept.fix, kept.line)
     for i, cause in enumerate(merged.values()):
         lead = "then" if i else "first divergence"
-        line = f" (in Flax {cause.line})" if cause.line else ""
+        line = f" (in JAX {cause.line})" if cause.line else ""
         fix = f"; to mend it: {cause.fix}" if cause.fix else ""
         also = _also(cause.places[1:])
         yield f"{lead} at {cause.places[0]} in {cause.mode} mode: {cause.text}{line}{also}{fix}"

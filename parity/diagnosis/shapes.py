@@ -16,7 +16,7 @@ def in_shapes(pair: Pair) -> Iterator[Cause]:
     for name, theirs, ours in pair.misshapen:
         path = name.rpartition(".")[0]
         reason = _reason(layers[path], theirs, ours) or "shapes differ, cause unknown"
-        text = f"{reason} ({name} is {theirs} in PyTorch, {ours} in Flax)"
+        text = f"{reason} ({name} is {theirs} in PyTorch, {ours} in JAX)"
         yield Cause(text, (path or "the whole module",), "any")
 
 
@@ -26,7 +26,7 @@ def _reason(layer: nn.Module, theirs: Shape, ours: Shape) -> str | None:
     groups, channels = getattr(layer, "groups", 1), getattr(layer, "in_channels", 0)
     rest = theirs[:1] + theirs[2:], ours[:1] + ours[2:]
     if channels and rest[0] == rest[1] and channels % ours[1] == 0:
-        return f"groups: Flax convolves in {channels // ours[1]} groups, PyTorch in {groups}"
+        return f"groups: JAX convolves in {channels // ours[1]} groups, PyTorch in {groups}"
     if theirs[:2] == ours[:2] and theirs[2:] == ours[:1:-1]:
         return "layout: the kernel's height and width are swapped"
     if theirs[2:] == ours[2:] and theirs[:2] == ours[1::-1]:

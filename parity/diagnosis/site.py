@@ -1,4 +1,4 @@
-"""An operation under suspicion, and the ways in which Flax may compute it otherwise."""
+"""An operation under suspicion, and the ways in which JAX may compute it otherwise."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Change:
     cause: str  # one clause that names both sides
     runs: Mapping[int, Run]  # what operations compute instead, by their index
     fix: str = ""  # what to do about it
-    takes: str = ""  # the layer whose weights Flax takes instead
+    takes: str = ""  # the layer whose weights JAX takes instead
     portable: bool = True  # whether it may be made in another run of the module as it is
 
 
@@ -54,7 +54,7 @@ class Site:
         return default if value is None else value
 
     def numbers(self, low: float, high: float, usual: Sequence[float] = ()) -> list[float]:
-        """Return numbers that Flax's program holds in an interval, and the usual ones."""
+        """Return numbers that JAX's program holds in an interval, and the usual ones."""
         found = [x for x in (*self.jax_program.numbers, *usual) if low <= x <= high]
         return list(dict.fromkeys(found))
 
@@ -109,7 +109,7 @@ class Site:
 
 
 Hypothesis = Callable[[Site], Iterator[Change]]
-"""Yields the ways in which Flax may compute the operation otherwise, the likely ones first."""
+"""Yields the ways in which JAX may compute the operation otherwise, the likely ones first."""
 
 
 def place_of(program: Program, operation: Operation) -> tuple[str, str, int]:

@@ -27,9 +27,9 @@ def moved(
     Args:
         program: PyTorch's run in train mode.
         values: its tensors, with what was found so far repaired.
-        jax_program: Flax's program, whose numbers may be its momentum.
+        jax_program: JAX's program, whose numbers may be its momentum.
         theirs: PyTorch's statistics after the step, by its own names.
-        ours: Flax's, by the same names.
+        ours: JAX's, by the same names.
     """
     slots = {slot: name for name, slot in program.parameters.items()}
     for operation in program.operations:
@@ -75,15 +75,15 @@ def _causes(
 
 def _words(rate: float, own: float, factor: float, count: int) -> Iterator[str]:
     if rate == 0:
-        yield "statistics: Flax does not move its running ones in train mode"
+        yield "statistics: JAX does not move its running ones in train mode"
         return
     if abs(rate - own) > 1e-12:
         yield (
-            f"momentum: Flax moves its statistics by {rate:.4g} (decay {1 - rate:.4g}), "
+            f"momentum: JAX moves its statistics by {rate:.4g} (decay {1 - rate:.4g}), "
             f"PyTorch by {own:.4g} (decay {1 - own:.4g})"
         )
     if factor == 1.0:
-        yield ("variance bias: Flax stores the biased variance, PyTorch the unbiased one")
+        yield ("variance bias: JAX stores the biased variance, PyTorch the unbiased one")
 
 
 def _differ(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> bool:

@@ -19,11 +19,11 @@ def residual(site: Site) -> Iterator[Change]:
         return
     if first.shape == more[0].shape:
         for i in (1, 0):
-            text = "missing residual: Flax does not add the input"
+            text = "missing residual: JAX does not add the input"
             yield site.change(text, lambda a, i=i: list(a.values())[1 - i], "add the input")
-            text = "missing residual: Flax gives the input alone"
+            text = "missing residual: JAX gives the input alone"
         yield site.change(
-            "residual: Flax subtracts, PyTorch adds", lambda a: torch.sub(*list(a.values())[:2])
+            "residual: JAX subtracts, PyTorch adds", lambda a: torch.sub(*list(a.values())[:2])
         )
 
 
@@ -36,7 +36,7 @@ def unexpected_residual(site: Site) -> Iterator[Change]:
     for other in reversed(earlier[-_RECENT:]):
         slot = other.writes[0]
         if other.kind not in LAYOUT and site.values[slot].shape == shape:
-            text = f"residual: Flax adds the output of {other.path or other.kind}, PyTorch nothing"
+            text = f"residual: JAX adds the output of {other.path or other.kind}, PyTorch nothing"
             run = {site.operation.index: lambda a, s=slot: site.original(a) + site.values[s]}
             yield Change(text, run, "leave it out", portable=False)
 
@@ -49,20 +49,20 @@ def scale(site: Site) -> Iterator[Change]:
     x, factor = (x, factor) if isinstance(x, torch.Tensor) else (factor, x)
     if isinstance(factor, torch.Tensor) and factor.numel() > 1:
         if factor.numel() != x.numel():
-            text = "missing scale: Flax leaves out the layer's scale"
+            text = "missing scale: JAX leaves out the layer's scale"
             yield site.change(text, _first_tensor, "multiply by the scale")
         for i in (0, 1) if factor.numel() == x.numel() else ():
-            text = f"missing product: Flax gives the {('first', 'second')[i]} factor alone"
+            text = f"missing product: JAX gives the {('first', 'second')[i]} factor alone"
             yield site.change(text, lambda a, i=i: list(a.values())[i], "multiply the two")
         return
     own = float(factor)
     own = own if site.kind == "mul" else 1 / own
-    text = f"missing scale: Flax does not multiply by {own:.4g}"
+    text = f"missing scale: JAX does not multiply by {own:.4g}"
     yield site.change(text, _first_tensor, f"multiply by {own:.4g}")
     for number in site.numbers(1e-6, 1e6):
         for other in {number, 1 / number, number**0.5, number**-0.5}:
             if abs(other / own - 1) > 1e-9:
-                text = f"scale: Flax multiplies by {other:.4g}, PyTorch by {own:.4g}"
+                text = f"scale: JAX multiplies by {other:.4g}, PyTorch by {own:.4g}"
                 yield site.change(text, lambda a, n=other: _first_tensor(a) * n, f"take {own:.4g}")
 
 
@@ -72,18 +72,18 @@ def attention_scale(site: Site) -> Iterator[Change]:
         width = site.get("query").shape[-1]
         own = site.get("scale", width**-0.5)
         for factor in _factors(site, own, width):
-            text = f"scale: Flax multiplies attention by {factor:.4g}, PyTorch by {own:.4g}"
+            text = f"scale: JAX multiplies attention by {factor:.4g}, PyTorch by {own:.4g}"
             yield site.otherwise(text, f"multiply by {own:.4g}", scale=factor)
         causal = bool(site.get("is_causal", False))
         words = ("masks nothing", "what is later") if causal else ("masks what is later", "nothing")
-        text = "mask: Flax's attention {}, PyTorch's {}".format(*words)
+        text = "mask: JAX's attention {}, PyTorch's {}".format(*words)
         yield site.otherwise(text, "", is_causal=not causal)
     elif site.kind == "multi_head_attention_forward" and site.get("in_proj_weight") is not None:
         embed = site.get("embed_dim_to_check")
         width = embed // site.get("num_heads")
         own = width**-0.5
         for factor in _factors(site, own, width):
-            text = f"scale: Flax multiplies attention by {factor:.4g}, PyTorch by {own:.4g}"
+            text = f"scale: JAX multiplies attention by {factor:.4g}, PyTorch by {own:.4g}"
             ones = torch.ones(3 * embed, dtype=site.input.dtype)
             ones[:embed] = factor / own  # the query's part
             weight, bias = site.get("in_proj_weight"), site.get("in_proj_bias")
@@ -100,7 +100,7 @@ def axis(site: Site) -> Iterator[Change]:
     ndim = site.input.ndim
     own = site.get("dim", -1) % ndim
     for other in (n for n in range(ndim) if n != own):
-        text = f"axis: Flax's {site.kind} is over axis {other} of {ndim}, PyTorch's over axis {own}"
+        text = f"axis: JAX's {site.kind} is over axis {other} of {ndim}, PyTorch's over axis {own}"
         yield site.otherwise(text, f"take axis {own} (in PyTorch's order)", dim=other)
 
 
@@ -127,7 +127,7 @@ def order(site: Site) -> Iterator[Change]:
     def afterwards(arguments: dict[str, Any]) -> Any:
         return site.original({**taken, own_key: arguments[key]})
 
-    text = f"order: Flax applies {first} before {second}, PyTorch after it"
+    text = f"order: JAX applies {first} before {second}, PyTorch after it"
     runs = {site.operation.index: before, after.index: afterwards}
     yield Change(text, runs, f"apply {second} first", portable=False)
 
@@ -137,7 +137,7 @@ def joined(site: Site) -> Iterator[Change]:
     parts = next(iter(site.arguments.values()))
     if site.kind not in ("cat", "concat", "concatenate") or len(parts) < 2:
         return
-    text = "order: Flax joins the parts in the opposite order"
+    text = "order: JAX joins the parts in the opposite order"
     yield site.change(
         text, lambda a: site.original({**a, next(iter(a)): list(next(iter(a.values())))[::-1]})
     )

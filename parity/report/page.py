@@ -14,9 +14,9 @@ from parity.report.table import print_reports
 
 SMALLEST = 1e-17  # an error of 0 has no place on a logarithmic axis; it is drawn here
 SERIES = (
-    ("float32", "float32: Flax against float64", "o-"),
+    ("float32", "float32: JAX against float64", "o-"),
     ("torch float32", "float32: PyTorch against float64", "s--"),
-    ("float64", "float64: Flax against PyTorch", "^-"),
+    ("float64", "float64: JAX against PyTorch", "^-"),
 )
 
 

@@ -52,10 +52,10 @@ class Report:
         name: what was compared.
         rows: every comparison made.
         causes: for each divergence, the first layer where it shows and the likely reason.
-        parameters: the number of parameters in PyTorch and in Flax.
+        parameters: the number of parameters in PyTorch and in JAX.
         seconds: how long the comparison took.
         layers: each layer's errors, as `parity.checks.layer_errors.layer_errors` gives them.
-        names: the name in Flax of each of PyTorch's tensors that has a counterpart.
+        names: the name in JAX of each of PyTorch's tensors that has a counterpart.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Report:
 
     def __str__(self) -> str:
         head = f"{self.name}: {'equal' if self.ok else 'DIFFERENT'}"
-        counts = "{:,} parameters in PyTorch, {:,} in Flax".format(*self.parameters)
+        counts = "{:,} parameters in PyTorch, {:,} in JAX".format(*self.parameters)
         return "\n".join([f"{head} ({counts})", *self._lines(), *self.causes])
 
     def _lines(self) -> Iterable[str]:

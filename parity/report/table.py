@@ -31,7 +31,7 @@ def _table(reports: Sequence[Report]) -> Table:
         caption="worst difference of each check, as a fraction of the value's scale",
     )
     table.add_column("module", no_wrap=True)
-    for title in ("torch", "flax", "match", "bitwise", "float64", "float32 (torch's)"):
+    for title in ("torch", "jax", "match", "bitwise", "float64", "float32 (torch's)"):
         table.add_column(title, justify="right", no_wrap=True)
     for title in ("gradients", "statistics", "trajectory", "time"):
         table.add_column(title, justify="right", no_wrap=True)

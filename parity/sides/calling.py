@@ -1,4 +1,4 @@
-"""How a Flax module is called: what its call takes beside the input."""
+"""How a JAX module is called: what its call takes beside the input."""
 
 import inspect
 from collections.abc import Callable
@@ -11,7 +11,7 @@ RESTS = ("deterministic", "use_running_average", "inference", "eval")
 RANDOM = ("rngs", "rng", "key")
 
 Call = Callable[[Any, Any, bool], Any]
-"""Calls a Flax module: of the module, the input, and whether it trains."""
+"""Calls a JAX module: of the module, the input, and whether it trains."""
 
 
 def call(module: Any, x: Any, training: bool) -> Any:

@@ -11,7 +11,7 @@ from parity.trace.jax_program import JaxProgram
 from parity.trace.torch_program import Operation, Program
 from torch_ref.harness.no_dropout import DROPS
 
-RATE = 1e-6  # how far rates may be apart: Flax keeps them in float32
+RATE = 1e-6  # how far rates may be apart: JAX keeps them in float32
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def rates(program: Program, jax_program: JaxProgram) -> Iterator[Rates]:
 
     Args:
         program: PyTorch's run in train mode.
-        jax_program: Flax's program with dropout switched on.
+        jax_program: JAX's program with dropout switched on.
     """
     theirs = [(o.path, rate) for o in program.operations if (rate := _rate(program, o))]
     ours = list(_flax_rates(jax_program))

@@ -1,4 +1,4 @@
-"""Runs a Flax module under `jax.jit` and names what it did as PyTorch would."""
+"""Runs a JAX module under `jax.jit` and names what it did as PyTorch would."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ QUICK = {
 
 @dataclass
 class FlaxRun:
-    """What one run of a Flax module produced, under native names."""
+    """What one run of a JAX module produced, under native names."""
 
     # each module's output by its path, NHWC; the whole module's is under ``""``
     outputs: dict[str, np.ndarray] = field(default_factory=dict)

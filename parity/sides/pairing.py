@@ -1,4 +1,4 @@
-"""Lines up a PyTorch module and a Flax module: names, shapes, and what the input must look like."""
+"""Lines up a PyTorch module and a JAX module: names, shapes, and what the input must look like."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class Pair:
     """Two modules and how their names correspond."""
 
     torch_module: nn.Module  # the reference
-    flax_module: nnx.Module  # the module under test
+    jax_module: nnx.Module  # the module under test
     # native name of each tensor of PyTorch's state dict that has a counterpart
     keys: dict[str, str]
     missing: tuple[str, ...]  # names, with shapes, that only PyTorch has, or that differ in shape
-    unexpected: tuple[str, ...]  # names, with shapes, that only Flax has
+    unexpected: tuple[str, ...]  # names, with shapes, that only JAX has
     # native path of each PyTorch module that has a counterpart; another path for what only has the
     # name of one of ours
     paths: dict[str, str]
@@ -42,8 +42,8 @@ class Pair:
 
     @property
     def parameter_counts(self) -> tuple[int, int]:
-        """The number of parameters in PyTorch and in Flax."""
-        ours = nnx.state(self.flax_module, nnx.Param)
+        """The number of parameters in PyTorch and in JAX."""
+        ours = nnx.state(self.jax_module, nnx.Param)
         flax_count = sum(
             int(np.prod(leaf.get_value().shape)) for _, leaf in nnx.to_flat_state(ours)
         )
@@ -55,23 +55,23 @@ class Pair:
 
 
 def pair_up(
-    torch_module: nn.Module, flax_module: nnx.Module, names: str | Mapping[str, str] = "native"
+    torch_module: nn.Module, jax_module: nnx.Module, names: str | Mapping[str, str] = "native"
 ) -> Pair:
     """Line up the two modules' names.
 
     Args:
         torch_module: the reference.
-        flax_module: the module under test.
+        jax_module: the module under test.
         names: whose parameter names PyTorch's module uses, as for `load_state_dict`; or a mapping
-            from module paths in PyTorch to module paths in Flax, where the two differ.
+            from module paths in PyTorch to module paths in JAX, where the two differ.
 
     Raises:
         TypeError: if either is not a module of its library.
         ValueError: if `names` is unknown.
     """
-    check_modules(torch_module, flax_module)
-    wanted = _entries(flax_module, names)
-    ours = entries(flax_module)
+    check_modules(torch_module, jax_module)
+    wanted = _entries(jax_module, names)
+    ours = entries(jax_module)
     native = {id(e.variable): name for name, e in ours.items() if e.variable is not None}
     given = {name: tuple(value.shape) for name, value in torch_module.state_dict().items()}
     counters = {} if isinstance(names, str) else {_renamed(n, _back(names)): n for n in ours}
@@ -81,18 +81,18 @@ def pair_up(
         if name in wanted and wanted[name].shape == shape
     }
     missing = [
-        f"{name} {shape}" + (f" (Flax has {wanted[name].shape})" if name in wanted else "")
+        f"{name} {shape}" + (f" (JAX has {wanted[name].shape})" if name in wanted else "")
         for name, shape in given.items()
         if name not in keys
     ]
     unexpected = [f"{name} {e.shape}" for name, e in wanted.items() if name not in given]
     return Pair(
         torch_module,
-        flax_module,
+        jax_module,
         keys,
         tuple(missing),
         tuple(unexpected),
-        _paths(torch_module, flax_module, keys, names),
+        _paths(torch_module, jax_module, keys, names),
         tuple((n, s, wanted[n].shape) for n, s in given.items() if n in wanted and n not in keys),
     )
 
@@ -120,7 +120,7 @@ def check_input(pair: Pair, x: np.ndarray) -> None:
     raise ValueError(message)
 
 
-def check_modules(torch_module: object, flax_module: object) -> None:
+def check_modules(torch_module: object, jax_module: object) -> None:
     """Refuse what is no module of its library.
 
     Raises:
@@ -128,17 +128,17 @@ def check_modules(torch_module: object, flax_module: object) -> None:
     """
     if not isinstance(torch_module, nn.Module):
         raise TypeError(f"`torch_module` must be a torch.nn.Module, got {type(torch_module)}")
-    if not isinstance(flax_module, nnx.Module):
-        raise TypeError(f"`flax_module` must be a flax.nnx.Module, got {type(flax_module)}")
+    if not isinstance(jax_module, nnx.Module):
+        raise TypeError(f"`jax_module` must be a flax.nnx.Module, got {type(jax_module)}")
 
 
-def _entries(flax_module: nnx.Module, names: str | Mapping[str, str]) -> dict[str, Entry]:
+def _entries(jax_module: nnx.Module, names: str | Mapping[str, str]) -> dict[str, Entry]:
     if isinstance(names, str):
         if names not in NAMES:
             raise ValueError(f"`names` must be one of {sorted(NAMES)} or a mapping, got {names!r}")
-        return NAMES[names](flax_module)
+        return NAMES[names](jax_module)
     back = _back(names)
-    return {_renamed(name, back): entry for name, entry in entries(flax_module).items()}
+    return {_renamed(name, back): entry for name, entry in entries(jax_module).items()}
 
 
 def _back(names: Mapping[str, str]) -> dict[str, str]:
@@ -158,7 +158,7 @@ def _renamed(name: str, paths: Mapping[str, str]) -> str:
 
 def _paths(
     torch_module: nn.Module,
-    flax_module: nnx.Module,
+    jax_module: nnx.Module,
     keys: Mapping[str, str],
     names: str | Mapping[str, str],
 ) -> dict[str, str]:
@@ -167,7 +167,7 @@ def _paths(
     A module without tensors goes with the name that it has, if what encloses it is a pair. Where
     a name of one of ours stands for something else, the other steps aside.
     """
-    ours = dict(flax_side.named_modules(flax_module))
+    ours = dict(flax_side.named_modules(jax_module))
     owners = {t.rpartition(".")[0]: n.rpartition(".")[0] for t, n in keys.items()}
     ends = dict(_ends_of_units(torch_module, owners, ours))
     renames = names if isinstance(names, Mapping) else {}

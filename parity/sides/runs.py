@@ -32,7 +32,7 @@ class Runs:
     inputs: Sequence[np.ndarray]  # float32 arrays, NHWC
     seed: int = 0  # where the random weights and targets come from
     randomize: bool = True  # whether to draw random weights, or keep PyTorch's own
-    stepwise: bool = False  # whether diagnosis runs Flax's programs one operation at a time
+    stepwise: bool = False  # whether diagnosis runs JAX's programs one operation at a time
     made: dict[Hashable, Any] = field(default_factory=dict)  # the runs made so far
 
     @cached_property
@@ -47,10 +47,10 @@ class Runs:
         """Return PyTorch's module at the start, in a dtype."""
         return passes.with_dtype(self.start, dtype)
 
-    def flax_module(self, dtype: str):
-        """Return Flax's module at the start, in a dtype."""
+    def jax_module(self, dtype: str):
+        """Return JAX's module at the start, in a dtype."""
         start = self.pair.native(passes.state_of(self.start))
-        return flax_side.with_weights(self.pair.flax_module, start, dtype)
+        return flax_side.with_weights(self.pair.jax_module, start, dtype)
 
     def forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         """Run both sides in eval mode on input `i`."""
@@ -67,7 +67,7 @@ class Runs:
     def _forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         theirs = torch_side.forward(self.torch_module(dtype), self.inputs[i])
         with flax_side.precision(dtype):
-            ours = flax_side.forward(self.flax_module(dtype), self.inputs[i], dtype)
+            ours = flax_side.forward(self.jax_module(dtype), self.inputs[i], dtype)
         return self.renamed(theirs), ours
 
     def _rounded(self, i: int, seed: int) -> TorchRun:
@@ -82,17 +82,17 @@ class Runs:
     def _train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         target = self.target(i)
         with flax_side.precision(dtype):
-            ours = flax_side.train_step(self.flax_module(dtype), self.inputs[i], target, dtype)
+            ours = flax_side.train_step(self.jax_module(dtype), self.inputs[i], target, dtype)
         return self.torch_step(dtype, i), ours
 
     @cached_property
     def output_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The shape of PyTorch's and of Flax's output for the first input."""
+        """The shape of PyTorch's and of JAX's output for the first input."""
         if self.pair.is_abstract:
             shape, pair = self.inputs[0].shape, self.pair
             return (
                 torch_side.output_shape(pair.torch_module, shape),
-                flax_side.output_shape(pair.flax_module, shape),
+                flax_side.output_shape(pair.jax_module, shape),
             )
         theirs, ours = self.forward("float64", 0)
         return theirs.outputs[""].shape, ours.outputs[""].shape
@@ -154,7 +154,7 @@ class Runs:
     @cached_property
     def dropout_rates(self) -> list[Rates]:
         """The rates of dropout on both sides, where these can be told."""
-        port = self.flax_module("float32")
+        port = self.jax_module("float32")
         if not flax_side.drops(port):
             return []
         module = self.torch_module("float32").train()

@@ -64,8 +64,8 @@ def test_layers_that_exchanged_their_weights_are_both_named():
     port = FlaxNet(nnx.Rngs(0))
     exchanged_layers(port)
     first, second = causes(port)
-    assert "at project in eval mode: weights exchanged: Flax takes those of mlp" in first
-    assert "at mlp in eval mode: weights exchanged: Flax takes those of project" in second
+    assert "at project in eval mode: weights exchanged: JAX takes those of mlp" in first
+    assert "at mlp in eval mode: weights exchanged: JAX takes those of project" in second
 
 
 def test_a_cause_is_said_once_with_its_places():
@@ -82,7 +82,7 @@ def test_a_rate_of_dropout_is_compared():
     assert not report.ok
     assert report.causes == (
         "first divergence at dropout in train mode: "
-        "dropout rate: Flax drops 0.8, PyTorch 0.2; to mend it: rate=0.2",
+        "dropout rate: JAX drops 0.8, PyTorch 0.2; to mend it: rate=0.2",
     )
     assert compare(TorchNet(), FlaxNet(nnx.Rngs(0)), X, checks=["names"]).ok
 
@@ -98,7 +98,7 @@ class OneConv(nnx.Module):
 @pytest.mark.parametrize(
     ("window", "groups", "cause"),
     [
-        ((3, 5), 2, "groups: Flax convolves in 2 groups, PyTorch in 4"),
+        ((3, 5), 2, "groups: JAX convolves in 2 groups, PyTorch in 4"),
         ((5, 3), 4, "layout: the kernel's height and width are swapped"),
     ],
 )

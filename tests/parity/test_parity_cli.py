@@ -154,7 +154,7 @@ def test_a_difference_is_exit_status_1_and_says_why(capsys):
     assert main([*pair, "--checks", "names,float64"]) == 1
     out = capsys.readouterr().out
     assert "0 of 1 equal" in out
-    assert "eps: Flax adds 0.001" in out
+    assert "eps: JAX adds 0.001" in out
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def refusal(arguments, capsys):
         ([*PAIR, "tests.helpers.parity_pairs:nothing"], ["--pair", "nothing"]),
         ([*PAIR, "tests.helpers.parity_pairs"], ["--pair", "pkg.mod:function"]),
         ([*PAIR, "no.such.module:make"], ["--pair", "no.such.module"]),
-        ([*PAIR, "tests.helpers.parity_pairs:make_torch"], ["flax_module"]),
+        ([*PAIR, "tests.helpers.parity_pairs:make_torch"], ["jax_module"]),
         ([*PAIR, "tests.helpers.parity_pairs:make_renamed_flax"], ["line up", "stem.conv.weight"]),
         ([*PAIR, "tests.helpers.parity_pairs:make_flax", "--size", "0"], ["--size"]),
         (["--names", "found"], ["--names", "--pair"]),

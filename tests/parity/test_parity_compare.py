@@ -22,24 +22,22 @@ def weights_of(module: torch.nn.Module) -> dict[str, np.ndarray]:
 
 
 def test_a_users_own_pair_is_compared_and_left_as_it_was():
-    torch_module, flax_module = parity_pairs.make_torch(), parity_pairs.make_flax()
-    before = weights_of(torch_module), fb.state_dict(flax_module)
-    report = compare(torch_module, flax_module, X)
+    torch_module, jax_module = parity_pairs.make_torch(), parity_pairs.make_flax()
+    before = weights_of(torch_module), fb.state_dict(jax_module)
+    report = compare(torch_module, jax_module, X)
     assert report.ok, str(report)
-    for old, new in zip(
-        before, (weights_of(torch_module), fb.state_dict(flax_module)), strict=True
-    ):
+    for old, new in zip(before, (weights_of(torch_module), fb.state_dict(jax_module)), strict=True):
         assert all(np.array_equal(old[name], new[name]) for name in old)
     assert any("features.1" in row.quantity for row in report.of("float64"))
 
 
 def test_other_names_can_be_mapped():
     names = {"features.0": "stem.conv", "features.1": "stem.norm", "classifier": "head"}
-    torch_module, flax_module = parity_pairs.make_torch(), parity_pairs.make_renamed_flax()
-    report = compare(torch_module, flax_module, X, names=names)
+    torch_module, jax_module = parity_pairs.make_torch(), parity_pairs.make_renamed_flax()
+    report = compare(torch_module, jax_module, X, names=names)
     assert report.ok, str(report)
     assert any("stem.norm" in row.quantity for row in report.of("float64"))
-    assert not compare(torch_module, flax_module, X).ok
+    assert not compare(torch_module, jax_module, X).ok
 
 
 def test_weights_can_be_kept():
@@ -53,15 +51,15 @@ def test_weights_can_be_kept():
 
 
 def test_a_norm_that_activates_is_compared_before_it_does():
-    torch_module, flax_module = torch_ref.ConvNormAct(3, 4), fb.ConvNormAct(3, 4, rngs=nnx.Rngs(0))
-    report = compare(torch_module, flax_module, X, checks=["float64"])
+    torch_module, jax_module = torch_ref.ConvNormAct(3, 4), fb.ConvNormAct(3, 4, rngs=nnx.Rngs(0))
+    report = compare(torch_module, jax_module, X, checks=["float64"])
     norms = [row for row in report.of("float64") if row.quantity.startswith("norm (")]
     assert len(norms) == 2 and all(row.ok for row in norms)  # eval and train
 
 
 def test_a_degenerate_bitwise_case_fails():
-    torch_module, flax_module = torch_ref.ConvNormAct(3, 8), fb.ConvNormAct(3, 8, rngs=nnx.Rngs(0))
-    report = compare(torch_module, flax_module, np.zeros_like(X), checks=["bitwise"])
+    torch_module, jax_module = torch_ref.ConvNormAct(3, 8), fb.ConvNormAct(3, 8, rngs=nnx.Rngs(0))
+    report = compare(torch_module, jax_module, np.zeros_like(X), checks=["bitwise"])
     assert not report.ok
     worst = report.worst("bitwise")
     assert worst is not None and "variety" in worst.quantity
@@ -76,8 +74,8 @@ def test_the_report_reads_well_and_is_json():
         name="mine",
     )
     text = str(report)
-    assert text.startswith("mine: DIFFERENT (285 parameters in PyTorch, 285 in Flax)")
-    assert "eps: Flax adds 0.001" in text
+    assert text.startswith("mine: DIFFERENT (285 parameters in PyTorch, 285 in JAX)")
+    assert "eps: JAX adds 0.001" in text
     data = json.loads(report.to_json())
     assert data["ok"] is False
     assert {row["check"] for row in data["rows"]} == set(QUICK)
@@ -91,7 +89,7 @@ def test_a_different_output_shape_is_all_that_is_said():
     report = compare(parity_pairs.make_torch(), Cropped(nnx.Rngs(0)), X)
     assert report.checks == ("names",)
     worst = report.worst("names")
-    assert worst is not None and "(2, 5) in PyTorch, (2, 4) in Flax" in worst.detail
+    assert worst is not None and "(2, 5) in PyTorch, (2, 4) in JAX" in worst.detail
     assert "first divergence at the whole module" in report.causes[0]
 
 
@@ -127,5 +125,5 @@ def test_bad_arguments_are_refused():
         compare(*pair, X, names="caffe")
     with pytest.raises(TypeError, match=r"`torch_module` must be a torch\.nn\.Module"):
         compare(swapped[0], pair[1], X)
-    with pytest.raises(TypeError, match=r"`flax_module` must be a flax\.nnx\.Module"):
+    with pytest.raises(TypeError, match=r"`jax_module` must be a flax\.nnx\.Module"):
         compare(pair[0], swapped[1], X)

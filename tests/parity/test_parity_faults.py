@@ -14,13 +14,13 @@ CHECKS = ("float64", "float32", "statistics")
 
 def twins(**flax_arguments):
     """A bottleneck in both libraries; stride 2 at an even size, where SAME pads unevenly."""
-    flax_module = fb.BottleNeck(8, 16, 2, stride=2, **flax_arguments, rngs=nnx.Rngs(0))
-    return torch_ref.BottleNeck(8, 16, 2, stride=2), flax_module
+    jax_module = fb.BottleNeck(8, 16, 2, stride=2, **flax_arguments, rngs=nnx.Rngs(0))
+    return torch_ref.BottleNeck(8, 16, 2, stride=2), jax_module
 
 
-def run(torch_module, flax_module, checks=CHECKS):
+def run(torch_module, jax_module, checks=CHECKS):
     x = np.random.default_rng(0).normal(size=(2, 10, 12, 8)).astype(np.float32)
-    return compare(torch_module, flax_module, x, checks=checks)
+    return compare(torch_module, jax_module, x, checks=checks)
 
 
 def plant_relu6(block):
@@ -38,15 +38,15 @@ def plant_missing_bias(block):
 @pytest.mark.parametrize(
     ("plant", "layer", "cause"),
     [
-        (plant_relu6, "spatial", "activation: Flax applies relu6, PyTorch relu"),
-        (plant_missing_last_activation, "the whole module", "missing activation: Flax applies"),
-        (plant_missing_bias, "expand.conv", "bias: Flax adds none"),
+        (plant_relu6, "spatial", "activation: JAX applies relu6, PyTorch relu"),
+        (plant_missing_last_activation, "the whole module", "missing activation: JAX applies"),
+        (plant_missing_bias, "expand.conv", "bias: JAX adds none"),
     ],
 )
 def test_a_planted_fault_is_found_and_named(plant, layer, cause):
-    torch_module, flax_module = twins()
-    plant(flax_module)
-    report = run(torch_module, flax_module, ("float64",))
+    torch_module, jax_module = twins()
+    plant(jax_module)
+    report = run(torch_module, jax_module, ("float64",))
     assert not report.ok
     (found,) = report.causes
     assert found.startswith(f"first divergence at {layer}"), found
@@ -64,7 +64,7 @@ def test_a_biased_stored_variance_is_found_and_named():
     report = run(*twins(norm=BiasedBatchNorm))
     assert {row.check for row in report.rows if row.ok is False} == {"float32", "statistics"}
     (found,) = report.causes
-    assert found.startswith("first divergence at reduce.norm in train mode: variance bias: Flax st")
+    assert found.startswith("first divergence at reduce.norm in train mode: variance bias: JAX st")
     assert "also at spatial.norm, expand.norm, shortcut.norm" in found
 
 

@@ -74,7 +74,7 @@ def test_a_fault_is_found_under_found_names():
     ours = Port(nnx.Rngs(0))
     ours.bn_a.epsilon = 1e-3
     (found,) = compare(Block(), ours, X, names="found", checks=["float64"]).causes
-    assert "first divergence at bn_a in eval mode: eps: Flax adds 0.001" in found
+    assert "first divergence at bn_a in eval mode: eps: JAX adds 0.001" in found
 
 
 def test_a_norm_without_a_counter_has_another_name():

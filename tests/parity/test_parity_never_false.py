@@ -91,7 +91,7 @@ class Normed(nn.Module):
 
 
 class TrainArgument(nnx.Module):
-    """The same, told the mode by an argument of its call, as Flax's examples are."""
+    """The same, told the mode by an argument of its call, as JAX's examples are."""
 
     def __init__(self):
         self.norm = fb.BatchNorm(6, rngs=nnx.Rngs(0))
@@ -126,7 +126,7 @@ def test_an_eps_of_a_layer_norm_is_not_taken_for_precision():
     theirs = nn.Sequential(nn.LayerNorm(6))
     ours = nnx.Sequential(nnx.LayerNorm(6, epsilon=1e-6, rngs=nnx.Rngs(0)))
     (found,) = compare(theirs, ours, x, checks=["float64"]).causes
-    assert "at 0 in eval mode: eps: Flax adds 1e-06 to the variance, PyTorch 1e-05" in found
+    assert "at 0 in eval mode: eps: JAX adds 1e-06 to the variance, PyTorch 1e-05" in found
 
 
 def test_what_cannot_be_proven_is_unknown():

@@ -128,11 +128,11 @@ def plant_wrong_gate(block):
 
 
 FAULTS = [
-    (plant_padding, "depthwise.conv", "padding: Flax pads as TensorFlow's SAME"),
-    (plant_eps, "depthwise.norm", "eps: Flax adds 0.001"),
-    (plant_wrong_activation, "expand", "activation: Flax applies silu, PyTorch hard_swish"),
-    (plant_missing_activation, "bn1.act", "missing activation: Flax applies none, PyTorch hard_sw"),
-    (plant_wrong_gate, "se.gate", "activation: Flax applies sigmoid, PyTorch hard_sigmoid"),
+    (plant_padding, "depthwise.conv", "padding: JAX pads as TensorFlow's SAME"),
+    (plant_eps, "depthwise.norm", "eps: JAX adds 0.001"),
+    (plant_wrong_activation, "expand", "activation: JAX applies silu, PyTorch hard_swish"),
+    (plant_missing_activation, "bn1.act", "missing activation: JAX applies none, PyTorch hard_sw"),
+    (plant_wrong_gate, "se.gate", "activation: JAX applies sigmoid, PyTorch hard_sigmoid"),
 ]
 
 
