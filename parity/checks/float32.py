@@ -1,17 +1,17 @@
 """The float32 check: our error against the float64 truth, beside PyTorch's own."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row, label
+from parity.sides.bends import Bend
 from parity.sides.runs import Runs
 from parity.sides.weights import BATCH_NORM
 
 SUMS_PER_NORM = 4
-BENDS = (0, 6)
 
 Named = Mapping[str, np.ndarray]
 
@@ -40,7 +40,10 @@ def check_float32(runs: Runs) -> Iterator[Row]:
             label("all layers", i), ours.outputs, theirs.outputs, layers, scales, floor
         )
         (truth, wide), (theirs, ours) = runs.train_step("float64", i), runs.train_step("float32", i)
-        flips = _flips(ours.outputs, wide.outputs), _flips(theirs.outputs, truth.outputs)
+        flips = [
+            _flips(truth.bends, *pair)
+            for pair in ((ours.outputs, wide.outputs), (theirs.outputs, truth.outputs))
+        ]
         statistics = {k: v for k, v in truth.state.items() if k in ours.state and v.ndim}
         gradients = truth.gradients
         scales = {name: measure.layer_scale(name, gradients) for name in gradients}
@@ -74,16 +77,18 @@ def _floor(usual: float) -> float:
     return max(bound("float32", "output") * usual, bound("float32", "floor"))
 
 
-def _flips(narrow: Named, wide: Named) -> int:
-    """Count the units that ReLU or ReLU6 cuts in one precision and not in the other.
+def _flips(bends: Sequence[Bend], narrow: Named, wide: Named) -> int:
+    """Count the units that lie on one side of an activation's bend in one precision only.
 
     The gradient jumps there: in float32 it is another function's, and not to be compared.
     """
-    return sum(
-        int(np.count_nonzero((value == bend) != (wide[path] == bend)))
-        for path, value in narrow.items()
-        for bend in BENDS
-    )
+    found = 0
+    for bend in bends:
+        for path in [path for path in bend if path in narrow and path in wide][:1]:
+            for number in bend[path]:
+                sides = np.sign(narrow[path] - number), np.sign(wide[path] - number)
+                found += int(np.count_nonzero(sides[0] != sides[1]))
+    return found
 
 
 def _output_row(

@@ -1,11 +1,13 @@
 """Runs a PyTorch module and brings what it did into NumPy and NHWC."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
+from parity.sides.bends import Bend, Bends
 from parity.sides.weights import BATCH_NORM
 from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import from_nhwc, to_nhwc
@@ -30,6 +32,8 @@ class TorchRun:
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
     # parameters and buffers after the run, in PyTorch's layout
     state: dict[str, np.ndarray] = field(default_factory=dict)
+    # of a train-mode step: the activations whose slope jumps
+    bends: list[Bend] = field(default_factory=list)
 
 
 def features_of(module: nn.Module) -> tuple[int | None, int | None]:
@@ -66,9 +70,11 @@ def train_step(module: nn.Module, x: np.ndarray, target: np.ndarray) -> TorchRun
     train_mode(module)
     module.zero_grad()
     tensor = from_nhwc(x, dtype_of(module)).requires_grad_()
-    with _recording(module, run), ExactGradients(), NoDropout():
-        loss = half_mean_square(module(tensor), from_nhwc(target, tensor.dtype))
+    with _recording(module, run) as paths, ExactGradients(), NoDropout(), Bends(paths) as bends:
+        output = module(tensor)
+    loss = half_mean_square(output, from_nhwc(target, tensor.dtype))
     loss.backward()
+    run.bends = bends.found
     run.loss = loss.item()
     run.gradients = {
         name: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.detach().cpu().numpy().copy()
@@ -89,34 +95,44 @@ def children_after(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 class _recording:
-    """While open, every module's input and output is copied into the run."""
+    """While open, every module's input and output is copied into the run.
+
+    It gives the paths of each output by the tensor's `id`.
+    """
 
     def __init__(self, module: nn.Module, run: TorchRun):
         self.handles = []
+        self.alive: list[object] = []  # so that no two outputs have the same id
+        self.paths: dict[int, list[str]] = {}
         for path, part in module.named_modules():
             taken, given = features_of(part)
             self.handles.append(part.register_forward_pre_hook(self._keep(run.inputs, path, taken)))
-            keep_output = self._keep(run.outputs, path, given)
+            keep_output = self._keep(run.outputs, path, given, note=True)
             if after := children_after(part):
                 _, first = after[0]
                 self.handles.append(first.register_forward_pre_hook(keep_output))
             else:
                 self.handles.append(part.register_forward_hook(keep_output))
 
-    def __enter__(self) -> None:
-        """Nothing more to do: the hooks are in place."""
+    def __enter__(self) -> dict[int, list[str]]:
+        """Return the paths, which grow as the module runs."""
+        return self.paths
 
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:
             handle.remove()
 
-    @staticmethod
-    def _keep(store: dict[str, np.ndarray], path: str, features: int | None):
+    def _keep(
+        self, store: dict[str, np.ndarray], path: str, features: int | None, note: bool = False
+    ) -> Callable[..., None]:
         def hook(_module: nn.Module, *tensors: object) -> None:
             value = tensors[-1]
             value = value[0] if isinstance(value, tuple) and value else value
             if isinstance(value, torch.Tensor):
                 store.pop(path, None)  # the last call counts, also in the order
                 store[path] = to_nhwc(value, features)
+                if note:
+                    self.alive.append(value)
+                    self.paths.setdefault(id(value), []).append(path)
 
         return hook

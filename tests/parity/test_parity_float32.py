@@ -8,14 +8,22 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
 from flax import nnx
+from torch import nn
 
 import flaxblocks as fb
+import torch_ref
+from flaxblocks._base.module_spec import Function, Spec
 from parity import compare
+from parity.sides.bends import Bends
 from tests.helpers.twins import BY_NAME
 
 GATE, UNIT = BY_NAME["SqueezeExcite/default"], BY_NAME["ConvNormAct/5x3-stride2"]
 EVERYWHERE = {"the whole module", "all layers"}
+ULPS = 2.0**-20  # two or more of any number up to 6
 
 
 def failing(case, block: nnx.Module, offset: float = 0.0) -> set[str]:
@@ -100,3 +108,54 @@ def test_means_of_large_squares_are_seen(monkeypatch):
     monkeypatch.setattr("flaxblocks.layers.batch_norm.batch_normalize", one_pass_batch_normalize)
     assert "all statistics" in failing(case, case.build_flax(), offset)
     jax.clear_caches()
+
+
+@pytest.mark.parametrize(
+    ("name", "bend"),
+    [("relu", 0), ("relu6", 6), ("hard_sigmoid", -3), ("hard_sigmoid", 3), ("hard_swish", 3)],
+)
+def test_a_gradient_beyond_a_bend_is_not_judged(name: str, bend: float):
+    spec = Spec("ConvNormAct", (1, 1, 1), {"norm": None, "act": Function(name)})
+    theirs, ours = spec.build(torch_ref), spec.build(fb, rngs=nnx.Rngs(0))
+    theirs.conv.weight.data.fill_(1)
+    theirs.conv.bias.data.fill_(0)
+    ours.conv.conv_general_dilated = lambda *args, **kwargs: (
+        jax.lax.conv_general_dilated(*args, **kwargs) + 2 * ULPS * (args[0].dtype == jnp.float32)
+    )
+    x = np.array([1.0, 2.0, bend - ULPS, 5.0], np.float32).reshape(1, 2, 2, 1)
+    report = compare(theirs, ours, x, checks=("float32",), randomize=False)
+    row = next(row for row in report.rows if row.quantity.startswith("all gradients"))
+    assert row.ok is None
+    assert row.detail.endswith("Flax 1, PyTorch 0")
+
+
+@pytest.mark.parametrize(
+    ("act", "at_input", "at_result"),
+    [
+        (nn.ReLU(), (0,), (0,)),
+        (nn.Hardswish(), (-3, 3), (0, 3)),
+        (nn.Hardtanh(-1, 2), (-1, 2), (-1, 2)),
+        (nn.ReLU6(), (0, 6), (0, 6)),
+        (lambda x: x.clamp(max=4), (4,), (4,)),
+        (torch_ref.activations.hard_sigmoid, (-3,), ()),
+        (nn.SiLU(), None, None),
+    ],
+)
+def test_activations_say_where_they_bend(act, at_input, at_result):
+    x, paths = torch.zeros(2), {}
+    with Bends(paths) as bends:
+        paths[id(x)] = ["before"]
+        y = act(x)
+        paths[id(y)] = ["after"]
+    found = bends.found[:1]
+    expected = {"before": at_input} | ({"after": at_result} if at_result else {})
+    assert found == ([expected] if at_input else [])
+
+
+def test_an_activation_in_place_bends_on_both_sides_of_it():
+    x, paths = torch.zeros(2), {}
+    with Bends(paths) as bends:
+        paths[id(x)] = ["before"]
+        assert F.hardswish(x, inplace=True) is x
+        paths[id(x)].append("after")
+    assert bends.found == [{"before": (-3, 3), "after": (0, 3)}]

@@ -1,0 +1,80 @@
+"""Where a PyTorch module's activations bend: there a float32 gradient may be another function's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from parity.trace.operations import kind_of
+
+_FIXED = {
+    "relu6": ((0, 6), (0, 6)),
+    "hardsigmoid": ((-3, 3), (0, 1)),
+    "hardswish": ((-3, 3), (0, 3)),
+}
+"""The inputs at which a function's slope jumps, and what it gives there."""
+_AT_ZERO = {"relu", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs"}
+_CLIPS = {"hardtanh": (-1.0, 1.0), "clamp": (None, None)}
+_COMPARISONS = {"ge", "gt", "le", "lt"}
+
+Numbers = tuple[float, ...]
+Bend = dict[str, Numbers]
+"""One activation: the numbers at which it bends, by the path of each module whose output it takes,
+then of each whose output it makes."""
+
+
+class Bends(TorchFunctionMode):
+    """While open, collects the activations that bend, in the order of computation.
+
+    Args:
+        paths: the modules whose output a tensor is, by its `id`; filled while this is open.
+    """
+
+    def __init__(self, paths: Mapping[int, list[str]]):
+        super().__init__()
+        self.paths = paths
+        self.seen: list[tuple[Bend, torch.Tensor, Numbers]] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call the function, and note where it bends."""
+        kwargs = kwargs or {}
+        x = args[0] if args else kwargs.get("input")
+        before, after = _numbers(kind_of(func), args[1:], kwargs)
+        bend = {path: before for path in self.paths.get(id(x), ())}
+        result = func(*args, **kwargs)
+        if before and isinstance(result, torch.Tensor):
+            self.seen.append((bend, result, after))
+        return result
+
+    @property
+    def found(self) -> list[Bend]:
+        """The activations next to some module's output."""
+        bends = [
+            bend | {path: after for path in self.paths.get(id(result), ()) if path not in bend}
+            for bend, result, after in self.seen
+        ]
+        return [bend for bend in bends if bend]
+
+
+def _numbers(kind: str, rest: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Numbers, Numbers]:
+    """Return at which inputs a call's slope jumps, and its results there."""
+    if kind in _FIXED:
+        return _FIXED[kind]
+    if kind in _AT_ZERO:
+        return (0.0,), (0.0,)
+    if kind in _CLIPS:
+        names = ("min_val", "max_val") if kind == "hardtanh" else ("min", "max")
+        given = dict(zip(names, _CLIPS[kind], strict=True)) | dict(zip(names, rest, strict=False))
+        limits = [kwargs.get(name, given[name]) for name in names]
+        numbers = tuple(limit for limit in limits if isinstance(limit, int | float))
+        return numbers, numbers
+    if kind in _COMPARISONS and rest and isinstance(rest[0], int | float):
+        return (float(rest[0]),), ()
+    return (), ()
