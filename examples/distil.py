@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--student", default="mobilenet_v3_small")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--input-size", type=int, default=224)
     options = parser.parse_args(arguments)
 
     images = ImageFolder(options.images)
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         crop=RandomCrop(),
         augmentations=(flip,),
     )
-    size = options.image_size
+    size = options.input_size
     preprocess = replace(fb.create_preprocess(options.teacher), resize=size, crop=size)
     training = Training(recipe, preprocess, batch_size=options.batch_size)
     state = training.run(student, images, options.out, resume=True)

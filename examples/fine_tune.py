@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--train", nargs="*", metavar="MODULE", help="train only these modules")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--input-size", type=int, default=224)
     options = parser.parse_args(arguments)
 
     images = ImageFolder(options.images / "train")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         crop=RandomCrop(),
         augmentations=(flip,),
     )
-    size = options.image_size
+    size = options.input_size
     preprocess = replace(fb.create_preprocess(options.model), resize=size, crop=size)
     trainable = under(*options.train) if options.train else ...
     training = Training(recipe, preprocess, batch_size=options.batch_size, trainable=trainable)

@@ -26,13 +26,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", default="mobilenet_v3_small")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=256, help="over all devices")
-    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--input-size", type=int, default=128)
     parser.add_argument("--shard", action="store_true")
     options = parser.parse_args(arguments)
 
     images = ImageFolder(options.images)
     model = fb.create_model(options.model, num_classes=images.num_classes, rngs=nnx.Rngs(0))
-    size = options.image_size
+    size = options.input_size
     training = Training(
         replace(recipes.QUICK, epochs=options.epochs, crop=RandomCrop(), augmentations=(flip,)),
         replace(fb.create_preprocess(options.model), resize=size, crop=size),

@@ -18,7 +18,7 @@ from tests.helpers.tiny_training import make_images, register_tiny
 pytestmark = pytest.mark.usefixtures("quick")
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
-COMMON = ["--epochs", "2", "--batch-size", "4", "--image-size", "32"]
+COMMON = ["--epochs", "2", "--batch-size", "4", "--input-size", "32"]
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", nargs="+", type=positive, default=[1], metavar="N")
     parser.add_argument(
-        "--image-size", nargs="+", type=positive, default=[], metavar="PIXELS", help="of the input"
+        "--input-size", nargs="+", type=positive, default=[], metavar="PIXELS", help="of the input"
     )
     parser.add_argument(
         "--dtype", choices=sorted(BYTES), help="default: the suite's, or else float32"
@@ -118,7 +118,7 @@ def _plan(options: argparse.Namespace) -> tuple[list[Task], Sequence[str]]:
     against = options.against and [name for name in options.against.split(",") if name]
     if suite is None:
         names = tuple(options.names) or DEFAULT
-        plan = Plan(names, tuple(options.mode), tuple(options.batch), tuple(options.image_size))
+        plan = Plan(names, tuple(options.mode), tuple(options.batch), tuple(options.input_size))
         return plan.tasks(*common), against or DEFAULT_AGAINST.split(",")
     if options.names:
         raise ValueError(f"`--suite` {options.suite} takes no names, got {options.names[0]}")

@@ -39,19 +39,16 @@ def run(options: argparse.Namespace) -> None:
         OSError: if a run is not finished, or the folder cannot be written.
         ValueError: if the runs are of several networks, or the images are of other classes.
     """
-    from flax import nnx
-
     import flaxblocks as fb
     from flaxblocks.cli.evaluate import judge, labeled_images
+    from flaxblocks.cli.weights import network_of
     from flaxblocks.train.data import UnreadableImages, evaluation_folder
+    from flaxblocks.weights.origin import resolve
     from flaxblocks.weights.soup import StateDict, greedy_soup, mean_weights
 
     card = _card(options.runs)
-    model = fb.create_model(card.name, weights=options.runs[0], rngs=nnx.Rngs(0))
-    found = [
-        fb.state_dict(fb.create_model(card.name, weights=path, rngs=nnx.Rngs(0)))
-        for path in options.runs
-    ]
+    model = network_of(resolve(card.name, options.runs[0]), None)
+    found = [fb.state_dict(network_of(resolve(card.name, path), None)) for path in options.runs]
     if options.data is None:
         mean, chosen = mean_weights(found), list(range(len(found)))
     else:

@@ -46,7 +46,7 @@ def block_rows(network: Backbone, size: int) -> Iterator[Row]:
     for path, stride, part in _parts(network):
         y = nnx.eval_shape(lambda part, x: part(x), part, x)
         if 0 in y.shape:
-            raise ValueError(f"`--image-size` {size} is too small: nothing is left after {path}")
+            raise ValueError(f"`--input-size` {size} is too small: nothing is left after {path}")
         kind = type(part).__name__
         yield Row(path, stride, kind, y.shape[1:], count(part), cost(part, x))
         x = jax.ShapeDtypeStruct(y.shape, y.dtype)

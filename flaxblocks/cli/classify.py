@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from flaxblocks._base.command_line import positive, say_error, stdout
-from flaxblocks.cli.weights import add_weights_arguments, origin_of
+from flaxblocks.cli.weights import add_weights_arguments, network_of, origin_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,9 +47,7 @@ def run(options: argparse.Namespace) -> int:
     images = {photo: image for photo, image in images.items() if image is not None}
     console = stdout()
     if images:
-        network = fb.create_model(
-            origin.name, weights=origin.source, key=options.key, rngs=nnx.Rngs(0)
-        )
+        network = network_of(origin, options.key)
         names = origin.labels(network.num_classes)
         answer = nnx.jit(lambda network, images: network(images))
         batch = jnp.asarray(np.concatenate(list(images.values())))

@@ -1,10 +1,11 @@
 """``flaxblocks convert``: weights under another library's names."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from flaxblocks._base.command_line import stdout
-from flaxblocks.cli.weights import SOURCES, add_key_argument
+from flaxblocks.cli.weights import SOURCES, add_key_argument, network_of
 
 DESCRIPTION = (
     "Rewrite weights under another library's parameter names, or in another kind "
@@ -49,7 +50,6 @@ def run(options: argparse.Namespace) -> None:
             differs from what was read.
     """
     import numpy as np
-    from flax import nnx
 
     import flaxblocks as fb
     from flaxblocks.cli.networks import count
@@ -59,14 +59,14 @@ def run(options: argparse.Namespace) -> None:
         if Path(options.source).samefile(options.path):
             raise ValueError(f"OUT must be another file than IN, got {options.path} for both")
     origin = resolve(options.model, options.source)
-    network = fb.create_model(origin.name, weights=origin.source, key=options.key, rngs=nnx.Rngs(0))
+    network = network_of(origin, options.key)
     if options.names == HUB:
         path = fb.save_pretrained(
             network, options.path, preprocess=origin.preprocess, classes=origin.classes
         )
     else:
         path = fb.save_weights(network, options.path, names=options.names)
-    written = fb.create_model(origin.name, weights=path, rngs=nnx.Rngs(0))
+    written = network_of(replace(origin, source=path), None)
     before, after = fb.state_dict(network), fb.state_dict(written)
     if not all(np.array_equal(array, after[name]) for name, array in before.items()):
         raise ValueError(f"OUT differs from IN when it is read back: {path}")

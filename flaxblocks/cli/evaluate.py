@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flaxblocks._base.command_line import positive, stdout
-from flaxblocks.cli.weights import add_weights_arguments, origin_of
+from flaxblocks.cli.weights import add_weights_arguments, network_of, origin_of
 
 if TYPE_CHECKING:
     from flaxblocks.models import Backbone
@@ -50,15 +50,13 @@ def run(options: argparse.Namespace) -> None:
             or the weights do not fit.
     """
     import numpy as np
-    from flax import nnx
 
-    import flaxblocks as fb
     from flaxblocks.cli.report import write_report
     from flaxblocks.train.data import UnreadableImages, evaluation_folder
 
     origin = origin_of(options)
     folder = evaluation_folder(options.data)
-    model = fb.create_model(origin.name, weights=origin.source, key=options.key, rngs=nnx.Rngs(0))
+    model = network_of(origin, options.key)
     source = labeled_images(folder, origin.labels(model.num_classes), model.num_classes)
     unreadable = UnreadableImages(len(source))
     values, confusion = judge(model, source, origin.preprocess, options.batch_size, unreadable)

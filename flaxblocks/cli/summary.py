@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand."""
     parser.add_argument("name", help="one of `flaxblocks models`")
     parser.add_argument(
-        "--image-size", type=positive, metavar="PIXELS", help="default: the network's own"
+        "--input-size", type=positive, metavar="PIXELS", help="default: the network's own"
     )
     parser.add_argument("--num-classes", type=positive, default=1000, metavar="N")
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     from flaxblocks.cli.networks import abstract_network, count
 
     network = abstract_network(options.name, options.num_classes)
-    size = options.image_size or fb.create_preprocess(options.name).crop
+    size = options.input_size or fb.create_preprocess(options.name).crop
     rows = list(block_rows(network, size))
     console = stdout()
     console.print(_table(rows))

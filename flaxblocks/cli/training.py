@@ -12,6 +12,7 @@ from flaxblocks.imagenet import synsets
 from flaxblocks.models import Backbone, model_info
 from flaxblocks.train import Training, recipe_of, under
 from flaxblocks.train.data import ImageFolder, training_folders
+from flaxblocks.train.run.outcome import class_names
 from flaxblocks.train.run.settings import Settings
 from flaxblocks.weights.origin import Origin, resolve
 
@@ -30,6 +31,8 @@ def origin_of(settings: Settings) -> Origin:
     else:
         raise ValueError("`model` or `weights` must say which network, got neither")
     preprocess = origin.preprocess
+    if settings.in_chans != preprocess.channels and settings.in_chans == 1:
+        preprocess = preprocess.in_gray()
     if settings.input_size is not None:
         preprocess = preprocess.at_size(settings.input_size)
     colors = {n: value for n in ("mean", "std") if (value := getattr(settings, n)) is not None}
@@ -53,21 +56,27 @@ def make_model(settings: Settings, origin: Origin, images: ImageFolder) -> Backb
 
     Raises:
         OSError: if the weights are out of reach.
-        ValueError: if they do not fit.
+        ValueError: if they do not fit, or the images are of more classes than are asked for.
     """
+    outputs = settings.num_classes or images.num_classes
+    if outputs < images.num_classes:
+        raise ValueError(
+            f"`num_classes` must be at least the images' {images.num_classes}, got {outputs}"
+        )
     rngs = nnx.Rngs(settings.seed)
     model = fb.create_model(
         origin.name,
         weights=settings.weights,
         key=settings.key,
-        num_classes=images.num_classes,
+        num_classes=outputs,
+        in_features=origin.preprocess.channels,
         drop_rate=settings.drop,
         drop_path_rate=settings.drop_path,
         dtype=jnp.bfloat16 if settings.dtype == "bfloat16" else None,
         rngs=rngs,
     )
-    if origin.labels(images.num_classes) not in ((), images.classes, synsets()):
-        model.reset_classifier(images.num_classes, rngs=rngs)  # as many, but other ones
+    if origin.labels(outputs) not in ((), class_names(images, outputs), synsets()):
+        model.reset_classifier(outputs, rngs=rngs)  # as many, but other ones
     model.set_rematerialization(settings.remat)
     if settings.freeze_bn:
         for norm in _batch_norms(model).values():
@@ -83,6 +92,7 @@ def make_training(settings: Settings, origin: Origin, model: Backbone) -> Traini
         batch_size=settings.batch_size,
         trainable=trainable(settings, model),
         accumulate=settings.accumulate,
+        recalibrate=settings.recalibrate,
         eval_metric=settings.eval_metric,
         save_best=settings.save_best,
         logs=settings.log,

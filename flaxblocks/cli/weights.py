@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flaxblocks._base.command_line import positive
 
 if TYPE_CHECKING:
+    from flaxblocks.models import Backbone
     from flaxblocks.weights.origin import Origin
 
 SOURCES = (
@@ -31,7 +32,27 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         "network's default ones where a file does not tell which it holds)",
     )
     parser.add_argument(
-        "--image-size", type=positive, metavar="N", help="pixels (default: the weights' own)"
+        "--input-size", type=positive, metavar="N", help="pixels (default: the weights' own)"
+    )
+
+
+def network_of(origin: "Origin", key: str | None) -> "Backbone":
+    """Return the network with its weights.
+
+    Raises:
+        OSError: if they are out of reach.
+        ValueError: if they do not fit.
+    """
+    from flax import nnx
+
+    import flaxblocks as fb
+
+    return fb.create_model(
+        origin.name,
+        weights=origin.source,
+        key=key,
+        in_features=origin.preprocess.channels,
+        rngs=nnx.Rngs(0),
     )
 
 
@@ -60,6 +81,6 @@ def origin_of(options: argparse.Namespace) -> "Origin":
     preprocess = origin.preprocess
     if options.preprocess is not None:
         preprocess = resolve(origin.name, options.preprocess).preprocess
-    if options.image_size is not None:
-        preprocess = preprocess.at_size(options.image_size)
+    if options.input_size is not None:
+        preprocess = preprocess.at_size(options.input_size)
     return replace(origin, preprocess=preprocess)

@@ -99,10 +99,15 @@ def resize(image: Image.Image, shorter: int, interpolation: str, squash: bool) -
     return image.resize(size, Image.Resampling[interpolation.upper()])
 
 
-def center(image: Image.Image, size: int) -> np.ndarray:
-    """Return the bytes of the central square, of shape ``(size, size, 3)``.
+def center(image: Image.Image, size: int) -> Image.Image:
+    """Return the central square.
 
     Source: torchvision 0.28, `torchvision.transforms.functional.center_crop` (the rounding).
     """
     left, top = (round((length - size) / 2) for length in image.size)
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    return image.crop((left, top, left + size, top + size))
+
+
+def pixels(image: Image.Image, channels: int) -> np.ndarray:
+    """Return the bytes of an RGB image, of shape ``(h, w, channels)``: 3 for color, 1 for gray."""
+    return np.asarray(image) if channels == 3 else np.asarray(image.convert("L"))[..., None]

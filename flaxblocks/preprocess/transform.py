@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from flaxblocks._base import checks
 
-Color = tuple[float, float, float]
+Color = tuple[float, ...]
+"""A number for each of red, green and blue, or one for gray."""
 
 MEAN: Color = (0.485, 0.456, 0.406)
 STD: Color = (0.229, 0.224, 0.225)
@@ -31,7 +32,8 @@ class Preprocess:
         resize: what the image's shorter side becomes, in pixels; the proportions stay.
         crop: height and width of the center that is kept, in pixels.
         interpolation: how Pillow resamples.
-        mean: of red, green and blue, as fractions of white.
+        mean: of red, green and blue, as fractions of white; or of gray alone, for a network that
+            takes gray images.
         std: their standard deviations.
         squash: whether both sides become `resize`, whatever the proportions.
 
@@ -55,10 +57,22 @@ class Preprocess:
             raise ValueError(
                 f"`interpolation` must be 'bilinear' or 'bicubic', got {self.interpolation!r}"
             )
-        if len(self.mean) != 3:
-            raise ValueError(f"`mean` must be three numbers, got {self.mean}")
-        if len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError(f"`std` must be three numbers above 0, got {self.std}")
+        if len(self.mean) not in (1, 3):
+            raise ValueError(f"`mean` must be three numbers, or one for gray, got {self.mean}")
+        if len(self.std) != len(self.mean) or min(self.std) <= 0:
+            raise ValueError(
+                f"`std` must be as many numbers above 0 as `mean`, {len(self.mean)}, got {self.std}"
+            )
+
+    @property
+    def channels(self) -> int:
+        """3 for color, 1 for gray."""
+        return len(self.mean)
+
+    def in_gray(self) -> "Preprocess":
+        """Return the same for gray images, the colors' numbers averaged as timm does."""
+        mean, std = (sum(color) / len(color) for color in (self.mean, self.std))
+        return replace(self, mean=(mean,), std=(std,))
 
     @classmethod
     def from_timm(cls, config: Mapping[str, Any]) -> "Preprocess":
@@ -92,7 +106,7 @@ class Preprocess:
         """Return the same for a crop of `size` pixels, resized in proportion."""
         return replace(self, resize=round(size * self.resize / self.crop), crop=size)
 
-    def __call__(self, *images: Any) -> Float[np.ndarray, "n h w 3"]:
+    def __call__(self, *images: Any) -> Float[np.ndarray, "n h w c"]:
         """Prepare images.
 
         Of any kind Pillow reads: an Exif orientation is followed, transparency becomes white,
@@ -102,7 +116,7 @@ class Preprocess:
             images: paths or Pillow images, one or more.
 
         Returns:
-            Float32 array of shape ``(n, crop, crop, 3)``.
+            Float32 array of shape ``(n, crop, crop, 3)``, of gray images ``(n, crop, crop, 1)``.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -123,7 +137,7 @@ class Preprocess:
 
     def _pixels(self, photo: Any, image: Any) -> np.ndarray:
         resized = photo.resize(photo.rgb(image), self.resize, self.interpolation, self.squash)
-        return photo.center(resized, self.crop)
+        return photo.pixels(photo.center(resized, self.crop), self.channels)
 
 
 def resized_for(

@@ -184,7 +184,7 @@ def test_the_command_line(here, monkeypatch: pytest.MonkeyPatch, tmp_path, capsy
     file, page = tmp_path / "results.json", tmp_path / "page"
     command.run(
         options(
-            *("Conv/pointwise-56", "--image-size", "4", "--against", "lax"),
+            *("Conv/pointwise-56", "--input-size", "4", "--against", "lax"),
             *("--threads", "1", "--seconds", "1", "--json", str(file), "--plot", str(page)),
         )
     )

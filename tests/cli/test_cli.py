@@ -88,7 +88,7 @@ def test_the_paper_is_the_networks_own(name: str, expected: str):
 
 
 def test_summary_shows_the_blocks_and_their_sums(capsys):
-    assert main(["summary", "convnext_tiny", "--num-classes", "7", "--image-size", "96"]) == 0
+    assert main(["summary", "convnext_tiny", "--num-classes", "7", "--input-size", "96"]) == 0
     out = capsys.readouterr().out
     rows = table(out)
     assert rows["stem"] == "Stem 24 x 24 x 96 4 4,896 2.654 M".split()
@@ -189,7 +189,7 @@ REFUSED = [
     (["models", "resnet19"], ["'resnet19'", "nearest", "resnet18"]),
     (["models", "nothing*"], ["'nothing*'"]),
     (["summary", "efficientnet_b8"], ["'efficientnet_b8'", "efficientnet_b7"]),
-    (["summary", "convnext_tiny", "--image-size", "20"], ["--image-size", "20", "downsample"]),
+    (["summary", "convnext_tiny", "--input-size", "20"], ["--input-size", "20", "downsample"]),
     (but(CLASSIFY, "resnet18", "resnet19"), ["'resnet19'", "resnet18"]),
     (but(CLASSIFY, PHOTO, "no.jpg"), ["no.jpg"]),
     (but(CLASSIFY, PHOTO, "notes.txt"), ["notes.txt", "image"]),
@@ -228,7 +228,7 @@ def test_bad_input_is_one_sentence_and_exit_status_2(arguments, words, bad, caps
     [
         ([], "required: COMMAND"),
         (["paint"], "invalid choice: 'paint'"),
-        (["summary", "resnet18", "--image-size", "-3"], "a positive integer, got '-3'"),
+        (["summary", "resnet18", "--input-size", "-3"], "a positive integer, got '-3'"),
         ([*CLASSIFY, "--top", "many"], "a positive integer, got 'many'"),
         ([*CONVERT, "--to", "keras"], "invalid choice: 'keras'"),
     ],

@@ -206,8 +206,8 @@ def test_what_is_neither_a_path_nor_an_image_is_refused():
         ({"resize": 0}, "`resize` must be a positive integer"),
         ({"crop": 65}, "`crop` must be at most `resize`, 64, got 65"),
         ({"interpolation": "nearest"}, "`interpolation` must be 'bilinear' or 'bicubic'"),
-        ({"mean": (0.5,)}, "`mean` must be three"),
-        ({"std": (1, 1, 0)}, "`std` must be three numbers above 0"),
+        ({"mean": (0.5, 0.5)}, "`mean` must be three numbers, or one for gray"),
+        ({"std": (1, 1, 0)}, "`std` must be as many numbers above 0 as `mean`, 3"),
     ],
 )
 def test_bad_numbers_are_refused(arguments: dict, message: str, as_installed):

@@ -13,8 +13,6 @@ import flaxblocks as fb
 from flaxblocks._base import command_line
 from flaxblocks._base.module_spec import Factory, Function, Spec
 
-IMAGE_SIZE = 224
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -146,4 +144,4 @@ def matching(patterns: Sequence[str]) -> list[Subject]:
     names = command_line.matching(
         patterns, [*blocks, *fb.list_models()], "names", "block or network"
     )
-    return [blocks.get(name) or Subject(name, 3, IMAGE_SIZE) for name in names]
+    return [blocks.get(name) or Subject(name, 3, fb.create_preprocess(name).crop) for name in names]

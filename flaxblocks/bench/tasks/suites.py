@@ -91,8 +91,8 @@ SUITES: dict[str, Suite] = {
     ),
     "accelerator": Suite(
         (
-            Plan(_TRAINED, ("step",), (256,)),
-            Plan(_TRAINED, ("infer",), (1, 256)),
+            Plan(_TRAINED, ("step",), (256,), (224,)),
+            Plan(_TRAINED, ("infer",), (1, 256), (224,)),
             Plan(("Conv/*",), _ROLES, (256,)),
         ),
         ("lax", "torch", "torch-compile"),

@@ -158,18 +158,22 @@ class Augment:
         size: height and width of the crop, in pixels.
         crop: comes first, so that the other operations have less to do.
         operations: in order.
+        channels: of the result, 3 for color, 1 for gray.
     """
 
     size: int
     crop: Crop = CENTER_CROP
     operations: Sequence[Operation] = ()
+    channels: int = 3
 
     def __call__(self, image: Any, rng: np.random.Generator) -> np.ndarray:
-        """Return the augmented image as bytes, of shape ``(h, w, 3)``."""
+        """Return the augmented image as bytes, of shape ``(h, w, channels)``."""
+        from flaxblocks.preprocess import photo
+
         image = self.crop(image, self.size, rng)
         for operation in self.operations:
             image = operation(image, rng)
-        return np.asarray(image)
+        return photo.pixels(image, self.channels)
 
 
 def _shift_hue(image: Any, shift: float) -> Any:

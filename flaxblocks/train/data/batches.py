@@ -51,7 +51,7 @@ def training_batches(
 
     Returns:
         A grain dataset of this process's part of the batches: ``image`` of shape
-        ``(n, h, w, 3)``, bytes, and ``label`` of shape ``(n,)``.
+        ``(n, h, w, channels)``, bytes, and ``label`` of shape ``(n,)``.
 
     Raises:
         ImportError: if grain is not installed.
@@ -99,7 +99,7 @@ def evaluation_batches(
 
     Returns:
         A grain dataset of this process's part of the batches: ``image`` of shape
-        ``(n, crop, crop, 3)``, normalized, ``label`` and ``weight`` of shape ``(n,)``.
+        ``(n, crop, crop, channels)``, normalized, ``label`` and ``weight`` of shape ``(n,)``.
 
     Raises:
         ImportError: if grain is not installed.
@@ -115,7 +115,7 @@ def evaluation_batches(
 
         row = readable.row(index, prepared) if index < len(source) else None
         if row is None:
-            image = np.zeros((preprocess.crop, preprocess.crop, 3), np.float32)
+            image = np.zeros((preprocess.crop, preprocess.crop, preprocess.channels), np.float32)
             row = {"image": image, "label": np.asarray(0, np.int32)}
             return row | {"weight": np.asarray(0, np.float32)}
         return row | {"weight": np.asarray(1, np.float32)}

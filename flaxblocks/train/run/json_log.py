@@ -65,6 +65,11 @@ def last_evaluation(log: Sequence[Record]) -> dict[str, float]:
     return next(filter(None, map(evaluation_of, reversed(log))), {})
 
 
+def evaluation_at(log: Sequence[Record], step: int) -> dict[str, float]:
+    """Return the numbers of the evaluation after a step by name, none where there was none."""
+    return last_evaluation([record for record in log if record["step"] == step])
+
+
 def evaluation_of(record: Record) -> dict[str, float]:
     """Return the numbers of an evaluation by name, none for a record of something else."""
     return {

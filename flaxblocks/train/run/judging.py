@@ -1,6 +1,6 @@
 """Evaluation during training: with statistics that are right, and the best weights kept apart."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any
@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from flaxblocks.train.data.batches import Feed, Place
 from flaxblocks.train.run.best import Best
+from flaxblocks.train.run.json_log import Record, evaluation_at
 from flaxblocks.train.run.outcome import trained
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.step.evaluation import evaluation_sums, means
@@ -43,7 +44,7 @@ class Recalibration:
 
 @dataclass(frozen=True)
 class Judge:
-    """Evaluates a state: an `Evaluation`.
+    """Evaluates a state, and keeps the best: an `Evaluation`.
 
     Args:
         step: the evaluation step.
@@ -64,18 +65,30 @@ class Judge:
     mesh: Mesh
 
     def __call__(self, state: TrainState) -> dict[str, float] | None:
-        """Return the numbers; None where it was asked to stop.
-
-        Raises:
-            OSError: if the best weights cannot be written.
-        """
+        """Return the numbers; None where it was asked to stop."""
         state = self.prepared(state)
         with Feed(self.batches, self.place) as feed:
             wanted = takewhile(lambda _: self.stop.asked is None, feed)
             sums = evaluation_sums(self.step, state, wanted)
-        if sums is None or self.stop.asked is not None:
-            return None
-        values = means(sums)
+        return None if sums is None or self.stop.asked is not None else means(sums)
+
+    def keep(self, state: TrainState, values: dict[str, float]) -> None:
+        """Write the weights of a state that is better than all before.
+
+        Args:
+            state: the state.
+            values: what evaluating it gave.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
         if self.best is not None and self.best.is_better(values):
-            self.best.keep(trained(self.mesh, state), int(state.step), values)
-        return values
+            network = trained(self.mesh, self.prepared(state))
+            self.best.keep(network, int(state.step), values)
+
+
+def catch_up(judge: Judge, state: TrainState, log: Sequence[Record]) -> None:
+    """Keep a resumed state that its evaluation found best, where that was still to be done."""
+    values = evaluation_at(log, int(state.step))
+    if values:
+        judge.keep(state, values)

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +24,19 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 Watcher = Callable[[Record], None]
 """Receives the records of the log, such as `JsonLines` and `ProgressLine`."""
 
-Evaluation = Callable[[TrainState], dict[str, float] | None]
-"""Returns numbers about a state for the log; None where it was asked to stop."""
+
+@runtime_checkable
+class Evaluation(Protocol):
+    """What judges a state now and then, such as `Judge`."""
+
+    def __call__(self, state: TrainState) -> dict[str, float] | None:
+        """Return numbers about a state for the log; None where it was asked to stop."""
+        ...
+
+    def keep(self, state: TrainState, values: dict[str, float]) -> None:
+        """Keep the state apart where these numbers about it are the best so far."""
+        ...
+
 
 AHEAD = 2  # steps that are dispatched before the first one's metrics are read
 
@@ -47,7 +59,7 @@ class Loop:
         checkpoints: where the state is saved.
         watchers: receive the records of the log.
         tick: is called with the number of each step that is done.
-        evaluate: returns numbers about a state for the log; None for no evaluation.
+        evaluate: judges the state now and then; None for no evaluation.
         unreadable: images that could not be read, for the log.
         log_every: steps between lines of the log.
         save_every: steps between checkpoints.
@@ -98,15 +110,18 @@ class Loop:
             number += 1
             pending.append((number, metrics))
             evaluates = number == until or number % self.evaluate_every == 0
-            saves = number % self.save_every == 0
+            saves = number == until or number % self.save_every == 0
             while len(pending) > (0 if evaluates or saves else AHEAD):
                 self._report(*pending.popleft(), window)
             start = time.monotonic()
-            if evaluates and self.evaluate is not None:
-                self._log_evaluation(number, self.evaluate(state))
+            values = self._evaluated(state, number) if evaluates else None
             if saves:
                 self._save(state, number)
                 saved = number
+            if values is not None and self.evaluate is not None:
+                # A disk that is nearly full holds the checkpoint first.
+                self.checkpoints.wait()
+                self.evaluate.keep(state, values)
             window.pause(time.monotonic() - start)
         for step in pending:
             self._report(*step, window)
@@ -139,9 +154,12 @@ class Loop:
             count = {"unreadable_images": self.unreadable.count} if self.unreadable else {}
             self._log({"step": number, **window.close(number), **count})
 
-    def _log_evaluation(self, number: int, values: dict[str, float] | None) -> None:
+    def _evaluated(self, state: TrainState, number: int) -> dict[str, float] | None:
+        """Return the numbers of an evaluation, and log them."""
+        values = None if self.evaluate is None else self.evaluate(state)
         if values is not None:
             self._log({"step": number} | {f"{EVALUATION}{k}": v for k, v in values.items()})
+        return values
 
     def _save(self, state: TrainState, number: int) -> None:
         if not all_finite(state):

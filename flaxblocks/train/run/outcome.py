@@ -51,10 +51,10 @@ def write_outcome(
         return
     card = Card(
         network.name,
-        num_classes=images.num_classes,
+        num_classes=network.num_classes,
         preprocess=preprocess,
         names=model_info(network.name).source,
-        classes=tuple(getattr(images, "classes", ())),
+        classes=class_names(images, network.num_classes),
         in_features=network.stem.layers[0].conv.in_features,
         recipe=settings,
         versions=versions(PACKAGES),
@@ -62,6 +62,12 @@ def write_outcome(
     )
     save_weights(network, folder.path / card.weights, names=card.names)
     card.write(folder.path)
+
+
+def class_names(images: Source, outputs: int) -> tuple[str, ...]:
+    """Return what the outputs are called; those that no image is of are called by number."""
+    known: tuple[str, ...] = tuple(getattr(images, "classes", ()))
+    return known + tuple(map(str, range(len(known), outputs))) if known else ()
 
 
 def trained(mesh: Mesh, state: TrainState) -> nnx.Module:

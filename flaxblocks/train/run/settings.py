@@ -30,7 +30,7 @@ def _setting(
     text: str,
     *,
     many: bool = False,
-    choices: tuple[str, ...] = (),
+    choices: tuple[Any, ...] = (),
     result: bool = True,
 ) -> Any:
     """Return a field: its type, whether it is a list, its choices, and whether results depend."""
@@ -61,7 +61,9 @@ class Settings:
     )
     batch_size: int = _setting(int, 64, "images in a step, over all devices")
     accumulate: int = _setting(int, 1, "parts of a batch whose gradients are summed")
+    num_classes: int | None = _setting(int, None, "outputs; those of the images where absent")
     input_size: int | None = _setting(int, None, "pixels; the weights' own where absent")
+    in_chans: int = _setting(int, 3, "3 for images in color, 1 in gray", choices=(1, 3))
     mean: tuple[float, ...] | None = _setting(float, None, "of the pixels, from 0 to 1", many=True)
     std: tuple[float, ...] | None = _setting(float, None, "deviation of the pixels", many=True)
     seed: int = _setting(int, 0, "of initialization, order and augmentation")
@@ -105,6 +107,9 @@ class Settings:
     freeze_bn: bool = _setting(bool, False, "BatchNorms keep parameters and statistics")
     dtype: str = _setting(str, "float32", "of the computation", choices=DTYPES)
     remat: bool = _setting(bool, False, "blocks are computed again for the gradient: less memory")
+    recalibrate: int | None = _setting(
+        int, None, "training batches that give BatchNorms their statistics; absent: in short runs"
+    )
 
     eval_metric: str = _setting(
         str, "accuracy", "what the best weights are best in", choices=METRICS, result=False
@@ -123,10 +128,12 @@ class Settings:
     def __post_init__(self):
         for name in ("batch_size", "accumulate", "epochs", "checkpoint_hist", "log_every"):
             checks.positive_int(name, getattr(self, name))
-        for name in ("input_size", "workers", "save_every"):
+        for name in ("num_classes", "input_size", "workers", "save_every"):
             if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name))
         checks.natural_int("seed", self.seed)
+        if self.recalibrate is not None:
+            checks.natural_int("recalibrate", self.recalibrate)
         for name in ("hflip", "color_jitter", "reprob", "smoothing", "momentum", "min_lr"):
             checks.fraction(name, getattr(self, name))
         for name in ("drop", "drop_path", "model_ema", "layer_decay"):
@@ -218,7 +225,9 @@ def _one(name: str, about: Mapping[str, Any], value: Any) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"`{name}` must be of type {kind.__name__}, got {value!r}")
     if about["choices"] and value not in about["choices"]:
-        raise ValueError(f"`{name}` must be one of {', '.join(about['choices'])}, got {value!r}")
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(str, about['choices']))}, got {value!r}"
+        )
     return value
 
 

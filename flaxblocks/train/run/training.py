@@ -12,17 +12,16 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flaxblocks.preprocess.transform import Preprocess
-from flaxblocks.train.data.augment import Augment
-from flaxblocks.train.data.batches import Feed, Place, evaluation_batches, training_batches
+from flaxblocks.train.data.batches import Feed, Place
 from flaxblocks.train.data.source import Source
-from flaxblocks.train.data.unreadable import UnreadableImages
 from flaxblocks.train.run.best import Best
 from flaxblocks.train.run.checkpoints import Checkpoints
 from flaxblocks.train.run.json_log import last_evaluation, read_log
-from flaxblocks.train.run.judging import Judge, Recalibration
+from flaxblocks.train.run.judging import Judge, Recalibration, catch_up
 from flaxblocks.train.run.log_writers import check_logs, log_writers
 from flaxblocks.train.run.loop import Loop
 from flaxblocks.train.run.outcome import write_outcome
+from flaxblocks.train.run.pipelines import Pipelines
 from flaxblocks.train.run.plot import plot
 from flaxblocks.train.run.progress import ProgressLine
 from flaxblocks.train.run.recipes import Recipe
@@ -133,10 +132,17 @@ class Training:
         check_logs(self.logs)
         stop = stop or Stop()
         mesh = self._mesh()
-        unreadable = UnreadableImages(len(images) + (len(validation) if validation else 0))
-        batches = self._batches(images, unreadable)
-        per_epoch = len(images) // self.batch_size
-        until = per_epoch * self.recipe.epochs
+        data = Pipelines(
+            images,
+            validation,
+            self.recipe,
+            self.preprocess,
+            self.batch_size,
+            workers=self.workers,
+            seed=self.seed,
+        )
+        batches = data.training()
+        until = data.per_epoch * self.recipe.epochs
         settings = {"steps": until, "seed": self.seed, **settings}
         folder = open_run(out, settings, resume=resume)
         if config is not None and folder.process == 0:
@@ -145,12 +151,7 @@ class Training:
         state = create_state(model, optimizer, trainable=self.trainable, average=self._averages)
         state = place_state(mesh, state, self.rule)
         place = partial(shard_batch, mesh)
-        prepared = Recalibration(
-            self._batches(images, unreadable),
-            self._recalibrated(model, until),
-            place,
-            self._prepare,
-        )
+        prepared = Recalibration(batches, self._recalibrated(model, until), place, self._prepare)
         with (
             ProgressLine(until, first=folder.process == 0) as progress,
             Checkpoints(folder.checkpoints, keep=self.keep) as checkpoints,
@@ -160,7 +161,9 @@ class Training:
             for line in warnings(self.recipe, images, until, self.batch_size):
                 progress.say(f"warning: {line}")
             best = Best(folder, self.eval_metric, int(state.step)) if self.save_best else None
-            judge = self._judge(mesh, validation, unreadable, place, stop, prepared, best)
+            judge = self._judge(mesh, data, place, stop, prepared, best)
+            if judge is not None:  # in case it was killed between a checkpoint and the best weights
+                catch_up(judge, state, read_log(folder.log))
             with log_writers(folder, int(state.step), self.logs, settings) as writers:
                 loop = Loop(
                     step=self._step(optimizer),
@@ -169,10 +172,10 @@ class Training:
                     watchers=(*writers, progress),
                     tick=progress.done,
                     evaluate=judge,
-                    unreadable=unreadable,
+                    unreadable=data.unreadable,
                     log_every=self.log_every,
-                    save_every=self.save_every or per_epoch,
-                    evaluate_every=per_epoch,
+                    save_every=self.save_every or data.per_epoch,
+                    evaluate_every=data.per_epoch,
                     stop=stop,
                 )
                 state = loop.run(state, until)
@@ -207,17 +210,6 @@ class Training:
             )
         return mesh
 
-    def _batches(self, images: Source, unreadable: UnreadableImages) -> Any:
-        augment = Augment(self.preprocess.crop, self.recipe.crop, self.recipe.augmentations)
-        return training_batches(
-            images,
-            augment,
-            batch_size=self.batch_size,
-            unreadable=unreadable,
-            seed=self.seed,
-            workers=self.workers,
-        )
-
     def _step(self, optimizer: optax.GradientTransformation) -> TrainStep:
         return make_train_step(
             optimizer,
@@ -238,25 +230,17 @@ class Training:
     def _judge(
         self,
         mesh: Mesh,
-        images: Source | None,
-        unreadable: UnreadableImages,
+        data: Pipelines,
         place: Place,
         stop: Stop,
         prepared: Recalibration,
         best: Best | None,
     ) -> Judge | None:
         """Return what evaluates a state on the images."""
-        if images is None:
+        if data.validation is None:
             return None
-        batches = evaluation_batches(
-            images,
-            self.preprocess,
-            batch_size=self.batch_size,
-            unreadable=unreadable,
-            workers=self.workers,
-        )
         step = make_eval_step(scores=self.scores, average=self._averages)
-        return Judge(step, batches, place, stop, prepared, best, mesh)
+        return Judge(step, data.evaluation(data.validation), place, stop, prepared, best, mesh)
 
 
 def _resumed(

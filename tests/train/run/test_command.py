@@ -47,8 +47,9 @@ def command(images: Path, out: Path, *options: str) -> list[str]:
 
 def shown(told: str) -> tuple[str, str]:
     """Return the accuracy and the loss that `evaluate` printed."""
-    accuracy, loss = re.search(r"accuracy (\S+) %.*loss (\S+),", told).groups()
-    return accuracy, loss
+    found = re.search(r"accuracy (\S+) %.*loss (\S+),", told)
+    assert found is not None, told
+    return found[1], found[2]
 
 
 def test_a_run_explains_itself(images, tmp_path, capsys):
@@ -128,6 +129,40 @@ def test_training_goes_on_from_a_run(images, tmp_path, capsys):
     capsys.readouterr()
     assert main([*start, "x", "--model", "resnet18"]) == 2
     assert f"`--weights` must be for resnet18, {out} holds tiny" in capsys.readouterr().err
+
+
+def test_gray_images_and_more_outputs_than_classes(images, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--in-chans", "1", "--num-classes", "5", "--recalibrate", "2", "--epochs", "1"]
+    assert main(command(images, out, *options)) == 0
+    run = fb.load_run(out)
+    assert run.classes == ("a", "b", "c", "3", "4")
+    assert run.preprocess.mean == (pytest.approx(sum(PREPROCESS.mean) / 3),)
+    image = run.preprocess(images / "val" / "b" / "0.png")
+    assert image.shape == (1, 16, 16, 1)
+    likeliest = int(run.model(jnp.asarray(image)).argmax())
+    capsys.readouterr()
+    assert main(["classify", str(images / "val" / "b" / "0.png"), "--run", str(out)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if " %" in line]
+    assert [int(rows[0][2]), rows[0][3]] == [likeliest, run.classes[likeliest]]
+    assert main(["evaluate", str(out), "--data", str(images), "--input-size", "16"]) == 0
+    expected = evaluation_of(read_log(out / "log.jsonl")[-1])
+    assert shown(capsys.readouterr().out)[1] == f"{expected['loss']:.4f}"
+    assert main(["average", str(out), str(out), "--out", str(tmp_path / "mean")]) == 0
+    assert main(["convert", str(out), str(tmp_path / "copy.pth"), "--to", "native"]) == 0
+
+
+def test_a_run_that_was_killed_before_it_kept_its_best(images, tmp_path):
+    out = tmp_path / "out"
+    assert main(command(images, out, "--epochs", "1")) == 0
+    best = json.loads((out / "best.json").read_text())
+    (out / "best.json").unlink()
+    (out / "best.safetensors").unlink()
+    assert main(command(images, out, "--epochs", "1", "--resume")) == 0
+    again = json.loads((out / "best.json").read_text())
+    last = evaluation_of(read_log(out / "log.jsonl")[-1])
+    assert again == {"step": 5, **last}
+    assert (out / "best.safetensors").is_file() and again.keys() == best.keys()
 
 
 @pytest.mark.parametrize(
@@ -223,6 +258,8 @@ def test_another_number_of_classes_is_refused(images, tmp_path, capsys):
         (nothing, ["--batch-size", "5"], "must be a multiple of the 4 devices, got 5"),
         (nothing, ["--batch-size", "24"], "`--batch-size` must be at most 21 images, got 24"),
         (nothing, ["--data", "no/where"], "`--data` must be a folder of images, got no/where"),
+        (nothing, ["--num-classes", "2"], "`--num-classes` must be at least the images' 3, got 2"),
+        (nothing, ["--recalibrate", "-1"], "`--recalibrate` must be an integer of at least 0"),
         (nothing, ["--seed", "-1"], "`--seed` must be an integer of at least 0, got -1"),
         (
             nothing,

@@ -17,7 +17,7 @@ from flax import nnx
 
 from flaxblocks.train.data import Feed, UnreadableImages
 from flaxblocks.train.run.checkpoints import Checkpoints
-from flaxblocks.train.run.loop import DivergedError, Loop, all_finite
+from flaxblocks.train.run.loop import DivergedError, Evaluation, Loop, all_finite
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.step.state import Batch, TrainState, create_state
 from tests.helpers.tiny_training import Tiny, same
@@ -55,7 +55,7 @@ def run(
     step: Step = step,
     *,
     pause: float = 0.0,
-    evaluate: Callable[[TrainState], dict[str, float]] | None = None,
+    evaluate: Evaluation | None = None,
     unreadable: UnreadableImages | None = None,
     stop: Stop | None = None,
 ) -> tuple[TrainState, list[dict]]:
@@ -107,12 +107,21 @@ def test_it_saves_now_and_then_and_at_the_end(beginning, tmp_path):
 
 
 def test_it_evaluates_the_state_of_that_step(beginning, tmp_path):
-    def evaluate(state: TrainState) -> dict[str, float]:
-        return {"loss": float(state.step)}
+    kept = []
 
-    _, records = run(beginning, tmp_path, 7, evaluate=evaluate)
+    class Judge:
+        def __call__(self, state: TrainState) -> dict[str, float]:
+            return {"loss": float(state.step)}
+
+        def keep(self, state: TrainState, values: dict[str, float]) -> None:
+            saved = sorted(int(path.name) for path in tmp_path.iterdir() if path.name.isdigit())
+            kept.append((int(state.step), values["loss"], saved))
+
+    _, records = run(beginning, tmp_path, 7, evaluate=Judge())
     told = [(r["step"], r["evaluation_loss"]) for r in records if "evaluation_loss" in r]
     assert told == [(3, 3.0), (6, 6.0), (7, 7.0)]
+    # What is best is kept once the checkpoint is written, which matters more.
+    assert kept == [(3, 3.0, []), (6, 6.0, [4]), (7, 7.0, [4, 7])]
 
 
 def test_waiting_for_images_is_visible(beginning, tmp_path):
