@@ -129,7 +129,7 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         count = 0
         if not use_running_average:
             count = self._count(x)
-            self.num_batches_tracked[...] += 1
+            self.num_batches_tracked.set_value(self.num_batches_tracked[...] + 1)
 
         def finish(y: jax.Array) -> jax.Array:
             return apply(jax.nn.relu if act is relu else act, y.astype(dtype))
@@ -158,7 +158,10 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         for stored, new in ((self.mean, mean), (self.var, unbiased_var)):
             old = stored[...]
             new = jax.lax.stop_gradient(new).reshape(old.shape)
-            stored[...] = (self.momentum * old + (1 - self.momentum) * new).astype(old.dtype)
+            moved = self.momentum * old + (1 - self.momentum) * new
+            # Not `stored[...] = `, which looks for a traced array's sharding: JAX's answer that
+            # there is none goes through the whole program, more than half of the time of tracing a network.
+            stored.set_value(moved.astype(old.dtype))
 
 
 def _at_least_float32(dtype: DTypeLike) -> jnp.dtype:

@@ -243,3 +243,17 @@ def test_axis_name_counts_one_value_on_each_device(x64):
 
     stored = jax.vmap(step, axis_name="data")(jnp.asarray(x))
     assert_same(stored[0], x.reshape(4, 2).var(0, ddof=1), "statistic")
+
+
+def test_tracing_asks_no_traced_array_for_its_sharding(monkeypatch: pytest.MonkeyPatch):
+    """JAX's answer, that it has none, searches the whole program that was traced so far."""
+    asked = []
+
+    def sharding(self: jax.core.Tracer) -> object:
+        asked.append(self)
+        raise AttributeError("sharding")
+
+    monkeypatch.setattr(jax.core.Tracer, "sharding", property(sharding))
+    norm = nnx.eval_shape(lambda: fb.BatchNorm(4, rngs=nnx.Rngs(0)))
+    nnx.eval_shape(lambda norm, x: norm(x), norm, jnp.ones((2, 3, 3, 4)))
+    assert asked == []
