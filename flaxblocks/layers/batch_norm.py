@@ -159,8 +159,8 @@ class BatchNorm(Scoped, nnx.BatchNorm):
             old = stored[...]
             new = jax.lax.stop_gradient(new).reshape(old.shape)
             moved = self.momentum * old + (1 - self.momentum) * new
-            # Not `stored[...] = `, which looks for a traced array's sharding: JAX's answer that
-            # there is none goes through the whole program, more than half of the time of tracing a network.
+            # Not `stored[...] = `, which asks a traced array for its sharding: JAX's answer, that
+            # it has none, searches the whole program, half of the time of tracing a network.
             stored.set_value(moved.astype(old.dtype))
 
 

@@ -14,7 +14,8 @@ from jax.typing import DTypeLike
 Initializer = Callable[..., jax.Array]
 """``init(key, shape, dtype)``, as in `jax.nn.initializers`."""
 
-BLOCK = 1 << 14  # numbers drawn at a time: a small layer draws more than it needs, at 0.5 ms
+BLOCK = 1 << 14  # numbers that one key gives
+AT_ONCE = 4  # blocks: one takes twice the time, by calls; a small layer draws more than it needs
 
 
 @dataclass(frozen=True)
@@ -149,32 +150,31 @@ def _scaled(
     """Return ``scale * bend(u)``, with numbers `u` that are uniform from -1 to 1.
 
     JAX compiles a program for each shape that it draws or even multiplies, which takes far longer
-    than the draw. So the numbers come in blocks of one length, from one program, and NumPy does
+    than the draw. So the numbers come in blocks of one length, by one program, and NumPy does
     the rest. Traced, the same operations give the same numbers.
     """
     count = prod(shape)
-    numbers = range(-(-count // BLOCK))
-    first = _block(dtype, key, 0)
+    first = _blocks(dtype, AT_ONCE, key, 0)
     if isinstance(first, jax.core.Tracer):
-        flat = _blocks(dtype, key, len(numbers)).reshape(-1)[:count]
+        flat = _blocks(dtype, -(-count // BLOCK), key, 0)[:count]
         # Without the barriers XLA joins factors that are constants, and rounds once.
         flat = jax.lax.optimization_barrier(bend(jax.lax.optimization_barrier(flat)))
         return flat.reshape(shape) * jnp.asarray(scale, dtype)
     flat = np.empty(count, first.dtype)
-    for number in numbers:
-        part = flat[number * BLOCK : (number + 1) * BLOCK]
-        block = bend(_block(dtype, key, number) if number else first)
-        np.multiply(np.asarray(block)[: part.size], np.asarray(scale, flat.dtype), out=part)
+    for start in range(0, count, AT_ONCE * BLOCK):
+        part = flat[start : start + AT_ONCE * BLOCK]
+        drawn = bend(_blocks(dtype, AT_ONCE, key, start // BLOCK) if start else first)
+        np.multiply(np.asarray(drawn)[: part.size], np.asarray(scale, flat.dtype), out=part)
     return jax.device_put(flat.reshape(shape))
 
 
-@partial(jax.jit, static_argnums=0)
-def _block(dtype: DTypeLike, key: jax.Array, number: int | jax.Array) -> jax.Array:
+@partial(jax.jit, static_argnums=(0, 1))
+def _blocks(dtype: DTypeLike, count: int, key: jax.Array, first: int | jax.Array) -> jax.Array:
+    """Return blocks of uniform numbers, from that number on, in one row."""
     dtype = jax.dtypes.canonicalize_dtype(dtype)
     above = np.nextafter(np.array(-1, dtype), np.array(0, dtype))  # erf_inv(-1) is infinite
-    return jax.random.uniform(jax.random.fold_in(key, number), (BLOCK,), dtype, above, 1)
 
+    def block(number: jax.Array) -> jax.Array:
+        return jax.random.uniform(jax.random.fold_in(key, number), (BLOCK,), dtype, above, 1)
 
-@partial(jax.jit, static_argnums=(0, 2))
-def _blocks(dtype: DTypeLike, key: jax.Array, count: int) -> jax.Array:
-    return jax.vmap(lambda number: _block(dtype, key, number))(jnp.arange(count))
+    return jax.vmap(block)(first + jnp.arange(count)).reshape(-1)
