@@ -18,6 +18,9 @@ from flaxblocks.blocks import Stem as Stem
 from flaxblocks.create import create_model as create_model
 from flaxblocks.create import create_preprocess as create_preprocess
 from flaxblocks.create import load_run as load_run
+from flaxblocks.exporting import export as export
+from flaxblocks.exporting import load_exported as load_exported
+from flaxblocks.exporting import verify_exported as verify_exported
 from flaxblocks.inference import for_inference as for_inference
 from flaxblocks.layers import BatchNorm as BatchNorm
 from flaxblocks.layers import Conv as Conv

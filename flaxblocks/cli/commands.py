@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "summary": ("flaxblocks.cli.summary", "show a network block by block"),
     "classify": ("flaxblocks.cli.classify", "say what photographs show"),
     "convert": ("flaxblocks.cli.convert", "rewrite weights under another library's names"),
+    "export": ("flaxblocks.cli.export", "write a network for another runtime, and check it"),
     "train": ("flaxblocks.cli.train", "train a network"),
     "evaluate": ("flaxblocks.cli.evaluate", "say how often a network is right"),
     "average": ("flaxblocks.cli.average", "average the weights of several runs"),
@@ -60,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             then keeps the memory that it frees.
 
     Returns:
-        The exit status: 0, 1 where modules differ, 2 for bad input, 130 where the user interrupts,
-        143 where SIGTERM ended training.
+        The exit status: 0, 1 where modules or exported networks differ, 2 for bad input, 130 where
+        the user interrupts, 143 where SIGTERM ended training.
     """
     if arguments is None:
         keep_freed_memory()

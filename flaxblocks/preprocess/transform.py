@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from flaxblocks._base import checks
 
@@ -125,19 +125,33 @@ class Preprocess:
             ValueError: if a file is not an image, or damaged, or the image is too large or too
                 elongated; or there is none.
         """
+        mean, std = (np.asarray(color, np.float32) for color in (self.mean, self.std))
+        return (self.pixels(*images).astype(np.float32) / np.float32(255) - mean) / std
+
+    def pixels(self, *images: Any) -> UInt8[np.ndarray, "n h w c"]:
+        """Resize and crop images, for a program that normalizes them itself.
+
+        Args:
+            images: as for a call.
+
+        Returns:
+            Bytes of shape ``(n, crop, crop, 3)``, of gray images ``(n, crop, crop, 1)``.
+
+        Raises:
+            Exception: what a call does.
+        """
         try:
             from flaxblocks.preprocess import photo
         except ModuleNotFoundError as error:
             raise ImportError("images need Pillow (pip install 'flaxblocks[image]')") from error
         if not images:
             raise ValueError("`images` must be one or more, got none")
-        pixels = np.stack([self._pixels(photo, image) for image in images])
-        mean, std = (np.asarray(color, np.float32) for color in (self.mean, self.std))
-        return (pixels.astype(np.float32) / np.float32(255) - mean) / std
 
-    def _pixels(self, photo: Any, image: Any) -> np.ndarray:
-        resized = photo.resize(photo.rgb(image), self.resize, self.interpolation, self.squash)
-        return photo.pixels(photo.center(resized, self.crop), self.channels)
+        def prepared(image: Any) -> np.ndarray:
+            resized = photo.resize(photo.rgb(image), self.resize, self.interpolation, self.squash)
+            return photo.pixels(photo.center(resized, self.crop), self.channels)
+
+        return np.stack([prepared(image) for image in images])
 
 
 def resized_for(

@@ -1,0 +1,167 @@
+"""The doors: `export` writes a model for another runtime, `load_exported` reads it back."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from flaxblocks._base.replacing import replacing
+from flaxblocks.exporting.description import Description
+from flaxblocks.exporting.formats import Run, format_of
+from flaxblocks.exporting.prepare import DYNAMIC, Batch, Size, prepare
+from flaxblocks.preprocess import Preprocess
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported model, run by the runtime of its format; `load_exported` returns it.
+
+    Args:
+        description: what it says about itself: shapes, preprocessing, classes.
+        runtime: what runs it.
+    """
+
+    description: Description
+    runtime: str
+    run: Run = field(repr=False)
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How images are prepared for it; None where nobody said."""
+        return self.description.preprocess
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its outputs, in order; empty where nobody said."""
+        return self.description.classes
+
+    def __call__(self, images: np.ndarray) -> Float[np.ndarray, "..."]:
+        """Return the logits or probabilities of images.
+
+        Args:
+            images: array of `description.input_shape` and `description.input_dtype`.
+
+        Raises:
+            TypeError: if they have another dtype.
+            ValueError: if they have another shape.
+        """
+        images = np.asarray(images)
+        self.description.check(images)
+        return self.run(images)
+
+
+def export(
+    model: nnx.Module,
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    input_size: Size | None = None,
+    batch: Batch = DYNAMIC,
+    dtype: DTypeLike = jnp.float32,
+    preprocess: Preprocess | None = None,
+    classes: tuple[str, ...] = (),
+    prepare_images: bool = False,
+    in_features: int = 3,
+) -> Path:
+    """Write a model, in eval mode, for another runtime.
+
+    >>> model = fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0))
+    >>> fb.export(model, "resnet18.onnx", input_size=224)  # doctest: +SKIP
+    PosixPath('resnet18.onnx')
+
+    Args:
+        model: a network or any module that maps images ``(n, h, w, c)`` to an array.
+        path: the file; what is there is replaced.
+        format: ``"stablehlo"``, ``"onnx"``, ``"litert"`` or ``"torch"``; by the file's suffix where
+            absent: ``.stablehlo``, ``.onnx``, ``.tflite`` or ``.pt2``.
+        input_size: height and width of the images in pixels, or ``"dynamic"`` for any; the
+            preprocessing's crop where absent.
+        batch: how many images a call takes, or ``"dynamic"`` for any number.
+        dtype: what is computed in; images and results stay float32.
+        preprocess: how images are prepared, for the artifact to tell; as for the network's first
+            weights where absent.
+        classes: the names of the outputs, in order, for the artifact to tell.
+        prepare_images: whether the program prepares the images itself: it then takes bytes,
+            resized and cropped, and returns probabilities.
+        in_features: channels of the images, where the model is no network, which tells its own.
+
+    Returns:
+        The path.
+
+    Raises:
+        ImportError: if a package that the format needs is not installed.
+        OSError: if the file cannot be written; that is found out before the work.
+        TypeError: if an argument is of the wrong type.
+        ValueError: if the format is unknown, an argument is out of range, or the model has what
+            the format cannot express, which is said with the layer.
+    """
+    path = Path(path)
+    target = format_of(format, path)
+    name = jnp.dtype(dtype).name
+    if name not in target.dtypes:
+        raise ValueError(f"`dtype` must be {' or '.join(target.dtypes)}, got {name!r}")
+    if input_size == DYNAMIC and not target.any_size:
+        raise ValueError(
+            f"`input_size` must be a number of pixels for {target.runtime}, got {input_size!r}"
+        )
+    check_target(path)
+    prepared = prepare(
+        model,
+        input_size=input_size,
+        batch=batch,
+        dtype=name,
+        preprocess=preprocess,
+        classes=tuple(classes),
+        prepare_images=prepare_images,
+        in_features=in_features,
+    )
+    with replacing(path) as temporary:
+        target.write(prepared, temporary)
+    return path
+
+
+def load_exported(path: str | os.PathLike[str], *, format: str | None = None) -> Exported:
+    """Load an exported model, without the code that it was made of.
+
+    >>> exported = fb.load_exported("resnet18.stablehlo")  # doctest: +SKIP
+    >>> exported(exported.preprocess("photo.jpg")).argmax()  # doctest: +SKIP
+
+    Args:
+        path: what `export` wrote.
+        format: its format; by the file's suffix where absent.
+
+    Returns:
+        A function of images that knows its preprocessing and classes. The format's own runtime
+        computes it, on CPU but for StableHLO, which runs wherever JAX does.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ImportError: if the runtime is not installed.
+        ValueError: if the format is unknown, or the file is damaged or something else.
+    """
+    path = Path(path)
+    kind = format_of(format, path)
+    if not path.is_file():
+        raise FileNotFoundError(f"`path`: there is no file {path}")
+    description, run = kind.read(path)
+    return Exported(description, kind.runtime, run)
+
+
+def check_target(path: Path) -> None:
+    """Refuse a path that cannot be written, before the work.
+
+    Raises:
+        OSError: if its folder does not exist, is closed to writing, or the path is a folder.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"`path`: cannot write {path}, there is no folder {folder}")
+    if path.is_dir():
+        raise IsADirectoryError(f"`path`: cannot write {path}, which is a folder")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"`path`: cannot write {path}, its folder is closed to writing")

@@ -1,0 +1,183 @@
+"""A model becomes what is exported: a pure function of images, and the images' shape."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import export as jax_export
+
+from flaxblocks._base import checks
+from flaxblocks._base.command_line import versions
+from flaxblocks.exporting.activations import use_forward_activations
+from flaxblocks.exporting.description import Description
+from flaxblocks.inference import for_inference
+from flaxblocks.models import Backbone, model_info
+from flaxblocks.preprocess import Preprocess
+
+M = TypeVar("M", bound=nnx.Module)
+Images = Callable[[jax.Array], jax.Array]
+Batch = int | Literal["dynamic"]
+Size = int | tuple[int, int] | Literal["dynamic"]
+
+DYNAMIC = "dynamic"
+DTYPES = ("float32", "float16", "bfloat16")
+
+ANY_SIZE = (
+    (32, 1),
+    (96, 1),  # Inception's unpadded kernels leave nothing of a smaller one
+    (32, 32),  # where pools drop an odd edge that shortcuts keep
+)
+"""Least height and width in pixels, and the step above it, the freest first."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a format writes.
+
+    Args:
+        model: the model as it was given.
+        function: what is exported: the model in eval mode, batch normalizations folded, in
+            `description.dtype`, with the preprocessing where it is in the graph.
+        images: the shape and dtype of its argument; a size that is known when it runs is symbolic.
+        example: the shape of such an argument, in numbers.
+        description: what the artifact says about itself.
+    """
+
+    model: nnx.Module
+    function: Images
+    images: jax.ShapeDtypeStruct
+    example: tuple[int, int, int, int]
+    description: Description
+
+
+def prepare(
+    model: nnx.Module,
+    *,
+    input_size: Size | None,
+    batch: Batch,
+    dtype: str,
+    preprocess: Preprocess | None,
+    classes: tuple[str, ...],
+    prepare_images: bool,
+    in_features: int,
+) -> Prepared:
+    """Return a model ready to be exported; see `export` for the arguments.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range, or the model takes no such images.
+    """
+    name = None
+    if isinstance(model, Backbone):
+        name, in_features = model.name, model.stem.layers[0].conv.in_features
+    if preprocess is None and name is not None:
+        preprocess = model_info(name).preprocess
+    if prepare_images and preprocess is None:
+        raise ValueError("`preprocess` must say how the graph prepares images, got None")
+    fast: Any = _in_dtype(for_inference(model), dtype)
+    use_forward_activations(fast)
+
+    def function(x: jax.Array) -> jax.Array:
+        within = preprocess if prepare_images else None
+        return around(lambda x: fast(x.astype(dtype)).astype(jnp.float32), within, x)
+
+    kind = jnp.dtype(jnp.uint8 if prepare_images else jnp.float32)
+    example = _example(input_size, batch, preprocess, in_features)
+    output = jax.eval_shape(function, jax.ShapeDtypeStruct(example, kind))
+    if classes and len(classes) != output.shape[-1]:
+        raise ValueError(
+            f"`classes` must name the model's {output.shape[-1]} outputs, got {len(classes)} names"
+        )
+    images, least, step = _images(function, example, kind, batch, input_size)
+    description = Description(
+        name=name,
+        input_shape=tuple(d if isinstance(d, int) else str(d) for d in images.shape),
+        least_size=least,
+        size_step=step,
+        input_dtype=kind.name,
+        output="probabilities" if prepare_images else "logits",
+        dtype=dtype,
+        preprocess=preprocess,
+        classes=classes,
+        versions=versions(("flaxblocks", "jax", "flax")),
+    )
+    return Prepared(model, function, images, example, description)
+
+
+def reference(model: nnx.Module, description: Description) -> Images:
+    """Return what an exported model must compute: the model itself, in float32."""
+    own: Any = _in_dtype(model, "float32")
+    preprocess = description.preprocess if description.input_dtype == "uint8" else None
+    return lambda x: around(own, preprocess, x)
+
+
+def _in_dtype(model: M, dtype: str) -> M:
+    """Return a copy in eval mode that has its parameters in a dtype, and computes in it."""
+    graphdef, state = nnx.split(model)
+
+    def cast(leaf: Any) -> Any:
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    copy = nnx.merge(graphdef, jax.tree.map(cast, state))
+    for _, module in nnx.iter_modules(copy):
+        if getattr(module, "dtype", None) is not None:
+            setattr(module, "dtype", jnp.dtype(dtype))  # noqa: B010 (most modules declare none)
+    copy.eval()
+    return copy
+
+
+def around(call: Images, preprocess: Preprocess | None, x: jax.Array) -> jax.Array:
+    """Return ``call(x)``; from bytes to probabilities where there is preprocessing to do."""
+    if preprocess is None:
+        return call(x)
+    mean, std = np.asarray(preprocess.mean), np.asarray(preprocess.std)
+    scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+    return jax.nn.softmax(call(x.astype(jnp.float32) * scale + shift))
+
+
+def _example(
+    input_size: Size | None, batch: Batch, preprocess: Preprocess | None, channels: int
+) -> tuple[int, int, int, int]:
+    if input_size is None or input_size == DYNAMIC:
+        if preprocess is None:
+            raise ValueError(
+                f"`input_size` must be given where no `preprocess` tells it, got {input_size!r}"
+            )
+        input_size = preprocess.crop
+    height, width = checks.pair("input_size", input_size)  # pyright: ignore[reportArgumentType]
+    return 2 if batch == DYNAMIC else checks.positive_int("batch", batch), height, width, channels
+
+
+def _images(
+    function: Images,
+    example: tuple[int, int, int, int],
+    kind: jnp.dtype,
+    batch: Batch,
+    input_size: Size | None,
+) -> tuple[jax.ShapeDtypeStruct, int, int]:
+    """Return the images that the program is for, and the least size and its step, 0 if fixed."""
+    n = "n" if batch == DYNAMIC else str(batch)
+    _, height, width, channels = example
+    if input_size != DYNAMIC:
+        shape = jax_export.symbolic_shape(f"{n}, {height}, {width}, {channels}")
+        return jax.ShapeDtypeStruct(shape, kind), 0, 0
+    reason = None
+    for least, step in ANY_SIZE:
+        sizes = "h, w" if step == 1 else f"{step}*h, {step}*w"
+        at_least = [f"{size} >= {least}" for size in "hw"] if step == 1 else []
+        shape = jax_export.symbolic_shape(f"{n}, {sizes}, {channels}", constraints=at_least)
+        images = jax.ShapeDtypeStruct(shape, kind)
+        try:
+            jax.eval_shape(function, images)
+        except (ValueError, TypeError) as error:  # it computes images of the example's size
+            reason = error
+        else:
+            return images, least, step
+    raise ValueError(
+        f"`input_size` must be a number of pixels: this model computes {height} x {width} pixels, "
+        "but not any number of them"
+    ) from reason

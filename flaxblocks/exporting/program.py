@@ -1,0 +1,126 @@
+"""A traced function as a flat list of operations, for converters that have a rule for each.
+
+Functions within are written out, what depends on no image is computed, and each operation knows
+the layer that it stands in.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+
+from flaxblocks.exporting.activations import NAMES
+from flaxblocks.exporting.prepare import Prepared
+from flaxblocks.ops.switch import convolution
+
+WITHIN = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+"""Where an operation has the function that it calls."""
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """An array that depends on the images: its shape, which may be symbolic, and its dtype."""
+
+    shape: tuple[Any, ...]
+    dtype: np.dtype
+
+
+Operand = Value | np.ndarray
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A step of the program.
+
+    Args:
+        name: of JAX's primitive, or of an activation.
+        operands: values, and arrays that are known.
+        parameters: of the primitive.
+        results: what it computes.
+        layer: where it stands: ``"stages.2/blocks.1/depthwise/conv"``.
+    """
+
+    name: str
+    operands: tuple[Operand, ...]
+    parameters: dict[str, Any]
+    results: tuple[Value, ...]
+    layer: str
+
+
+@dataclass
+class Program:
+    """A function of images, step by step.
+
+    Args:
+        images: its argument.
+        operations: its steps in order.
+        result: what it returns.
+    """
+
+    images: Value
+    operations: list[Operation] = field(default_factory=list)
+    result: Operand | None = None
+
+
+def program_of(prepared: Prepared) -> Program:
+    """Return the program of a prepared model, with convolutions as `jax.lax` has them."""
+    with convolution("lax"):
+        jaxpr = jax.jit(prepared.function).trace(prepared.images).jaxpr
+    (aval,) = jaxpr.in_avals
+    program = Program(Value(aval.shape, aval.dtype))
+    (program.result,) = _written_out(program, jaxpr.jaxpr, jaxpr.consts, [program.images], "")
+    program.operations = _used(program)
+    return program
+
+
+def _written_out(
+    program: Program, jaxpr: Jaxpr, constants: Any, operands: list[Any], layer: str
+) -> list[Any]:
+    """Append a function's operations to the program, and return its results."""
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *operands], strict=True))
+
+    def look_up(variable: Any) -> Any:
+        return variable.val if isinstance(variable, Literal) else known[variable]
+
+    for equation in jaxpr.eqns:
+        given = [look_up(variable) for variable in equation.invars]
+        where = "/".join(filter(None, (layer, str(equation.source_info.name_stack))))
+        results = _step(program, equation, given, where)
+        known |= zip(equation.outvars, results, strict=True)
+    return [look_up(variable) for variable in jaxpr.outvars]
+
+
+def _step(program: Program, equation: JaxprEqn, given: list[Any], layer: str) -> list[Any]:
+    named = equation.params.get("name", "")
+    within = next((equation.params[name] for name in WITHIN if name in equation.params), None)
+    if within is not None and named not in NAMES:
+        inner = within if isinstance(within, ClosedJaxpr) else ClosedJaxpr(within, ())
+        return _written_out(program, inner.jaxpr, inner.consts, given, layer)
+    if not any(isinstance(operand, Value) for operand in given):
+        result = equation.primitive.bind(*given, **equation.params)
+        return list(result) if equation.primitive.multiple_results else [result]
+    name = equation.primitive.name if within is None else named
+    avals: list[Any] = [variable.aval for variable in equation.outvars]
+    results = tuple(Value(aval.shape, aval.dtype) for aval in avals)
+    operands = tuple(o if isinstance(o, Value) else np.asarray(o) for o in given)
+    program.operations.append(Operation(name, operands, dict(equation.params), results, layer))
+    return list(results)
+
+
+def _used(program: Program) -> list[Operation]:
+    """Return the operations that the result depends on."""
+    wanted, kept = {id(program.result)}, []
+    for operation in reversed(program.operations):
+        if wanted & {id(result) for result in operation.results}:
+            wanted |= {id(operand) for operand in operation.operands}
+            kept.append(operation)
+    return kept[::-1]
+
+
+def unsupported(name: str, layer: str) -> ValueError:
+    """Return the error for an operation that a format has no rule for."""
+    return ValueError(
+        f"`model` has an operation that cannot be exported: {name} in {layer or 'the model itself'}"
+    )

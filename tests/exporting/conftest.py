@@ -1,0 +1,16 @@
+import pytest
+from flax import nnx
+
+import flaxblocks as fb
+from tests.helpers.exported import SMALL, SMALL_RECORD, randomized
+
+
+@pytest.fixture(autouse=True)
+def _small_network(quick):
+    """Compile quickly: what a program computes is compared to a bound, not to the bit."""
+    fb.register_model(SMALL_RECORD)
+
+
+@pytest.fixture
+def network(_small_network) -> nnx.Module:
+    return randomized(fb.create_model(SMALL, num_classes=7, rngs=nnx.Rngs(0)))

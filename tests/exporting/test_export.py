@@ -1,0 +1,186 @@
+"""Every format: the file is the same function, tells about itself, and refuses what it must."""
+
+import dataclasses
+import os
+import re
+
+import numpy as np
+import pytest
+from flax import nnx
+
+import flaxblocks as fb
+from flaxblocks.cli import main
+from flaxblocks.exporting.formats import FORMATS
+from parity.cases import CASES
+from tests.helpers.exported import (
+    CHANNELS,
+    FORMAT_NAMES,
+    PREPROCESS,
+    SIZE,
+    SMALL,
+    Column,
+    crops,
+    randomized,
+)
+
+
+def suffix(format: str) -> str:
+    return FORMATS[format].suffixes[0]
+
+
+@pytest.mark.parametrize("format", FORMAT_NAMES)
+def test_the_blocks_of_the_tutorial_are_the_same_functions(format: str, tmp_path):
+    model, path = randomized(Column()), tmp_path / f"column{suffix(format)}"
+    fb.export(model, path, input_size=(13, 11), batch=2, in_features=CHANNELS)
+    x = np.random.default_rng(0).normal(size=(2, 13, 11, CHANNELS)).astype(np.float32)
+    found = fb.verify_exported(model, path, x)
+    assert found.ok, found
+    assert np.unique(fb.load_exported(path)(x)).size > 100
+
+
+@pytest.mark.parametrize("format", FORMAT_NAMES)
+def test_a_network_takes_bytes_and_says_what_it_is(format: str, network, tmp_path):
+    path = tmp_path / "model"
+    classes = tuple("abcdefg")
+    fb.export(network, path, format=format, input_size=SIZE, classes=classes, prepare_images=True)
+
+    exported = fb.load_exported(path, format=format)
+
+    images = crops(3, SIZE)
+    assert fb.verify_exported(network, path, images, format=format).ok
+    probabilities = exported(images)
+    assert probabilities.shape == (3, 7)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert exported.classes == classes
+    assert exported.preprocess == PREPROCESS
+    assert exported.description.name == SMALL
+    with pytest.raises(TypeError, match="must be uint8, got float32"):
+        exported(np.zeros((1, SIZE, SIZE, 3), np.float32))
+    with pytest.raises(ValueError, match=r"shape \(n, 32, 32, 3\), got \(1, 24, 32, 3\)"):
+        exported(np.zeros((1, 24, SIZE, 3), np.uint8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("format", FORMAT_NAMES)
+def test_each_block_is_the_same_function(format: str, case, tmp_path):
+    model, path = randomized(case.build_flax()), tmp_path / f"block{suffix(format)}"
+    n, height, width, channels = case.shape
+    fb.export(model, path, input_size=(height, width), batch=n, in_features=channels)
+    x = np.random.default_rng(0).normal(size=case.shape).astype(np.float32)
+    assert fb.verify_exported(model, path, x).ok
+
+
+def test_another_function_is_found_out(network, tmp_path):
+    path = tmp_path / "model.stablehlo"
+    fb.export(network, path, input_size=SIZE, batch=1)
+    other = randomized(fb.create_model(SMALL, num_classes=7, rngs=nnx.Rngs(0)), seed=1)
+    found = fb.verify_exported(other, path, fb.Preprocess(SIZE, SIZE)(*photos(2)))
+    assert not found.ok and found.difference > 0.01
+    nothing = dataclasses.replace(found, difference=float("nan"))
+    assert not nothing.ok
+
+
+def photos(count: int) -> list:
+    from PIL import Image
+
+    return [Image.fromarray(crop) for crop in crops(count, SIZE)]
+
+
+def test_stablehlo_is_for_each_platform_and_size_and_calls_nothing(network, tmp_path):
+    path = tmp_path / "model.stablehlo"
+    fb.export(network, path, input_size="dynamic")
+    exported = fb.load_exported(path)
+    assert exported.description.input_shape == ("n", "h", "w", 3)
+    small, large = (
+        np.zeros((n, size, size + 5, 3), np.float32) for n, size in ((1, 33), (2, SIZE))
+    )
+    assert exported(small).shape == (1, 7) and exported(large).shape == (2, 7)
+    with pytest.raises(ValueError, match="at least 32 pixels a side, got 8 x 40"):
+        exported(np.zeros((1, 8, 40, 3), np.float32))
+    program = exported.run.program
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    calls = re.findall(r"custom_call @(\w+)", program.mlir_module())
+    assert set(calls) == {"shape_assertion"}
+
+
+REFUSED = [
+    (
+        {"format": "stablhlo"},
+        ValueError,
+        "one of .* formats, got 'stablhlo'; the nearest are stablehlo",
+    ),
+    ({"path": "model.xyz"}, ValueError, "must end in .*, or `format` be given, got 'model.xyz'"),
+    (
+        {"path": "no/model.stablehlo"},
+        FileNotFoundError,
+        "`path`: cannot write .*there is no folder",
+    ),
+    ({"path": "folder.stablehlo"}, IsADirectoryError, "which is a folder"),
+    ({"dtype": np.int32}, ValueError, "`dtype` must be float32 or .*, got 'int32'"),
+    ({"batch": 0}, ValueError, "`batch` must be a positive integer, got 0"),
+    ({"input_size": -3}, ValueError, "`input_size` must be .*, got -3"),
+    ({"classes": ("cat",)}, ValueError, "`classes` must name the model's 7 outputs, got 1 names"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"), REFUSED, ids=lambda value: str(value)[:40]
+)
+def test_bad_input_is_refused(arguments, error, words, network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.stablehlo").mkdir()
+    given = {"path": "model.stablehlo", "input_size": SIZE} | arguments
+    with pytest.raises(error, match=words):
+        fb.export(network, given.pop("path"), **given)
+    assert os.listdir(tmp_path) == ["folder.stablehlo"]
+
+
+class AllPixels(nnx.Module):
+    """Reads every pixel by a weight of its own, as AlexNet does."""
+
+    def __init__(self):
+        self.linear = fb.Linear(8 * 8 * 3, 2, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.linear(x.reshape(x.shape[0], -1))
+
+
+def test_an_abstract_model_is_refused():
+    network = nnx.eval_shape(lambda: fb.create_model(SMALL, rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match="`model` is abstract and has no weights"):
+        fb.export(network, "x.stablehlo")
+
+
+def test_a_size_that_a_network_does_not_allow_is_refused():
+    preprocess = fb.Preprocess(resize=8, crop=8)
+    with pytest.raises(ValueError, match="this model computes 8 x 8 pixels, but not any"):
+        fb.export(AllPixels(), "x.stablehlo", input_size="dynamic", preprocess=preprocess)
+
+
+@pytest.mark.parametrize("format", FORMAT_NAMES)
+def test_a_file_that_is_something_else_is_refused(format: str, tmp_path):
+    path = tmp_path / f"model{suffix(format)}"
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        fb.load_exported(path)
+    path.write_bytes(b"no model")
+    with pytest.raises(ValueError, match=f"model{suffix(format)} is damaged, or no exported"):
+        fb.load_exported(path)
+
+
+def test_the_command_checks_what_it_wrote(network, tmp_path, capsys, monkeypatch):
+    weights, out = tmp_path / "weights.safetensors", tmp_path / "model.stablehlo"
+    fb.save_weights(network, weights)
+    command = ["export", "--model", SMALL, "--weights", str(weights), "--image-size", "40"]
+    command += ["--out", str(out), "--batch", "4"]
+    assert main(command) == 0
+    assert "jax.export" in (text := capsys.readouterr().out) and "equal" in text
+    assert fb.load_exported(out).preprocess.crop == 40
+
+    monkeypatch.setattr("flaxblocks.exporting.verify.BOUNDS", {"float32": -1.0})
+    with monkeypatch.context() as patch:
+        patch.setattr(fb, "export", lambda *_, **__: out)
+        assert main(command) == 1
+    assert "DIFFERS" in capsys.readouterr().out
+    assert main([*command, "--to", "stablhlo"]) == 2
+    assert "`--to` must be one of" in (error := capsys.readouterr().err) and "stablehlo" in error

@@ -1,0 +1,87 @@
+"""Modules to export, with weights and statistics that show each part, and photographs."""
+
+from functools import cache, partial
+
+import numpy as np
+from flax import nnx
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+import flaxblocks as fb
+from flaxblocks._base.module_spec import Spec
+from flaxblocks._base.random_weights import random_tensor
+from flaxblocks.exporting.formats import FORMATS
+from flaxblocks.layers.initializers import Initialization
+from flaxblocks.models.architecture import Architecture, StageRow
+from parity.cases import SEED_CASES
+
+FORMAT_NAMES = tuple(FORMATS)
+CHANNELS = 8
+
+
+SMALL = "small"
+SIZE = 32
+PREPROCESS = fb.Preprocess(resize=36, crop=SIZE)
+SMALL_RECORD = fb.ModelRecord(
+    SMALL,
+    Architecture(
+        stem=partial(fb.Stem, features=(8,)),
+        stages=(
+            StageRow(8, 2, (partial(fb.FusedMBConv, expansion=2),)),
+            StageRow(
+                12,
+                2,
+                (partial(fb.MBConv, act=fb.activations.hard_swish, se=fb.SqueezeExcite),),
+            ),
+        ),
+        head=fb.Head,
+        initialization=Initialization(),
+    ),
+    preprocess=PREPROCESS,
+)
+"""A network of one's own, which compiles fast."""
+
+
+def randomized(model: nnx.Module, seed: int = 0) -> nnx.Module:
+    """Draw every weight and statistic of a model anew, in place, and return it."""
+    rng = np.random.default_rng(seed)
+    weights = fb.state_dict(model)
+    drawn = {name: random_tensor(name, array.shape, rng) for name, array in weights.items()}
+    fb.load_state_dict(model, drawn)
+    return model
+
+
+class Column(nnx.Module):
+    """Every block of the tutorial, one after the other."""
+
+    def __init__(self):
+        specs = (
+            Spec(case.spec.name, tuple(_narrow(argument) for argument in case.spec.args))
+            for case in SEED_CASES
+        )
+        self.blocks = nnx.List([spec.build(fb, rngs=nnx.Rngs(0)) for spec in specs])
+
+    def __call__(self, x):
+        for block in self.blocks:
+            x = block(x) / 4  # else the sums of 11 blocks in a row become large
+        return x
+
+
+def _narrow(argument):
+    if isinstance(argument, Spec):
+        return Spec(argument.name, (CHANNELS, CHANNELS))
+    return CHANNELS
+
+
+@cache
+def crops(count: int, size: int) -> np.ndarray:
+    """Return crops of two photographs, some of them mirrored, as bytes ``(n, size, size, 3)``."""
+    rng, images = np.random.default_rng(0), []
+    photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
+    for number in range(count):
+        photo = photos[number % 2]
+        side = int(rng.integers(200, 420))
+        top, left = (int(rng.integers(0, length - side)) for length in photo.shape[:2])
+        crop = photo[top : top + side, left : left + side, :: rng.choice((-1, 1))]
+        images.append(np.asarray(Image.fromarray(crop).resize((size, size))))
+    return np.stack(images)
