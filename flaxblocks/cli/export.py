@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flaxblocks._base.command_line import positive, stdout
-from flaxblocks.cli.weights import add_weights_arguments, origin_of
+from flaxblocks.cli.weights import add_weights_arguments, network_of, origin_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,13 +66,11 @@ def run(options: argparse.Namespace) -> int:
         ValueError: if the network, the format or an option is unknown, the weights do not fit, or
             the format cannot express the network.
     """
-    from flax import nnx
-
     import flaxblocks as fb
 
     origin = origin_of(options)
     photos = photographs(options.photos)
-    model = fb.create_model(origin.name, weights=origin.source, key=options.key, rngs=nnx.Rngs(0))
+    model = network_of(origin, options.key)
     path = fb.export(
         model,
         options.path,

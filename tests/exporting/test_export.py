@@ -171,7 +171,7 @@ def test_a_file_that_is_something_else_is_refused(format: str, tmp_path):
 def test_the_command_checks_what_it_wrote(network, tmp_path, capsys, monkeypatch):
     weights, out = tmp_path / "weights.safetensors", tmp_path / "model.stablehlo"
     fb.save_weights(network, weights)
-    command = ["export", "--model", SMALL, "--weights", str(weights), "--image-size", "40"]
+    command = ["export", "--model", SMALL, "--weights", str(weights), "--input-size", "40"]
     command += ["--out", str(out), "--batch", "4"]
     assert main(command) == 0
     assert "jax.export" in (text := capsys.readouterr().out) and "equal" in text
