@@ -1,13 +1,15 @@
 """The public names, see `flaxblocks.train`: importing them imports JAX and Flax."""
 
+from flaxblocks.train.optim.averages import RisingAverage as RisingAverage
+from flaxblocks.train.optim.averages import SparseAverage as SparseAverage
 from flaxblocks.train.optim.groups import parameter_groups as parameter_groups
 from flaxblocks.train.optim.groups import scale_layers as scale_layers
 from flaxblocks.train.optim.groups import selected_by as selected_by
 from flaxblocks.train.optim.schedules import Cosine as Cosine
 from flaxblocks.train.optim.schedules import Decay as Decay
 from flaxblocks.train.run import recipes as recipes
+from flaxblocks.train.run.recipe import Recipe as Recipe
 from flaxblocks.train.run.recipes import RECIPES as RECIPES
-from flaxblocks.train.run.recipes import Recipe as Recipe
 from flaxblocks.train.run.recipes import recipe_of as recipe_of
 from flaxblocks.train.run.settings import Settings as Settings
 from flaxblocks.train.run.training import Training as Training

@@ -31,6 +31,7 @@ from flaxblocks.train.data import (
     RandomErasing,
     flip,
 )
+from flaxblocks.train.optim.averages import RisingAverage
 from flaxblocks.train.run.recipes import RECIPES
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.run.training import Training
@@ -43,7 +44,7 @@ PREPROCESS = fb.Preprocess(SIZE, SIZE)
 RECIPE = replace(
     RECIPES["quick"],
     epochs=2,
-    average_decay=0.9,
+    average=RisingAverage(0.9),
     mixing=Mixing(mixup_alpha=0.8, cutmix_alpha=1.0),
     crop=RandomCrop(),
     augmentations=(flip, ColorJitter(), RandAugment(), RandomErasing()),

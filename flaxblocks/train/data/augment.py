@@ -12,6 +12,8 @@ from flaxblocks._base import checks
 Operation = Callable[[Any, np.random.Generator], Any]
 """Takes a Pillow image and returns one, of the same size or another."""
 
+METHODS = ("bilinear", "bicubic")
+
 Crop = Callable[[Any, int, np.random.Generator], Any]
 """Takes a Pillow image and returns a square one whose side has that many pixels."""
 
@@ -42,7 +44,8 @@ class RandomCrop:
     Args:
         area: range of the part's area, as fractions of the image's.
         aspect: range of width / height.
-        interpolation: how Pillow resamples, ``"bilinear"`` or ``"bicubic"``.
+        interpolation: how Pillow resamples, ``"bilinear"``, ``"bicubic"``, or either at
+            ``"random"``.
 
     Source: Szegedy et al. 2015, Going Deeper with Convolutions, section 6; the defaults are
     torchvision's, and so is the center crop where ten draws do not fit into the image.
@@ -56,9 +59,12 @@ class RandomCrop:
         """Return the part of a Pillow image."""
         from PIL import Image
 
+        method = self.interpolation
+        if method == "random":
+            method = METHODS[rng.integers(len(METHODS))]
         return image.resize(
             (size, size),
-            Image.Resampling[self.interpolation.upper()],
+            Image.Resampling[method.upper()],
             box=self._box(image.width, image.height, rng),
         )
 

@@ -24,10 +24,11 @@ AHEAD = 2  # batches on the devices before they are needed
 
 def training_batches(
     source: Source,
-    augment: Augment,
+    augment: Augment | Callable[[int], Augment],
     *,
     batch_size: int,
     unreadable: UnreadableImages,
+    repeats: int = 1,
     seed: int = 0,
     workers: int | None = None,
     process: int | None = None,
@@ -41,9 +42,13 @@ def training_batches(
 
     Args:
         source: images and labels.
-        augment: turns each image into bytes of one size.
+        augment: turns each image into bytes of one size; or a function that returns what does so
+            in an epoch, of which it takes the number.
         batch_size: images in a batch, over all processes.
         unreadable: collects images that cannot be read.
+        repeats: how often an image comes in a batch, augmented anew. An epoch has as many rows as
+            there are images, and so leaves out some of them (Hoffer et al. 2020; timm's
+            `RepeatAugSampler`).
         seed: seed of the order and the augmentations.
         workers: threads that read images; twice the processors, at most 32, where absent.
         process: index of this process; JAX's where absent.
@@ -59,16 +64,31 @@ def training_batches(
             larger than the source.
     """
     rows, process, processes = _share(batch_size, process, processes)
+    if not 1 <= repeats <= batch_size:
+        raise ValueError(f"`repeats` must be from 1 to the batch size, got {repeats}")
     if batch_size > len(source):
         raise ValueError(f"`batch_size` must be at most {len(source)} images, got {batch_size}")
 
     readable = Readable(source, unreadable)
 
-    def train_on(index: int, rng: np.random.Generator) -> Batch | None:
-        return readable.row(index, lambda image: augment(image, rng))
+    length = len(source)
+    of_epoch = augment if not isinstance(augment, Augment) else lambda epoch: augment
+    order = _grain().MapDataset.range(length).seed(seed).shuffle()
+    apart = batch_size // repeats  # not side by side: Mixup mixes neighbors
 
-    images = _grain().MapDataset.range(len(source)).seed(seed).shuffle()
-    images = images.random_map(train_on)[: len(source) // batch_size * batch_size]
+    def numbered(place: int, index: int) -> tuple[int, int]:
+        epoch, place = divmod(place, length)
+        if repeats > 1:
+            block, inside = divmod(place, repeats * apart)
+            index = order[epoch * length + block * apart + inside % apart]
+        return index, epoch
+
+    def train_on(numbers: tuple[int, int], rng: np.random.Generator) -> Batch | None:
+        index, epoch = numbers
+        return readable.row(index, lambda image: of_epoch(epoch)(image, rng))
+
+    images = order.map_with_index(numbered).random_map(train_on)
+    images = images[: length // batch_size * batch_size]
     images = images[process::processes].repeat()
     return images.to_iter_dataset(_reading(rows, workers)).batch(rows, drop_remainder=True)
 

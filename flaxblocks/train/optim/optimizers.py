@@ -60,6 +60,53 @@ def rmsprop(
     return optax.chain(optax.add_decayed_weights(weight_decay, mask), update)
 
 
+def torch_rmsprop(
+    learning_rate: optax.ScalarOrSchedule,
+    weight_decay: float,
+    mask: Mask,
+    *,
+    decay: float = 0.9,
+    momentum: float = 0.9,
+    epsilon: float = 0.0316,
+) -> optax.GradientTransformation:
+    """RMSprop as PyTorch has it; the weight decay is part of the gradient.
+
+    Unlike TensorFlow's, `epsilon` is outside the root, the mean square starts at 0, and the
+    momentum accumulates gradients, which the learning rate scales.
+
+    Source: `torch.optim.RMSprop`; `epsilon` and `decay` are torchvision's classification
+        reference's.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay, mask),
+        optax.scale_by_rms(decay, epsilon, eps_in_sqrt=False),
+        optax.trace(momentum),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def lamb(
+    learning_rate: optax.ScalarOrSchedule,
+    weight_decay: float,
+    mask: Mask,
+    *,
+    epsilon: float = 1e-6,
+) -> optax.GradientTransformation:
+    """Adam whose step of each parameter is as long as a part of the parameter itself.
+
+    The gradient is clipped to the norm 1 first. Parameters that do not decay take Adam's steps.
+
+    Source: You et al. 2020, algorithm 2; timm's `Lamb`.
+    """
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.scale_by_adam(eps=epsilon),
+        optax.add_decayed_weights(weight_decay, mask),
+        optax.masked(optax.scale_by_trust_ratio(), mask),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
 def adamw(
     learning_rate: optax.ScalarOrSchedule,
     weight_decay: float,

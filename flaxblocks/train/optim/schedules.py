@@ -59,30 +59,55 @@ class Cosine:
     >>> rate = Cosine(warmup=1)(0.8, 50, 5)
     >>> [round(float(rate(step)), 6) for step in (0, 5, 10, 30, 50)]
     [0.0, 0.4, 0.8, 0.4, 0.0]
+    >>> rate = Cosine(warmup=2, start=0.1, per_epoch=True)(1.0, 50, 5)
+    >>> [round(float(rate(step)), 6) for step in (0, 9, 10, 19, 20)]
+    [0.1, 0.1, 0.55, 0.55, 1.0]
 
     Args:
-        warmup: epochs of linear warm-up from 0.
+        warmup: epochs of linear warm-up.
         floor: the last learning rate, as a fraction of the peak.
+        start: the first learning rate of the warm-up, as a fraction of the peak.
+        per_epoch: whether the learning rate changes from epoch to epoch only, as it does in
+            torchvision's and timm's training scripts.
+        through_warmup: whether the cosine begins with the run, and the warm-up stands in place of
+            its first part, as in timm.
 
     Raises:
         TypeError: if an argument is not a number.
         ValueError: if an argument is out of range.
 
-    Source: Loshchilov and Hutter 2017, equation 5, without restarts.
+    Source: Loshchilov and Hutter 2017, equation 5, without restarts;
+        `torch.optim.lr_scheduler.CosineAnnealingLR` after `LinearLR`; timm's `CosineLRScheduler`.
     """
 
     warmup: float = 0.0
     floor: float = 0.0
+    start: float = 0.0
+    per_epoch: bool = False
+    through_warmup: bool = False
 
     def __post_init__(self):
         checks.at_least_0("warmup", self.warmup)
         checks.fraction("floor", self.floor)
+        checks.fraction("start", self.start)
 
     def __call__(self, peak: float, total_steps: int, epochs: float) -> optax.Schedule:
         """Return the learning rate as a function of the number of updates so far."""
-        warmup = _steps(self.warmup, total_steps, epochs)
-        decay = optax.cosine_decay_schedule(peak, max(1, total_steps - warmup), self.floor)
-        return _with_warmup(peak, warmup, lambda step: decay(jnp.asarray(step) - warmup))
+        # In epochs where it changes with them, else in steps: whole numbers, which stay exact.
+        unit = total_steps / epochs if self.per_epoch else 1
+        end, warmup = total_steps / unit, _steps(self.warmup, total_steps, epochs) / unit
+        begin = 0 if self.through_warmup else warmup
+
+        def rate(step: ArrayLike) -> jax.Array:
+            time = jnp.asarray(step, float)
+            if self.per_epoch:
+                time = jnp.floor((time + 0.5) / unit)  # a half, so that no rounding matters
+            part = jnp.clip((time - begin) / max(end - begin, 1e-9), 0, 1)
+            cosine = self.floor + (1 - self.floor) * (1 + jnp.cos(jnp.pi * part)) / 2
+            rising = self.start + (1 - self.start) * time / max(warmup, 1e-9)
+            return peak * jnp.where(time < warmup, rising, cosine)
+
+        return rate
 
 
 def _steps(epochs: float, total_steps: int, total_epochs: float) -> int:

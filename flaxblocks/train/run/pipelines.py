@@ -1,14 +1,14 @@
 """The batches of a run: those to train on, and those to judge by."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from flaxblocks.preprocess.transform import Preprocess
-from flaxblocks.train.data.augment import Augment
 from flaxblocks.train.data.batches import evaluation_batches, training_batches
 from flaxblocks.train.data.source import Source
 from flaxblocks.train.data.unreadable import UnreadableImages
-from flaxblocks.train.run.recipes import Recipe
+from flaxblocks.train.run.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,22 @@ class Pipelines:
         """Number of batches in an epoch."""
         return len(self.images) // self.batch_size
 
-    def training(self) -> Any:
+    def training(self, *, last: bool = False) -> Any:
         """Return the batches to train on, see `training_batches`.
+
+        Args:
+            last: whether all of them are augmented as those of the last epoch.
 
         Raises:
             ValueError: if the images are fewer than a batch.
         """
-        augment = Augment(
-            self.preprocess.crop,
-            self.recipe.crop,
-            self.recipe.augmentations,
-            self.preprocess.channels,
-        )
+        augment = partial(self.recipe.augment, self.preprocess.crop, self.preprocess.channels)
         return training_batches(
             self.images,
-            augment,
+            augment(self.recipe.epochs - 1) if last else augment,
             batch_size=self.batch_size,
             unreadable=self.unreadable,
+            repeats=self.recipe.repeats,
             seed=self.seed,
             workers=self.workers,
         )

@@ -3,39 +3,29 @@
 The names are those of timm's training script where they mean the same. Nothing here imports JAX.
 """
 
-import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
-from difflib import get_close_matches
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from flaxblocks._base import checks
 from flaxblocks.train.run.recipe_settings import RECIPE_SETTINGS
+from flaxblocks.train.run.setting_values import checked, setting, toml
 
-OPTIMIZERS = ("adamw", "momentum", "rmsproptf", "sgd")
+OPTIMIZERS = ("adamw", "lamb", "momentum", "rmsprop", "rmsproptf", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 DECAYING = ("all", "all-but-norms", "kernels")
 CROPS = ("center", "random")
 LOGS = ("tensorboard", "wandb", "trackio")
 DTYPES = ("float32", "bfloat16")
+INTERPOLATIONS = ("bilinear", "bicubic", "random")
+ERASING = ("pixel", "const")
 METRICS = ("accuracy", "accuracy5", "loss")
 
-
-def _setting(
-    kind: type,
-    default: Any,
-    text: str,
-    *,
-    many: bool = False,
-    choices: tuple[Any, ...] = (),
-    result: bool = True,
-) -> Any:
-    """Return a field: its type, whether it is a list, its choices, and whether results depend."""
-    about = {"kind": kind, "help": text, "many": many, "choices": choices, "result": result}
-    return field(default=default, metadata=MappingProxyType(about))
+GROWING = ("grow_stages", "grow_from", "aug_repeats")
+SIZES = ("train_crop_size", "model_ema_every")
+FRACTIONS = ("hflip", "color_jitter", "reprob", "smoothing", "momentum", "min_lr", "warmup_start")
 
 
 @dataclass(frozen=True)
@@ -49,97 +39,125 @@ class Settings:
         ValueError: if a number is out of range.
     """
 
-    recipe: str = _setting(
+    recipe: str = setting(
         str, "finetune", "whose settings are the defaults", choices=tuple(RECIPE_SETTINGS)
     )
-    model: str | None = _setting(
+    model: str | None = setting(
         str, None, "one of `flaxblocks models`; not needed where the weights tell"
     )
-    weights: str | None = _setting(str, None, "initial weights")
-    key: str | None = _setting(
+    weights: str | None = setting(str, None, "initial weights")
+    key: str | None = setting(
         str, None, "where in a checkpoint of torch.save the weights are, such as model_ema"
     )
-    batch_size: int = _setting(int, 64, "images in a step, over all devices")
-    accumulate: int = _setting(int, 1, "parts of a batch whose gradients are summed")
-    num_classes: int | None = _setting(int, None, "outputs; those of the images where absent")
-    input_size: int | None = _setting(int, None, "pixels; the weights' own where absent")
-    in_chans: int = _setting(int, 3, "3 for images in color, 1 in gray", choices=(1, 3))
-    mean: tuple[float, ...] | None = _setting(float, None, "of the pixels, from 0 to 1", many=True)
-    std: tuple[float, ...] | None = _setting(float, None, "deviation of the pixels", many=True)
-    seed: int = _setting(int, 0, "of initialization, order and augmentation")
+    batch_size: int = setting(int, 64, "images in a step, over all devices")
+    accumulate: int = setting(int, 1, "parts of a batch whose gradients are summed")
+    num_classes: int | None = setting(int, None, "outputs; those of the images where absent")
+    input_size: int | None = setting(int, None, "pixels; the weights' own where absent")
+    in_chans: int = setting(int, 3, "3 for images in color, 1 in gray", choices=(1, 3))
+    mean: tuple[float, ...] | None = setting(float, None, "of the pixels, from 0 to 1", many=True)
+    std: tuple[float, ...] | None = setting(float, None, "deviation of the pixels", many=True)
+    seed: int = setting(int, 0, "of initialization, order and augmentation")
 
-    epochs: int = _setting(int, 20, "length of the run")
-    opt: str = _setting(str, "sgd", "optimizer; sgd has Nesterov's momentum", choices=OPTIMIZERS)
-    lr: float | None = _setting(float, None, "learning rate at its peak; in place of --lr-base")
-    lr_base: float = _setting(float, 0.1, "learning rate of a batch of 256; others in proportion")
-    momentum: float = _setting(float, 0.9, "of the optimizer")
-    opt_eps: float | None = _setting(float, None, "epsilon; the optimizer's own where absent")
-    weight_decay: float = _setting(float, 0.0, "strength of the weight decay")
-    decay_on: str = _setting(str, "kernels", "which parameters decay", choices=DECAYING)
-    sched: str = _setting(str, "cosine", "learning rate over the run", choices=SCHEDULES)
-    warmup_epochs: float = _setting(float, 0.0, "epochs in which the learning rate rises from 0")
-    min_lr: float = _setting(float, 0.0, "last learning rate of cosine, as a part of the peak")
-    decay_epochs: float = _setting(float, 30.0, "of step: epochs from one decay to the next")
-    decay_rate: float = _setting(float, 0.1, "of step: factor of each decay")
-    layer_decay: float | None = _setting(
+    epochs: int = setting(int, 20, "length of the run")
+    opt: str = setting(str, "sgd", "optimizer; sgd has Nesterov's momentum", choices=OPTIMIZERS)
+    lr: float | None = setting(float, None, "learning rate at its peak; in place of --lr-base")
+    lr_base: float = setting(float, 0.1, "learning rate of a batch of 256; others in proportion")
+    momentum: float = setting(float, 0.9, "of the optimizer")
+    opt_eps: float | None = setting(float, None, "epsilon; the optimizer's own where absent")
+    weight_decay: float = setting(float, 0.0, "strength of the weight decay")
+    decay_on: str = setting(str, "kernels", "which parameters decay", choices=DECAYING)
+    sched: str = setting(str, "cosine", "learning rate over the run", choices=SCHEDULES)
+    warmup_epochs: float = setting(float, 0.0, "epochs in which the learning rate rises from 0")
+    warmup_start: float = setting(float, 0.0, "first learning rate, as a part of the peak")
+    warmup_prefix: bool = setting(bool, True, "cosine begins after the warm-up, not with it")
+    sched_on_updates: bool = setting(bool, True, "cosine changes at each step, not each epoch")
+    min_lr: float = setting(float, 0.0, "last learning rate of cosine, as a part of the peak")
+    decay_epochs: float = setting(float, 30.0, "of step: epochs from one decay to the next")
+    decay_rate: float = setting(float, 0.1, "of step: factor of each decay")
+    layer_decay: float | None = setting(
         float, None, "factor of the learning rate from each layer to the one before it"
     )
-    clip_grad: float | None = _setting(float, None, "largest norm of the gradient")
-    model_ema: float | None = _setting(
+    clip_grad: float | None = setting(float, None, "largest norm of the gradient")
+    model_ema: float | None = setting(
         float, None, "decay of a moving average of the weights, which is evaluated and kept"
     )
 
-    smoothing: float = _setting(float, 0.0, "part of the label spread over all classes")
-    bce: bool = _setting(bool, False, "binary cross-entropy")
-    mixup: float = _setting(float, 0.0, "alpha of Mixup")
-    cutmix: float = _setting(float, 0.0, "alpha of CutMix")
-    crop: str = _setting(str, "random", "how training images are cut", choices=CROPS)
-    scale: tuple[float, ...] = _setting(float, (0.08, 1.0), "area of a random crop", many=True)
-    hflip: float = _setting(float, 0.5, "how often an image is mirrored")
-    color_jitter: float = _setting(float, 0.0, "strength of random changes of color")
-    aa: str = _setting(str, "", "'original' AutoAugment, or RandAugment such as 'rand-m9-n2'")
-    reprob: float = _setting(float, 0.0, "how often a rectangle is erased")
-    drop: float | None = _setting(float, None, "dropout before the classifier")
-    drop_path: float | None = _setting(float, None, "stochastic depth")
+    model_ema_every: int | None = setting(
+        int, None, "steps from one update of the average to the next, as torchvision has it"
+    )
 
-    train: tuple[str, ...] = _setting(str, (), "only these modules: head stages.3", many=True)
-    freeze: tuple[str, ...] = _setting(str, (), "not these modules: stem,stages.0-2", many=True)
-    freeze_bn: bool = _setting(bool, False, "BatchNorms keep parameters and statistics")
-    dtype: str = _setting(str, "float32", "of the computation", choices=DTYPES)
-    remat: bool = _setting(bool, False, "blocks are computed again for the gradient: less memory")
-    recalibrate: int | None = _setting(
+    smoothing: float = setting(float, 0.0, "part of the label spread over all classes")
+    bce: bool = setting(bool, False, "binary cross-entropy")
+    bce_target_thresh: float | None = setting(
+        float, None, "of bce: targets above it become 1, others 0"
+    )
+    mixup: float = setting(float, 0.0, "alpha of Mixup")
+    cutmix: float = setting(float, 0.0, "alpha of CutMix")
+    crop: str = setting(str, "random", "how training images are cut", choices=CROPS)
+    scale: tuple[float, ...] = setting(float, (0.08, 1.0), "area of a random crop", many=True)
+    train_interpolation: str = setting(
+        str, "bilinear", "how random crops are resized", choices=INTERPOLATIONS
+    )
+    train_crop_size: int | None = setting(
+        int, None, "pixels of training images; the input size where absent"
+    )
+    grow_stages: int = setting(int, 1, "stages in which training images grow; 1 for none")
+    grow_from: int = setting(int, 128, "pixels from which they grow")
+    grow_magnitude: float | None = setting(float, None, "RandAugment's magnitude at first")
+    aug_repeats: int = setting(int, 1, "times that an image comes in a batch")
+    hflip: float = setting(float, 0.5, "how often an image is mirrored")
+    color_jitter: float = setting(float, 0.0, "strength of random changes of color")
+    aa: str = setting(str, "", "original (AutoAugment), ra, ta_wide, or as rand-m9-mstd0.5-inc1")
+    reprob: float = setting(float, 0.0, "how often a rectangle is erased")
+    remode: str = setting(str, "pixel", "by noise, or the mean color", choices=ERASING)
+    drop: float | None = setting(float, None, "dropout before the classifier")
+    drop_path: float | None = setting(float, None, "stochastic depth")
+
+    train: tuple[str, ...] = setting(str, (), "only these modules: head stages.3", many=True)
+    freeze: tuple[str, ...] = setting(str, (), "not these modules: stem,stages.0-2", many=True)
+    freeze_bn: bool = setting(bool, False, "BatchNorms keep parameters and statistics")
+    dtype: str = setting(str, "float32", "of the computation", choices=DTYPES)
+    remat: bool = setting(bool, False, "blocks are computed again for the gradient: less memory")
+    recalibrate: int | None = setting(
         int, None, "training batches that give BatchNorms their statistics; absent: in short runs"
     )
 
-    eval_metric: str = _setting(
+    eval_metric: str = setting(
         str, "accuracy", "what the best weights are best in", choices=METRICS, result=False
     )
-    save_best: bool = _setting(bool, True, "keep the best evaluated weights apart", result=False)
-    workers: int | None = _setting(int, None, "threads that read images", result=False)
-    checkpoint_hist: int = _setting(int, 3, "checkpoints that are kept", result=False)
-    save_every: int | None = _setting(
+    save_best: bool = setting(bool, True, "keep the best evaluated weights apart", result=False)
+    workers: int | None = setting(int, None, "threads that read images", result=False)
+    checkpoint_hist: int = setting(int, 3, "checkpoints that are kept", result=False)
+    save_every: int | None = setting(
         int, None, "steps between checkpoints; an epoch where absent", result=False
     )
-    log_every: int = _setting(int, 50, "steps between lines of the log", result=False)
-    log: tuple[str, ...] = _setting(
+    log_every: int = setting(int, 50, "steps between lines of the log", result=False)
+    log: tuple[str, ...] = setting(
         str, ("tensorboard",), "beside the log in JSON lines", many=True, choices=LOGS, result=False
     )
 
     def __post_init__(self):
-        for name in ("batch_size", "accumulate", "epochs", "checkpoint_hist", "log_every"):
+        for name in (
+            "batch_size",
+            "accumulate",
+            "epochs",
+            "checkpoint_hist",
+            "log_every",
+            *GROWING,
+        ):
             checks.positive_int(name, getattr(self, name))
-        for name in ("num_classes", "input_size", "workers", "save_every"):
+        for name in ("num_classes", "input_size", "workers", "save_every", *SIZES):
             if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name))
         checks.natural_int("seed", self.seed)
         if self.recalibrate is not None:
             checks.natural_int("recalibrate", self.recalibrate)
-        for name in ("hflip", "color_jitter", "reprob", "smoothing", "momentum", "min_lr"):
+        for name in FRACTIONS:
             checks.fraction(name, getattr(self, name))
-        for name in ("drop", "drop_path", "model_ema", "layer_decay"):
+        for name in ("drop", "drop_path", "model_ema", "layer_decay", "bce_target_thresh"):
             if getattr(self, name) is not None:
                 checks.fraction(name, getattr(self, name))
-        for name in ("lr", "clip_grad", "opt_eps"):
+        for name in ("lr", "clip_grad", "opt_eps", "grow_magnitude"):
             if getattr(self, name) is not None:
                 checks.at_least_0(name, getattr(self, name))
         for name in ("lr_base", "weight_decay", "warmup_epochs", "mixup", "cutmix"):
@@ -171,7 +189,7 @@ class Settings:
                 f"`recipe` must be one of {', '.join(RECIPE_SETTINGS)}, got {recipe!r}"
             )
         merged = {**RECIPE_SETTINGS[recipe], **chosen}
-        return cls(**{name: _checked(name, value) for name, value in merged.items()})
+        return cls(**{name: checked(_FIELDS, name, value) for name, value in merged.items()})
 
     def result(self) -> dict[str, Any]:
         """Return the settings that the result depends on, as JSON holds them."""
@@ -184,7 +202,7 @@ class Settings:
     def toml(self) -> str:
         """Return all settings as a configuration file; those that are None are left out."""
         lines = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in lines if value is not None)
+        return "".join(f"{name} = {toml(value)}\n" for name, value in lines if value is not None)
 
 
 _FIELDS: Mapping[str, Field[Any]] = {f.name: f for f in fields(Settings)}
@@ -202,36 +220,3 @@ def read_config(path: str | Path) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"`config` {path} is not TOML: {error}") from error
-
-
-def _checked(name: str, value: Any) -> Any:
-    """Return a value as its setting has it."""
-    if name not in _FIELDS:
-        near = get_close_matches(name, _FIELDS, n=3, cutoff=0.4)
-        hint = f"; the nearest are {', '.join(near)}" if near else ""
-        raise ValueError(f"there is no setting called {name!r}{hint}")
-    about = _FIELDS[name].metadata
-    if about["many"]:
-        if not isinstance(value, list | tuple):
-            raise TypeError(f"`{name}` must be a list, got {value!r}")
-        return tuple(_one(name, about, item) for item in value)
-    return _one(name, about, value)
-
-
-def _one(name: str, about: Mapping[str, Any], value: Any) -> Any:
-    kind = about["kind"]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError(f"`{name}` must be of type {kind.__name__}, got {value!r}")
-    if about["choices"] and value not in about["choices"]:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(map(str, about['choices']))}, got {value!r}"
-        )
-    return value
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value)  # of these types the same as TOML

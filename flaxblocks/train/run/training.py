@@ -24,7 +24,7 @@ from flaxblocks.train.run.outcome import write_outcome
 from flaxblocks.train.run.pipelines import Pipelines
 from flaxblocks.train.run.plot import plot
 from flaxblocks.train.run.progress import ProgressLine
-from flaxblocks.train.run.recipes import Recipe
+from flaxblocks.train.run.recipe import Recipe
 from flaxblocks.train.run.run_folder import open_run
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.run.warnings import warnings
@@ -151,7 +151,9 @@ class Training:
         state = create_state(model, optimizer, trainable=self.trainable, average=self._averages)
         state = place_state(mesh, state, self.rule)
         place = partial(shard_batch, mesh)
-        prepared = Recalibration(batches, self._recalibrated(model, until), place, self._prepare)
+        prepared = Recalibration(
+            data.training(last=True), self._recalibrated(model, until), place, self._prepare
+        )
         with (
             ProgressLine(until, first=folder.process == 0) as progress,
             Checkpoints(folder.checkpoints, keep=self.keep) as checkpoints,
@@ -166,7 +168,7 @@ class Training:
                 catch_up(judge, state, read_log(folder.log))
             with log_writers(folder, int(state.step), self.logs, settings) as writers:
                 loop = Loop(
-                    step=self._step(optimizer),
+                    step=self._step(optimizer, until),
                     feed=feed,
                     checkpoints=checkpoints,
                     watchers=(*writers, progress),
@@ -196,7 +198,7 @@ class Training:
 
     @property
     def _averages(self) -> bool:
-        return self.recipe.average_decay is not None
+        return self.recipe.average is not None
 
     @property
     def _prepare(self) -> Prepare:
@@ -210,12 +212,13 @@ class Training:
             )
         return mesh
 
-    def _step(self, optimizer: optax.GradientTransformation) -> TrainStep:
+    def _step(self, optimizer: optax.GradientTransformation, until: int) -> TrainStep:
+        average, epochs = self.recipe.average, self.recipe.epochs
         return make_train_step(
             optimizer,
             loss=self.recipe.loss,
             mixing=self.recipe.mixing,
-            average_decay=self.recipe.average_decay or 0.0,
+            average_decay=0.0 if average is None else average(until, epochs, self.batch_size),
             accumulate=self.accumulate,
             prepare=self._prepare,
             seed=self.seed,

@@ -6,7 +6,7 @@ import numpy as np
 
 from flaxblocks.train.data.image_folder import ImageFolder
 from flaxblocks.train.data.source import Source
-from flaxblocks.train.run.recipes import REFERENCE_BATCH, Recipe
+from flaxblocks.train.run.recipe import REFERENCE_BATCH, Recipe
 
 SAMPLES = 200  # steps at which a schedule is looked at
 

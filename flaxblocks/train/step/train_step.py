@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 
 from flaxblocks._base import checks
+from flaxblocks.train.optim.averages import RisingAverage
 from flaxblocks.train.step.average import update_average
 from flaxblocks.train.step.losses import CROSS_ENTROPY, Loss
 from flaxblocks.train.step.mixing import Mixing
@@ -99,7 +100,7 @@ def make_train_step(
     *,
     loss: Loss = CROSS_ENTROPY,
     mixing: Mixing | None = None,
-    average_decay: float = 0.9999,
+    average_decay: float | optax.Schedule = 0.9999,
     accumulate: int = 1,
     prepare: Prepare = as_float,
     seed: int = 0,
@@ -124,7 +125,8 @@ def make_train_step(
         loss: what is minimized: `CrossEntropy`, `BinaryCrossEntropy`, `Distillation`, or a
             function of the network and the batch, see `Loss`.
         mixing: Mixup and CutMix; None for neither.
-        average_decay: weight of the past in the moving average, where the state keeps one.
+        average_decay: weight of the past in the moving average, where the state keeps one: a
+            function of the number of updates before, or a number, as `RisingAverage` takes it.
         accumulate: number of parts that the batch is computed in, one after the other; the update
             is that of the whole batch, the statistics move once for each part.
         prepare: prepares the batch on the device, such as `normalize`.
@@ -138,7 +140,9 @@ def make_train_step(
         ValueError: if an argument is out of range.
     """
     checks.function("loss", loss)
-    checks.fraction("average_decay", average_decay)
+    weight = average_decay
+    if not callable(weight):
+        weight = RisingAverage(checks.fraction("average_decay", weight))(1, 1, 1)
     checks.positive_int("accumulate", accumulate)
 
     def step(state: TrainState, batch: Batch, loss: Loss) -> tuple[TrainState, Metrics]:
@@ -150,9 +154,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         average = state.average
         if average is not None:
-            average = update_average(
-                average, (params, statistics), decay=average_decay, step=state.step
-            )
+            average = update_average(average, (params, statistics), jnp.asarray(weight(state.step)))
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         new = {"params": params, "statistics": statistics, "rng": rng, "average": average}
         return replace(state, step=state.step + 1, optimizer=optimizer_state, **new), metrics

@@ -10,22 +10,39 @@ import optax
 import pytest
 import torch
 from flax import nnx
-from timm.optim import RMSpropTF
+from timm.optim import Lamb, RMSpropTF
 
 import flaxblocks as fb
-from flaxblocks.train import RECIPES, Cosine, Decay, Mixing, Recipe
+from flaxblocks.train import (
+    RECIPES,
+    Cosine,
+    Decay,
+    Mixing,
+    Recipe,
+    RisingAverage,
+    SparseAverage,
+)
 from flaxblocks.train.optim.optimizers import (
     Algorithm,
     adamw,
     all_but_norms,
     everything,
     kernels_only,
+    lamb,
     rmsprop,
     sgd,
+    torch_rmsprop,
 )
 from tests.helpers.twins import assert_same
 
 STEPS, PEAK, DECAY = 12, 0.05, 0.01
+
+
+def spared(params: dict) -> dict:
+    """Let nothing decay: a `Mask`."""
+    return jax.tree.map(lambda _: False, params)
+
+
 RATES = Cosine(warmup=1)(PEAK, STEPS, 4)
 TWINS = [
     (sgd, lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, weight_decay=DECAY)),
@@ -37,11 +54,23 @@ TWINS = [
         rmsprop,
         lambda p: RMSpropTF(p, lr=1, alpha=0.9, momentum=0.9, eps=1e-3, weight_decay=DECAY),
     ),
+    (
+        torch_rmsprop,
+        lambda p: torch.optim.RMSprop(
+            p, lr=1, alpha=0.9, momentum=0.9, eps=0.0316, weight_decay=DECAY
+        ),
+    ),
     (adamw, lambda p: torch.optim.AdamW(p, lr=1, weight_decay=DECAY)),
+    (lamb, lambda p: Lamb(p, lr=1, weight_decay=DECAY)),
+    (
+        lambda rates, decay, mask: lamb(rates, decay, spared),
+        lambda p: Lamb(p, lr=1, weight_decay=0),
+    ),
 ]
+IDS = ["sgd", "nesterov", "rmsproptf", "rmsprop", "adamw", "lamb", "lamb where nothing decays"]
 
 
-@pytest.mark.parametrize("algorithm,make_torch", TWINS, ids=["sgd", "nesterov", "rmsprop", "adamw"])
+@pytest.mark.parametrize("algorithm,make_torch", TWINS, ids=IDS)
 def test_algorithms_equal_theirs_under_a_moving_learning_rate(
     algorithm: Algorithm, make_torch: Callable, x64
 ):
@@ -133,7 +162,9 @@ REFUSED = [
     (lambda: Recipe(sgd, -1.0, Cosine(), 1), "`learning_rate` must be a number of at least 0"),
     (lambda: Recipe(sgd, 1.0, Cosine(), 0), "`epochs` must be a positive integer"),
     (lambda: Recipe(sgd, 1.0, Cosine(), 1, layer_decay=2), "`layer_decay` must lie"),
-    (lambda: Recipe(sgd, 1.0, Cosine(), 1, average_decay=2), "`average_decay` must lie"),
+    (lambda: RisingAverage(2.0), "`decay` must lie"),
+    (lambda: SparseAverage(every=0), "`every` must be"),
+    (lambda: Cosine(start=2.0), "`start` must lie"),
     (lambda: Recipe(sgd, 1.0, Cosine(), 1, clip_norm=-1), "`clip_norm` must be"),
     (lambda: Recipe(sgd, 1.0, Cosine(), 1).optimizer(0, 1), "`total_steps` must be"),
     (lambda: Recipe(sgd, 1.0, Cosine(), 1).optimizer(1, 0), "`batch_size` must be"),

@@ -266,7 +266,7 @@ def test_another_number_of_classes_is_refused(images, tmp_path, capsys):
             ["--freeze", "stem,sta"],
             "`--freeze` must name modules such as head or stages.3, got",
         ),
-        (nothing, ["--aa", "rand"], "`--aa` must be 'original' or such as 'rand-m9-n2', got 'r"),
+        (nothing, ["--aa", "rand"], "`--aa` must be original, ra, ta_wide or such as 'rand-m9"),
         (nothing, ["--log", "trackio"], "the log 'trackio' needs trackio: pip install trackio"),
         (no_toml, ["--config", "no.toml"], "`--config` no.toml is not TOML"),
         (typo, ["--config", "no.toml"], "there is no setting called 'epoch'; the nearest are epo"),

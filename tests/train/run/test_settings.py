@@ -9,15 +9,27 @@ import flaxblocks as fb
 from flaxblocks.cli.commands import make_parser
 from flaxblocks.cli.train import settings_of
 from flaxblocks.cli.training import make_model, module_paths, trainable
-from flaxblocks.train import BinaryCrossEntropy, Cosine, CrossEntropy, Decay, Mixing, recipe_of
+from flaxblocks.train import (
+    BinaryCrossEntropy,
+    Cosine,
+    CrossEntropy,
+    Decay,
+    Mixing,
+    RisingAverage,
+    SparseAverage,
+    recipe_of,
+)
 from flaxblocks.train.data import (
     ColorJitter,
     Flip,
+    Growth,
     ImageFolder,
     RandAugment,
     RandomCrop,
     RandomErasing,
+    TimmRandAugment,
     autoaugment,
+    trivialaugment,
 )
 from flaxblocks.train.run.recipe_settings import RECIPE_SETTINGS
 from flaxblocks.train.run.settings import Settings, read_config
@@ -57,6 +69,7 @@ def test_each_setting_has_an_option_with_its_help(capsys):
 CHANGES = [
     ({"smoothing": 0.2}, "loss", CrossEntropy(0.2)),
     ({"bce": True, "smoothing": 0.3}, "loss", BinaryCrossEntropy(0.3)),
+    ({"bce": True, "bce_target_thresh": 0.2}, "loss", BinaryCrossEntropy(0.0, 0.2)),
     ({"mixup": 0.1}, "mixing", Mixing(mixup_alpha=0.1)),
     ({"cutmix": 1}, "mixing", Mixing(cutmix_alpha=1.0)),
     ({"sched": "step", "decay_epochs": 3.0}, "schedule", Decay(0.1, every=3.0, warmup=1.0)),
@@ -66,7 +79,17 @@ CHANGES = [
     ({"lr_base": 0.1, "batch_size": 64}, "learning_rate", 0.1),
     ({"layer_decay": 0.7}, "layer_decay", 0.7),
     ({"clip_grad": 2.0}, "clip_norm", 2.0),
-    ({"model_ema": 0.99}, "average_decay", 0.99),
+    ({"model_ema": 0.99}, "average", RisingAverage(0.99)),
+    ({"model_ema": 0.99, "model_ema_every": 8}, "average", SparseAverage(0.99, 8, warmup=1.0)),
+    (
+        {"warmup_start": 0.1, "sched_on_updates": False, "warmup_prefix": False},
+        "schedule",
+        Cosine(1.0, start=0.1, per_epoch=True, through_warmup=True),
+    ),
+    ({"aug_repeats": 3}, "repeats", 3),
+    ({"train_crop_size": 160}, "size", 160),
+    ({"grow_stages": 4, "grow_from": 64}, "growth", Growth(4, 64)),
+    ({"grow_stages": 2, "grow_magnitude": 3}, "growth", Growth(2, 128, 3.0)),
     ({"epochs": 2}, "epochs", 2),
     ({"weight_decay": 0.5}, "weight_decay", 0.5),
     ({"crop": "random", "scale": (0.5, 1.0)}, "crop", RandomCrop(area=(0.5, 1.0))),
@@ -74,9 +97,16 @@ CHANGES = [
     (
         {"aa": "rand-m5-n1", "color_jitter": 0.1, "reprob": 0.5},
         "augmentations",
-        (RandAugment(1, 5.0), ColorJitter(0.1, 0.1, 0.1), RandomErasing(0.5)),
+        (TimmRandAugment(5.0, 1), ColorJitter(0.1, 0.1, 0.1), RandomErasing(0.5)),
     ),
     ({"aa": "original"}, "augmentations", (autoaugment,)),
+    ({"aa": "ta_wide"}, "augmentations", (trivialaugment,)),
+    ({"aa": "ra"}, "augmentations", (RandAugment(),)),
+    (
+        {"reprob": 0.5, "remode": "const"},
+        "augmentations",
+        (RandomErasing(0.5, noise=False),),
+    ),
 ]
 
 
