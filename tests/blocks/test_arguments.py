@@ -2,6 +2,7 @@
 
 from functools import partial
 from inspect import Parameter, signature
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -121,11 +122,13 @@ def test_nothing_is_swallowed(kind: type):
 @pytest.mark.parametrize("name", ["block", "shortcut"])
 def test_residual_add_takes_what_can_be_called(name: str):
     with pytest.raises(TypeError, match=f"`{name}` must be a callable.*, got 'conv'"):
-        fb.ResidualAdd(**({"block": nnx.relu} | {name: "conv"}))
+        wrong: dict[str, Any] = {"block": nnx.relu} | {name: "conv"}
+        fb.ResidualAdd(**wrong)
 
 
 def test_numpy_integers_and_lists_are_integers_and_pairs():
-    conv = fb.Conv(np.int64(4), np.int32(8), [np.int64(3), 5], rngs=nnx.Rngs(0))
+    sizes: tuple[Any, ...] = (np.int64(4), np.int32(8), [np.int64(3), 5])
+    conv = fb.Conv(*sizes, rngs=nnx.Rngs(0))
     assert conv.kernel.shape == (3, 5, 4, 8)
 
 

@@ -1,6 +1,7 @@
 """Every block computes what its PyTorch twin computes, in train mode and in eval mode."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -114,7 +115,7 @@ def test_has_a_residual_only_where_it_should(name: str, features: tuple, stride:
         assert not np.count_nonzero(y)
 
 
-def _silence(block: nnx.Module) -> None:
+def _silence(block: Any) -> None:
     """Let the residual branch return zeros: its last norm multiplies by zero."""
     last = getattr(block, "project", None) or block.expand
     last.norm.scale[...] = jnp.zeros_like(last.norm.scale[...])
@@ -135,7 +136,8 @@ def test_drops_the_branch_of_whole_samples_and_keeps_the_shortcut(name: str):
     dropped = np.abs(added).max((1, 2, 3)) == 0
     assert 0 < dropped.sum() < 16
     np.testing.assert_allclose(added[~dropped], 2 * branch[~dropped], atol=limit, rtol=0)
-    block.eval(), whole.eval()
+    block.eval()
+    whole.eval()
     np.testing.assert_array_equal(block(x), whole(x))
 
 

@@ -11,13 +11,14 @@ import flaxblocks as fb
 from parity.checks import measure
 from tests.helpers.tolerance import bound
 from tests.helpers.twins import BY_NAME, assert_same, image
+from tests.helpers.typed import instance
 
 CASE = BY_NAME["MBConv/efficientnet"]
 SHAPE = (2, 5, 6, 8)
 
 
-def block(**arguments) -> nnx.Module:
-    return CASE.build_flax(**({"param_dtype": jnp.float64} | arguments))
+def block(**arguments) -> fb.MBConv:
+    return instance(CASE.build_flax(**({"param_dtype": jnp.float64} | arguments)), fb.MBConv)
 
 
 def assert_same_state(ours: nnx.Module, theirs: nnx.Module) -> None:
@@ -39,7 +40,7 @@ def test_nnx_jit_updates_the_module_as_an_eager_call_does(x64):
     x = jnp.asarray(image(SHAPE))
     assert_same(nnx.jit(lambda module, x: module(x))(jitted, x), eager(x))
     assert_same_state(jitted, eager)
-    assert int(jitted.project.norm.num_batches_tracked[...]) == 1
+    assert int(instance(jitted.project.norm, fb.BatchNorm).num_batches_tracked[...]) == 1
 
 
 def test_jax_jit_over_split_and_merge(x64):
@@ -137,26 +138,27 @@ def test_jax_scan_over_layers_of_the_same_shape(x64):
     for layer in layers:
         x = layer(x)
     assert_same(y, x)
-    assert_same(statistics["project"]["norm"]["var"][2], layers[2].project.norm.var[...])
+    norm = instance(layers[2].project.norm, fb.BatchNorm)
+    assert_same(statistics["project"]["norm"]["var"][2], norm.var[...])
 
 
 def test_eval_shape_makes_and_calls_a_block_without_computing():
-    module = nnx.eval_shape(CASE.build_flax)
+    module = instance(nnx.eval_shape(CASE.build_flax), fb.MBConv)
     y = nnx.eval_shape(lambda m, x: m(x), module, jax.ShapeDtypeStruct(SHAPE, jnp.float32))
     assert (y.shape, y.dtype) == (SHAPE, jnp.float32)
     assert isinstance(module.project.conv.kernel.get_value(), jax.ShapeDtypeStruct)
 
 
 @pytest.mark.parametrize(
-    "case",
+    "name",
     [
         "MBConv/efficientnet",
         pytest.param("BottleNeck/se", marks=pytest.mark.slow),
         pytest.param("FusedMBConv", marks=pytest.mark.slow),
     ],
 )
-def test_bfloat16_computes_what_float32_does_within_its_rounding(case: str):
-    case = BY_NAME[case]
+def test_bfloat16_computes_what_float32_does_within_its_rounding(name: str):
+    case = BY_NAME[name]
     narrow, wide = case.build_flax(dtype=jnp.bfloat16), case.build_flax()
     x = jnp.asarray(image(case.shape), jnp.float32)
 

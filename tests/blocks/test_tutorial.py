@@ -22,6 +22,7 @@ from parity.checks.tolerance import bound
 from parity.sides import flax_side, torch_side
 from parity.sides.torch_side import TorchRun
 from tests.helpers.twins import assert_same, image
+from tests.helpers.typed import gradient_of, present
 from torch_ref.harness.layout import from_nhwc, to_nhwc
 from torch_ref.harness.passes import half_mean_square
 
@@ -156,10 +157,10 @@ def flat_run(
     half_mean_square(y, from_nhwc(target, y.dtype)).backward()
     p.training, p.taken = False, 0
     after = function(p, image)
-    run = TorchRun(outputs={"": to_nhwc(y)}, gradients={"input": to_nhwc(image.grad)})
+    run = TorchRun(outputs={"": to_nhwc(y)}, gradients={"input": to_nhwc(present(image.grad))})
     for name, array in zip(names, p.arrays, strict=True):
         if array.requires_grad:
-            run.gradients[name] = array.grad.numpy()
+            run.gradients[name] = gradient_of(array)
         else:
             run.state[name] = array.numpy()
     return run, to_nhwc(after)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks import activations
 
+M = TypeVar("M", bound=nnx.Module)
 CALL = re.compile(r"@flaxblocks_inverted_residual_[0-9a-f]{8}\b")
 
 
@@ -19,7 +21,7 @@ def gate(squeezed: int, act=activations.relu, function=activations.sigmoid) -> C
     return partial(fb.SqueezeExcite, squeeze_features=squeezed, act=act, gate=function)
 
 
-def randomized(module: nnx.Module, seed: int = 0) -> nnx.Module:
+def randomized(module: M, seed: int = 0) -> M:
     """Return the module with every array drawn, the variances positive."""
     rng = np.random.default_rng(seed)
 
@@ -37,7 +39,7 @@ def run(block: nnx.Module, x: jax.Array) -> np.ndarray:
     return np.asarray(nnx.jit(lambda block, x: block(x))(block, x))
 
 
-def folded(*args, dtype=jnp.float64, seed: int = 0, **kwargs) -> nnx.Module:
+def folded(*args, dtype=jnp.float64, seed: int = 0, **kwargs) -> fb.MBConv:
     """Return a block for inference, of random weights."""
     block = fb.MBConv(*args, **kwargs, param_dtype=dtype, rngs=nnx.Rngs(seed))
     return fb.for_inference(randomized(block, seed))

@@ -1,6 +1,7 @@
 """A block for inference is one operation, and each platform's lowering alone chooses its form."""
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -15,12 +16,12 @@ from jax.sharding import PartitionSpec as P
 import flaxblocks as fb
 from flaxblocks import activations, ops
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
-from tests.helpers.folded import gate
+from tests.helpers.folded import M, gate
 
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 
 
-def ready(kind: type[nnx.Module], *args, **kwargs) -> nnx.Module:
+def ready(kind: Callable[..., M], *args, **kwargs) -> M:
     return fb.for_inference(kind(*args, **kwargs, rngs=nnx.Rngs(0)))
 
 

@@ -1,7 +1,9 @@
 """Native convolutions that take bias, activation and residual with them: the same function."""
 
 import re
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,22 +17,21 @@ from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.ops.native.targets import ACTIVATIONS
 from tests.helpers.arrays import assert_close
-from tests.helpers.folded import gate, randomized, run
+from tests.helpers.folded import M, gate, randomized, run
+from tests.helpers.typed import present
 
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 # From 87.3 to 88.7 the sigmoid is below the normal numbers; there JAX's is 0, the kernel's not.
 FAR = [0, 1e-3, 1, 3, 6, 20, 87, 90, 104, 1e4, 1e30, 3e38, np.inf, np.nan]
 
 
-def ready(kind: type[nnx.Module], *args, **kwargs) -> nnx.Module:
+def ready(kind: Callable[..., M], *args, **kwargs) -> M:
     made = kind(*args, **kwargs, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     return fb.for_inference(randomized(made))
 
 
-unit, bottleneck, basic = (
-    partial(ready, kind) for kind in (fb.ConvNormAct, fb.BottleNeck, fb.BasicBlock)
-)
-universal = partial(ready, UniversalInvertedBottleneck)
+unit, bottleneck = partial(ready, fb.ConvNormAct), partial(ready, fb.BottleNeck)
+basic, universal = partial(ready, fb.BasicBlock), partial(ready, UniversalInvertedBottleneck)
 
 SUMS = {
     # A row of cells and a rest; weights that stay in the cache and such that do not, and such that
@@ -109,7 +110,7 @@ def test_convolutions_take_what_follows_with_them(name: str, x64):
 
 
 def test_branches_of_different_shape_are_refused(x64):
-    block = bottleneck(64, 64, 2)
+    block: Any = bottleneck(64, 64, 2)
     block.shortcut = lambda x: x[:, :1]
     with ops.convolution("native"), pytest.raises(ValueError, match="returned shape"):
         block(jnp.ones((2, 9, 8, 64)))
@@ -120,9 +121,9 @@ def test_each_activation_in_float32_has_jaxs_values(act):
     """To the ends of the numbers: the kernels have an exponential of their own."""
     one = fb.ConvNormAct(16, 16, 1, groups=16, norm=None, act=act, rngs=nnx.Rngs(0))
     one.conv.kernel.set_value(jnp.ones((1, 1, 1, 16)))
-    one.conv.bias.set_value(jnp.zeros(16))
+    present(one.conv.bias).set_value(jnp.zeros(16))
     values = np.asarray([*FAR, *(-value for value in FAR)], np.float32)
     with ops.convolution("native"):
         y = run(one, jnp.asarray(np.tile(values[None, None, :, None], 16)))
     truth = np.tile(np.asarray(act(jnp.asarray(values)))[:, None], 16)
-    np.testing.assert_allclose(y[0, 0], truth, rtol=1e-6, atol=np.finfo(np.float32).tiny)
+    np.testing.assert_allclose(y[0, 0], truth, rtol=1e-6, atol=float(np.finfo(np.float32).tiny))

@@ -35,8 +35,9 @@ GEOMETRIES = [
 ]
 
 
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
+def pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    height, width = value if isinstance(value, tuple) else (value, value)
+    return height, width
 
 
 def torch_conv(conv: fb.Conv, padding, stride=1, dilation=1, groups=1, **_) -> torch.nn.Conv2d:
@@ -44,7 +45,7 @@ def torch_conv(conv: fb.Conv, padding, stride=1, dilation=1, groups=1, **_) -> t
     twin = torch.nn.Conv2d(
         conv.in_features,
         conv.out_features,
-        conv.kernel_size,
+        pair(conv.kernel_size),
         stride=stride,
         padding=padding,
         dilation=dilation,
@@ -60,7 +61,7 @@ def test_equals_pytorch(size: int, arguments: dict, groups: int, x64):
     conv = fb.Conv(4, 8, **arguments, groups=groups, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     kernel, dilation = pair(arguments["kernel_size"]), pair(arguments.get("dilation", 1))
     padding = tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True))
-    twin = torch_conv(conv, **({"padding": padding} | arguments), groups=groups)
+    twin = torch_conv(conv, groups=groups, **{"padding": padding, **arguments})
     x = image((2, size, size, 4))
 
     truth = twin(from_nhwc(x))

@@ -50,7 +50,7 @@ def test_a_traced_draw_gives_the_same_bits(draw, dtype: type):
 def test_creation_compiles_few_programs_however_many_shapes_there_are():
     compiled = []
 
-    def listen(event: str, _: float, **__: object) -> None:
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
         compiled.append(event == "/jax/core/compile/backend_compile_duration")
 
     jax.clear_caches()

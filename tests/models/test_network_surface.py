@@ -3,6 +3,7 @@
 import re
 from functools import partial
 from inspect import signature
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 import timm
 import torch
 from flax import nnx
+from timm.layers.norm import GroupNorm
 
 import flaxblocks as fb
 from flaxblocks.layers.scopes import Scoped
@@ -20,6 +22,7 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers import tolerance
 from tests.helpers.networks import flax_network, run_by_blocks, run_torch, with_random_weights
+from tests.helpers.typed import instance, present
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -72,7 +75,8 @@ def test_a_bad_index_is_refused(index: object, error: type[Exception]):
 )
 def test_an_argument_of_timms_or_torchvisions_is_answered_with_ours(argument: str, ours: str):
     with pytest.raises(TypeError, match=rf"`{argument}`: .*{ours}"):
-        fb.create_model("resnet18", **{argument: True})
+        wrong: dict[str, Any] = {argument: True}
+        fb.create_model("resnet18", **wrong)
 
 
 def test_every_answer_is_needed_and_names_what_there_is():
@@ -85,7 +89,7 @@ def test_every_answer_is_needed_and_names_what_there_is():
 
 @pytest.mark.usefixtures("as_installed")
 @pytest.mark.parametrize("rngs", [0, jax.random.key(0), np.random.default_rng(0), None])
-def test_a_network_says_what_rngs_are(rngs: object):
+def test_a_network_says_what_rngs_are(rngs: Any):
     with pytest.raises(TypeError, match=r"`rngs` must be nnx.Rngs, made of a seed or a key"):
         fb.create_model("resnet18", rngs=rngs)
 
@@ -104,7 +108,7 @@ def test_the_two_halves_make_the_whole(network: Backbone):
     np.testing.assert_array_equal(network.forward_head(features), whole)
     pooled = network.forward_head(features, pre_logits=True)
     assert pooled.shape == (1, network.num_features)
-    np.testing.assert_array_equal(network.head.classifier(pooled), whole)
+    np.testing.assert_array_equal(present(network.head.classifier)(pooled), whole)
 
 
 def test_a_new_classifier_is_drawn_as_the_networks_own_and_nothing_else_changes():
@@ -112,19 +116,21 @@ def test_a_new_classifier_is_drawn_as_the_networks_own_and_nothing_else_changes(
     network.eval()
     before = nnx.state(network, nnx.Param)
     network.reset_classifier(400, rngs=nnx.Rngs(1))
-    kernel = network.head.classifier.kernel[...]
+    classifier = present(network.head.classifier)
+    kernel = classifier.kernel[...]
     assert kernel.shape == (1280, 400)
     # torchvision's rule: normal of deviation 0.01, where a linear layer's own is uniform.
     assert (
         abs(float(kernel.std()) / 0.01 - 1) < tolerance.bound("any", "statistic of a sample") / 700
     )
-    assert not network.head.classifier.bias[...].any()
-    assert network.head.dropout.deterministic
+    assert not present(classifier.bias)[...].any()
+    assert present(network.head.dropout).deterministic
     network.train()
     network.reset_classifier(0, rngs=nnx.Rngs(1))
     assert network.head.classifier is None and network.head.dropout is None
     network.reset_classifier(7, rngs=nnx.Rngs(1))
-    assert not network.head.dropout.deterministic and network.head.dropout.rate == 0.2
+    dropout = instance(network.head.dropout, nnx.Dropout)
+    assert not dropout.deterministic and dropout.rate == 0.2
     after = nnx.state(network, nnx.Param)
     for part in ("stem", "stages"):
         jax.tree.map(np.testing.assert_array_equal, after[part], before[part])
@@ -144,7 +150,7 @@ def test_other_norms_and_activations_equal_timms_in_float64(x64):
     twin = timm.create_model(
         "test_resnet",
         act_layer=torch.nn.SiLU,
-        norm_layer=partial(timm.layers.GroupNorm, num_groups=16),
+        norm_layer=partial(GroupNorm, num_groups=16),
     )
     twin = with_random_weights(twin.double(), image).eval()
     options = {"act": jax.nn.silu, "norm": NORM}

@@ -13,6 +13,7 @@ from flaxblocks.models import Backbone
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers.networks import SMALLEST, flax_network, gradients_of, torch_network
+from tests.helpers.typed import gradient_of
 from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import from_nhwc
 
@@ -35,7 +36,7 @@ def _torch_gradients(twin: torch.nn.Module, image: np.ndarray, weights: np.ndarr
     with ExactGradients():
         loss = (twin(from_nhwc(image)) * torch.from_numpy(weights)).sum()
     loss.backward()
-    return {name: param.grad.numpy() for name, param in twin.named_parameters()}
+    return {name: gradient_of(param) for name, param in twin.named_parameters()}
 
 
 @one_of_each_family

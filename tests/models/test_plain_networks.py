@@ -24,6 +24,7 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides.weights import randomize
 from tests.helpers.networks import abstract, flax_network, torch_network
+from tests.helpers.typed import present
 from tests.models.test_timm_residual_parts import _assert_equal, _gradients
 from torch_ref.harness.layout import from_nhwc
 
@@ -74,7 +75,7 @@ def test_parts_have_torchvisions_names_outputs_gradients_and_statistics(make, ma
     output, of_params, of_input = _gradients(module, jnp.asarray(image), jnp.asarray(weights))
 
     _assert_equal(output, y, "output")
-    _assert_equal(of_input, x.grad.permute(0, 2, 3, 1), "gradient")
+    _assert_equal(of_input, present(x.grad).permute(0, 2, 3, 1), "gradient")
     moved = fb.state_dict(module, names="torchvision")
     for name, value in twin.named_buffers():
         if "running" in name:
@@ -186,7 +187,7 @@ def test_old_names_of_densenets_are_todays():
 def test_a_new_classifier_is_one_in_every_head():
     network = nnx.eval_shape(lambda: fb.create_model("googlenet", rngs=nnx.Rngs(0)))
     network.reset_classifier(7, rngs=nnx.Rngs(0))
-    assert [head.classifier.out_features for head in network.auxiliary] == [7, 7]
+    assert [present(head.classifier).out_features for head in network.auxiliary] == [7, 7]
 
 
 @pytest.mark.parametrize("option", [{"drop_path_rate": 0.1}, {"output_stride": 16}])

@@ -1,5 +1,7 @@
 """What the records say is what torchvision and timm say, and what the networks are."""
 
+from typing import Any
+
 import pytest
 from timm import get_pretrained_cfg
 from timm.models._registry import get_arch_pretrained_cfgs
@@ -9,6 +11,7 @@ import flaxblocks as fb
 from flaxblocks.cli.networks import cost, count, image_shape
 from flaxblocks.models import ModelRecord, PublishedWeights, facts
 from tests.helpers.networks import SMALLEST, abstract
+from tests.helpers.typed import present
 from tests.helpers.weight_files import ARCHITECTURE
 
 TORCHVISION = [n for n in fb.list_models() if fb.model_info(n).source == "torchvision"]
@@ -23,11 +26,11 @@ def torchvisions(weights) -> PublishedWeights:
     if weights.name == "IMAGENET1K_V1" and "google" in weights.url:
         preset.mean = preset.std = [0.5, 0.5, 0.5]
     accuracy = meta["_metrics"]["ImageNet-1K"]
-    colors = tuple(preset.mean), tuple(preset.std)
+    (r, g, b), (r_std, g_std, b_std) = preset.mean, preset.std
     return PublishedWeights(
         weights.name,
         weights.url,
-        fb.Preprocess(resize, crop, preset.interpolation.value, *colors),
+        fb.Preprocess(resize, crop, preset.interpolation.value, (r, g, b), (r_std, g_std, b_std)),
         len(meta["categories"]),
         meta.get("license"),
         accuracy["acc@1"],
@@ -41,7 +44,7 @@ def test_every_row_is_torchvisions(name: str):
     every = get_model_weights(name)
     theirs = [weights for weights in every if weights.meta["categories"]]  # VGG16 has a trunk alone
     assert {w.tag: w for w in record.weights} == {w.name: torchvisions(w) for w in theirs}
-    assert record.published() == torchvisions(every.DEFAULT)
+    assert record.published() == torchvisions(every["DEFAULT"])
     assert record.preprocess == record.published().preprocess
     # torchvision counts GoogLeNet without its auxiliary classifiers, InceptionV3 with them.
     others = 6_379_984 if name == "googlenet" else 0
@@ -61,16 +64,16 @@ def test_every_row_is_timms():
             assert weights.num_classes == config.num_classes
             assert weights.license == config.license
             assert weights.preprocess == fb.Preprocess.from_timm(config.to_dict())
-        default = get_pretrained_cfg(record.name_at_source)
+        default = present(get_pretrained_cfg(record.name_at_source))
         assert record.preprocess == fb.Preprocess.from_timm(default.to_dict()), name
-        assert not record.weights or record.published().tag == default.tag
+        assert not record.weights or present(record.published()).tag == default.tag
 
 
 def test_weights_for_imagenet_have_their_accuracy_and_no_others():
     for name in TORCHVISION + TIMM:
         for weights in fb.model_info(name).weights:
             if weights.num_classes == 1000:
-                assert 40 < weights.top1 < weights.top5 < 100, name
+                assert 40 < present(weights.top1) < present(weights.top5) < 100, name
             else:
                 assert weights.top1 is weights.top5 is None
 
@@ -127,5 +130,6 @@ def test_what_cannot_be_registered_is_refused(as_installed):
     with pytest.raises(ValueError, match="a name of its own, 'resnet18' is taken"):
         fb.register_model(ModelRecord("resnet18", ARCHITECTURE))
     with pytest.raises(TypeError, match="`record` must be a ModelRecord, got Architecture"):
-        fb.register_model(ARCHITECTURE)
+        wrong: Any = ARCHITECTURE
+        fb.register_model(wrong)
     assert fb.list_models("mine") == []

@@ -1,5 +1,7 @@
 """timm's networks of inverted residuals compute what timm's own modules do."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import timm
@@ -19,6 +21,7 @@ from tests.helpers.networks import (
     run_torch,
     torch_network,
 )
+from tests.helpers.typed import gradient_of
 from torch_ref.harness.layout import from_nhwc
 
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
@@ -110,7 +113,7 @@ def test_gradients_and_statistics_equal_timms(name: str, x64):
         assert measure.scaled_error(moved[key], value.numpy()) <= limit, key
     nnx.update(network, gradients)  # so that the gradients get timm's names
     ours = fb.state_dict(network, names="timm")
-    truth = {key: param.grad.numpy() for key, param in twin.named_parameters()}
+    truth = {key: gradient_of(param) for key, param in twin.named_parameters()}
     largest = max(np.abs(value).max() for value in truth.values())
     for key, value in truth.items():
         # A shift that the next norm takes away has no gradient but what rounding leaves.
@@ -144,7 +147,7 @@ def test_fresh_tensors_have_timms_mean_and_deviation(name: str):
 )
 def test_without_classes_the_features_are_timms(name: str, x64):
     image = np.random.default_rng(1).normal(size=IMAGE)
-    twin = torch_network(name, image).eval()
+    twin: Any = torch_network(name, image).eval()
     weights = {k: v for k, v in twin.state_dict().items() if not k.startswith("classifier.")}
     network = flax_network(name, weights, num_classes=0)
     network.eval()
@@ -169,7 +172,7 @@ def test_without_classes_the_features_are_timms(name: str, x64):
 )
 def test_training_drops_paths_at_timms_rates(name: str):
     rate = 0.3
-    theirs = timm.create_model(name.removeprefix(TIMM_PREFIX), drop_path_rate=rate)
+    theirs: Any = timm.create_model(name.removeprefix(TIMM_PREFIX), drop_path_rate=rate)
     network = nnx.eval_shape(lambda: fb.create_model(name, drop_path_rate=rate, rngs=nnx.Rngs(0)))
     assert [
         block.drop_path.rate

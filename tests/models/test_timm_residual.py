@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 from flax import nnx
-from timm import layers as timm_layers
+from timm.layers.drop import DropPath
 
 import flaxblocks as fb
 from flaxblocks.models.record import TIMM_PREFIX
@@ -155,7 +155,7 @@ def test_each_tensor_is_drawn_from_timms_distribution(name: str):
 @pytest.mark.parametrize("name", ["test_resnet", "regnetz_005", "test_convnext"])
 def test_stochastic_depth_grows_as_timms(name: str):
     twin = timm.create_model(name, drop_path_rate=0.3)
-    theirs = [m.drop_prob for m in twin.modules() if isinstance(m, timm_layers.DropPath)]
+    theirs = [m.drop_prob for m in twin.modules() if isinstance(m, DropPath)]
     network = nnx.eval_shape(
         lambda: fb.create_model(TIMM_PREFIX + name, drop_path_rate=0.3, rngs=nnx.Rngs(0))
     )

@@ -1,6 +1,7 @@
 """The parts of timm's residual networks compute what timm's own do, gradients included."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,11 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
-from timm import layers as timm_layers
+from timm.layers.blur_pool import BlurPool2d
+from timm.layers.eca import EcaModule
+from timm.layers.norm import GroupNorm as TimmGroupNorm
+from timm.layers.norm import RmsNorm2d, SimpleNorm2d
+from timm.layers.squeeze_excite import SEModule
 from timm.models import convnext as timm_convnext
 from timm.models import res2net as timm_res2net
 from timm.models import resnet as timm_resnet
@@ -26,22 +31,26 @@ from flaxblocks.ops import average_pool, blur_pool, max_pool
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides.weights import randomize
+from tests.helpers.typed import present
 from torch_ref.harness.layout import from_nhwc
 
+# timm takes more than its types say.
+ECA: Any = "eca"
+GROUP_NORM: Any = partial(TimmGroupNorm, num_groups=4)
 bare = partial(fb.BottleNeck, use_bias=False, shortcut=fb.blocks.projection)
 
 PARTS = {  # ours, timm's and the shape of the input
     "eca": (
         partial(EfficientChannelAttention, 48),
-        partial(timm_layers.EcaModule, 48),
+        partial(EcaModule, 48),
         (2, 5, 4, 48),
     ),
     "eca wide": (
         partial(EfficientChannelAttention, 256),
-        partial(timm_layers.EcaModule, 256),
+        partial(EcaModule, 256),
         (2, 3, 2, 256),
     ),
-    "se": (partial(squeeze_excite, 48), partial(timm_layers.SEModule, 48), (2, 5, 4, 48)),
+    "se": (partial(squeeze_excite, 48), partial(SEModule, 48), (2, 5, 4, 48)),
     "basic blurred": (
         partial(
             fb.BasicBlock,
@@ -57,7 +66,7 @@ PARTS = {  # ours, timm's and the shape of the input
             12,
             2,
             timm_resnet.downsample_avg(8, 12, 1, 2),
-            aa_layer=timm_layers.BlurPool2d,
+            aa_layer=BlurPool2d,
         ),
         (3, 7, 5, 8),
     ),
@@ -77,7 +86,7 @@ PARTS = {  # ours, timm's and the shape of the input
             2,
             timm_resnet.downsample_avg(8, 32, 1, 2),
             aa_layer=torch.nn.AvgPool2d,
-            attn_layer="eca",
+            attn_layer=ECA,
         ),
         (3, 6, 4, 8),
     ),
@@ -87,10 +96,8 @@ PARTS = {  # ours, timm's and the shape of the input
             8,
             8,
             1,
-            timm_resnet.downsample_conv(
-                8, 32, 1, 1, norm_layer=partial(timm_layers.GroupNorm, num_groups=4)
-            ),
-            norm_layer=partial(timm_layers.GroupNorm, num_groups=4),
+            timm_resnet.downsample_conv(8, 32, 1, 1, norm_layer=GROUP_NORM),
+            norm_layer=GROUP_NORM,
         ),
         (3, 6, 4, 8),
     ),
@@ -138,8 +145,8 @@ PARTS = {  # ours, timm's and the shape of the input
         lambda: timm_convnext.ConvNeXtBlock(8, conv_mlp=True, use_grn=True, ls_init_value=None),
         (3, 7, 5, 8),
     ),
-    "rms norm": (partial(rms_norm, 8), partial(timm_layers.RmsNorm2d, 8), (3, 5, 4, 8)),
-    "simple norm": (partial(simple_norm, 8), partial(timm_layers.SimpleNorm2d, 8), (3, 5, 4, 8)),
+    "rms norm": (partial(rms_norm, 8), partial(RmsNorm2d, 8), (3, 5, 4, 8)),
+    "simple norm": (partial(simple_norm, 8), partial(SimpleNorm2d, 8), (3, 5, 4, 8)),
 }
 
 
@@ -158,19 +165,20 @@ def _gradients(
 
 
 def _assert_equal(ours: object, truth: torch.Tensor, quantity: str, name: str = "") -> None:
-    ours, truth = np.asarray(ours), truth.detach().numpy()
-    assert ours.dtype == truth.dtype == np.float64
-    assert measure.scaled_error(ours, truth) <= bound("float64", quantity), name
+    value, expected = np.asarray(ours), truth.detach().numpy()
+    assert value.dtype == expected.dtype == np.float64
+    assert measure.scaled_error(value, expected) <= bound("float64", quantity), name
 
 
 @pytest.mark.parametrize("make,make_torch,shape", PARTS.values(), ids=PARTS)
 def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, shape, x64):
     rng = np.random.default_rng(0)
     twin = make_torch().double()
-    blurs = {m: m.filt.clone() for m in twin.modules() if isinstance(m, timm_layers.BlurPool2d)}
+    blurs = [m.get_buffer("filt") for m in twin.modules() if isinstance(m, BlurPool2d)]
+    fixed = [blur.clone() for blur in blurs]
     randomize(twin, rng)
-    for blur, fixed in blurs.items():
-        blur.filt.copy_(fixed)  # no weight, though PyTorch keeps it among the buffers
+    for blur, values in zip(blurs, fixed, strict=True):
+        blur.copy_(values)  # no weight, though PyTorch keeps it among the buffers
     module = make(param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     fb.load_state_dict(module, twin.state_dict(), names="timm")
     image = rng.normal(size=shape)
@@ -182,7 +190,7 @@ def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torc
     output, of_params, of_input = _gradients(module, jnp.asarray(image), jnp.asarray(weights))
 
     _assert_equal(output, y, "output")
-    _assert_equal(of_input, x.grad.permute(0, 2, 3, 1), "gradient")
+    _assert_equal(of_input, present(x.grad).permute(0, 2, 3, 1), "gradient")
     moved = fb.state_dict(module, names="timm")
     for name, value in twin.state_dict().items():
         if name.rpartition(".")[2] in ("running_mean", "running_var"):
@@ -190,7 +198,7 @@ def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torc
     nnx.update(module, of_params)  # so that the gradients get timm's names
     named = fb.state_dict(module, names="timm")
     for name, value in twin.named_parameters():
-        _assert_equal(named[name], value.grad, "gradient", name)
+        _assert_equal(named[name], present(value.grad), "gradient", name)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 4), (6, 6)])
@@ -204,7 +212,7 @@ def test_average_pool_is_torchs_with_and_without_the_odd_edge(size, x64):
 
 def test_blur_pool_is_timms(x64):
     image = np.random.default_rng(0).normal(size=(2, 7, 4, 3))
-    truth = timm_layers.BlurPool2d(3).double()(from_nhwc(image)).permute(0, 2, 3, 1)
+    truth = BlurPool2d(3).double()(from_nhwc(image)).permute(0, 2, 3, 1)
     _assert_equal(blur_pool(jnp.asarray(image)), truth, "output")
 
 

@@ -1,5 +1,7 @@
 """What goes through the door's fast forms, what goes to JAX unchanged, and the switch."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -15,7 +17,7 @@ X, KERNEL = jnp.ones((2, 5, 6, 4)), jnp.ones((3, 3, 4, 8))
 
 
 def convolve(x: jax.Array = X, kernel: jax.Array = KERNEL, **arguments) -> jax.Array:
-    given = {"window_strides": (1, 1), "padding": "SAME"} | NHWC | arguments
+    given: dict[str, Any] = {"window_strides": (1, 1), "padding": "SAME"} | NHWC | arguments
     return ops.conv_general_dilated(x, kernel, **given)
 
 

@@ -1,5 +1,7 @@
 """A block of ours inside a model and a training loop written for Linen."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,12 +70,14 @@ def test_trains_in_a_linen_loop_with_its_statistics():
         losses.append(float(loss))
 
     assert losses[-1] < losses[0] / 2
-    before, after = variables["batch_stats"]["block"], stats["block"]
+    before: Any = variables["batch_stats"]
+    after: Any = stats
+    before, after = before["block"], after["block"]
     assert int(after["project"]["norm"]["num_batches_tracked"]) == 12
     assert not np.array_equal(
         before["depthwise"]["norm"]["mean"], after["depthwise"]["norm"]["mean"]
     )
-    logits = model.apply({"params": params, "batch_stats": stats}, x, False)
+    logits: Any = model.apply({"params": params, "batch_stats": stats}, x, False)
     assert (logits.argmax(-1) == labels).all()
 
 

@@ -126,7 +126,7 @@ def test_a_gradient_beyond_a_bend_is_not_judged(name: str, bend: float):
     report = compare(theirs, ours, x, checks=("float32",), randomize=False)
     row = next(row for row in report.rows if row.quantity.startswith("all gradients"))
     assert row.ok is None
-    assert row.detail.endswith("Flax 1, PyTorch 0")
+    assert row.detail.endswith("JAX 1, PyTorch 0")
 
 
 @pytest.mark.parametrize(

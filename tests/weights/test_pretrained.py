@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
 from flax import nnx
+from timm.data.config import resolve_data_config
 from torchvision.models import get_model
 
 import flaxblocks as fb
@@ -40,6 +42,13 @@ def torchvisions(name: str, num_classes: int = 3) -> torch.nn.Module:
     return network
 
 
+def timms(name: str, **options: Any) -> torch.nn.Module:
+    """Return timm's network of the same function."""
+    architecture, numbers = timm_twin(name)
+    arguments: dict[str, Any] = {**numbers, **options}
+    return timm.create_model(architecture, num_classes=3, **arguments)
+
+
 def run_of(name: str, folder: Path) -> torch.nn.Module:
     """Make a run's folder with torchvision's weights, and return torchvision's network."""
     theirs = torchvisions(name)
@@ -66,19 +75,15 @@ def test_timm_takes_a_run(name, tmp_path, capsys):
     assert main(["convert", str(tmp_path / "run"), str(out), "--to", "hub"]) == 0
     assert "read back and equal" in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]
-    network = timm.create_model(f"local-dir:{out}", pretrained=True)
+    network: Any = timm.create_model(f"local-dir:{out}", pretrained=True)
     assert_same_function(theirs, network)
-    data = timm.data.resolve_data_config({}, model=network)
+    data = resolve_data_config({}, model=network)
     assert fb.Preprocess.from_timm(data | {"crop_mode": "center"}) == PHOTOS
     assert network.pretrained_cfg["label_names"] == list(CLASSES)
     # With other classes timm makes a new head, for which it must know the old one's name.
     assert timm.create_model(f"local-dir:{out}", pretrained=True, num_classes=5).num_classes == 5
-    architecture, arguments = timm_twin(name)
     path = str(out / "model.safetensors")
-    assert_same_function(
-        theirs,
-        timm.create_model(architecture, num_classes=3, checkpoint_path=path, **arguments),
-    )
+    assert_same_function(theirs, timms(name, checkpoint_path=path))
 
 
 def test_a_folder_of_this_layout_is_read_back(tmp_path):
@@ -104,8 +109,7 @@ def test_every_twin_is_the_same_function(name):
     theirs = torchvisions(name)
     ours = abstract(name, num_classes=3)
     fb.load_state_dict(ours, theirs.state_dict(), names="torchvision")
-    architecture, arguments = timm_twin(name)
-    network = timm.create_model(architecture, num_classes=3, **arguments)
+    network = timms(name)
     tensors = {k: torch.from_numpy(v) for k, v in fb.state_dict(ours, "timm").items()}
     network.load_state_dict(tensors)
     assert_same_function(theirs, network)

@@ -12,7 +12,7 @@ from tests.helpers.tiny_training import PREPROCESS, make_images, register_tiny
 
 
 def weights(*values: float) -> list[dict[str, np.ndarray]]:
-    return [{"w": np.float32([v, 2 * v]), "n": np.array(v, np.int64)} for v in values]
+    return [{"w": np.array([v, 2 * v], np.float32), "n": np.array(v, np.int64)} for v in values]
 
 
 def test_the_mean_is_of_all_and_counts_are_the_first_ones():

@@ -1,6 +1,7 @@
 """torchvision's names for every network, there and back."""
 
 from collections import OrderedDict
+from typing import Any
 
 import jax.numpy as jnp
 import pytest
@@ -11,6 +12,7 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks.weights.state_dict import NAMES
 from tests.helpers.networks import PUBLISHED, SMALLEST, abstract, abstract_torch
+from tests.helpers.typed import present
 
 LARGE, SLOW = 10_000_000, pytest.mark.slow  # in parameters: it takes seconds to make one
 
@@ -41,7 +43,9 @@ BLOCKS = {  # blocks on their own, and torchvision's
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if count < LARGE or name in SMALLEST.values() else [SLOW])
+        pytest.param(
+            name, marks=[] if present(count) < LARGE or name in SMALLEST.values() else [SLOW]
+        )
         for name, count in PUBLISHED.items()
     ],
 )
@@ -72,7 +76,7 @@ def test_state_dicts_go_in_and_out_of_torchvisions_module(name: str):
     network = nnx.eval_shape(lambda: fb.create_model(name, drop_rate=0, rngs=nnx.Rngs(0)))
 
     fb.load_state_dict(network, theirs.state_dict(), names="torchvision")
-    exported = OrderedDict(
+    exported: Any = OrderedDict(
         (key, torch.from_numpy(value))
         for key, value in fb.state_dict(network, names="torchvision").items()
     )
@@ -103,7 +107,8 @@ def test_headless_networks_have_every_name_but_the_classifiers():
 
 def test_a_parameter_without_a_name_is_an_error_not_a_loss():
     network = nnx.eval_shape(lambda: fb.create_model("mobilenet_v3_small", rngs=nnx.Rngs(0)))
-    network.head.temperature = nnx.Param(jnp.ones(()))
+    head: Any = network.head
+    head.temperature = nnx.Param(jnp.ones(()))
     with pytest.raises(ValueError, match=r"do not cover: head/temperature"):
         fb.state_dict(network, names="torchvision")
 

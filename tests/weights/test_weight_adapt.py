@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import ml_dtypes
@@ -148,4 +149,5 @@ def test_a_block_has_neither_head_nor_stem(argument: str):
     block = fb.Conv(3, 4, 3, rngs=nnx.Rngs(0))
     load = partial(fb.load_state_dict, block, fb.state_dict(block))
     with pytest.raises(ValueError, match=rf"`{argument}` needs a network .* got Conv"):
-        load(**{argument: True})
+        wrong: dict[str, Any] = {argument: True}
+        load(**wrong)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -264,7 +265,7 @@ def test_an_abstract_module_with_shardings_gets_its_weights_sharded(tmp_path: Pa
     path = fb.save_weights(fb.Linear(4, 8, rngs=nnx.Rngs(0)), tmp_path / "a.safetensors")
     mesh = jax.make_mesh((4,), ("model",), axis_types=(jax.sharding.AxisType.Auto,))
     spread = NamedSharding(mesh, PartitionSpec(None, "model"))
-    target = nnx.eval_shape(lambda: fb.Linear(4, 8, rngs=nnx.Rngs(1)))
+    target: Any = nnx.eval_shape(lambda: fb.Linear(4, 8, rngs=nnx.Rngs(1)))
     target.kernel = nnx.Param(jax.ShapeDtypeStruct((4, 8), jnp.float32, sharding=spread))
     fb.load_weights(target, path)
     assert target.kernel[...].sharding == spread

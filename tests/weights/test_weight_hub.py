@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import numpy as np
@@ -132,8 +133,8 @@ def test_a_revision_can_be_named(hub: Server, tmp_path: Path):
 
 
 def test_what_timm_writes_for_the_hub_is_read(hub: Server, tmp_path: Path):
-    theirs = timm.create_model("resnet18", num_classes=10)
-    timm.models.save_for_hf(theirs, tmp_path / "timm", safe_serialization=True)
+    theirs: Any = timm.create_model("resnet18", num_classes=10)
+    timm.models.save_for_hf(theirs, str(tmp_path / "timm"), safe_serialization=True)
     files = {path.name: path.read_bytes() for path in (tmp_path / "timm").iterdir()}
     assert files.keys() == {"config.json", "model.safetensors"}
     publish(hub, files, config=None)

@@ -1,5 +1,7 @@
 """Layer-wise decay has timm's layers, and each parameter is updated by its own group."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ NETWORKS = ["resnet18d", "efficientnet_b0", "mobilenetv3_small_100", "convnext_a
 
 def scales(name: str) -> dict[str, float]:
     """Return by what each parameter's update is scaled, by timm's names."""
-    rates = {"drop_rate": 0.0, "drop_path_rate": 0.0}
+    rates: dict[str, Any] = {"drop_rate": 0.0, "drop_path_rate": 0.0}
     model = nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0), **rates))
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     update = scale_layers(DECAY)
@@ -45,7 +47,7 @@ def test_the_layers_are_timms(name: str):
 def test_scaling_after_an_optimizer_scales_its_learning_rate():
     params = {"stem": {"k": jnp.ones(2)}, "head": {"k": jnp.ones(2)}}
     scaled = optax.chain(optax.adamw(0.1, weight_decay=0.5), scale_layers(0.5))
-    updates = [
+    updates: list[Any] = [
         optimizer.update(params, optimizer.init(params), params)[0]
         for optimizer in (scaled, optax.adamw(0.1, weight_decay=0.5))
     ]
@@ -57,9 +59,8 @@ def test_layers_of_another_network_are_given():
     params = {"b": jnp.ones(1), "a": jnp.ones(1), "c": jnp.ones(1)}
     with pytest.raises(ValueError, match="`layers_of` must be given for a network without"):
         scale_layers(0.5).update(params, optax.EmptyState())
-    scaled, _ = scale_layers(0.5, lambda paths: [path[0] for path in paths]).update(
-        params, optax.EmptyState()
-    )
+    update = scale_layers(0.5, lambda paths: [path[0] for path in paths]).update
+    scaled: Any = update(params, optax.EmptyState())[0]
     assert [float(scaled[name][0]) for name in "abc"] == [0.25, 0.5, 1]
 
 

