@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tests.helpers.exported import (
     crops,
     randomized,
 )
+from tests.helpers.typed import present
 
 
 def suffix(format: str) -> str:
@@ -98,7 +100,8 @@ def test_stablehlo_is_for_each_platform_and_size_and_calls_nothing(network, tmp_
     assert exported(small).shape == (1, 7) and exported(large).shape == (2, 7)
     with pytest.raises(ValueError, match="at least 32 pixels a side, got 8 x 40"):
         exported(np.zeros((1, 8, 40, 3), np.float32))
-    program = exported.run.program
+    run: Any = exported.run
+    program = run.program
     assert program.platforms == ("cpu", "cuda", "tpu")
     calls = re.findall(r"custom_call @(\w+)", program.mlir_module())
     assert set(calls) == {"shape_assertion"}
@@ -175,7 +178,7 @@ def test_the_command_checks_what_it_wrote(network, tmp_path, capsys, monkeypatch
     command += ["--out", str(out), "--batch", "4"]
     assert main(command) == 0
     assert "jax.export" in (text := capsys.readouterr().out) and "equal" in text
-    assert fb.load_exported(out).preprocess.crop == 40
+    assert present(fb.load_exported(out).preprocess).crop == 40
 
     monkeypatch.setattr("flaxblocks.exporting.verify.BOUNDS", {"float32": -1.0})
     with monkeypatch.context() as patch:
