@@ -17,8 +17,8 @@ implementation = jax.make_user_context("xla")
 def convolution(name: str) -> Iterator[None]:
     """Choose what convolutions traced inside run as; the innermost choice holds.
 
-    ``"xla"``, the default: on CPU forms that XLA compiles well, on other platforms XLA's own
-    convolution.
+    ``"xla"``, the default: on CPU forms that XLA compiles well, on an NVIDIA GPU such forms and a
+    kernel for depthwise convolutions, on other platforms XLA's own convolution.
 
     ``"native"``: C++ kernels compiled for this machine where there is one, else as ``"xla"``. There
     are kernels, in float32 and float64 on CPU, for depthwise convolutions, for groups of 4, 8, 16

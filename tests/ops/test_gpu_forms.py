@@ -14,12 +14,16 @@ from flaxblocks.ops.conv import cpu_choice, gpu_choice
 from tests.helpers.twins import assert_same
 
 
+def without_kernels(first, second, *, native: bool, **parameters):
+    return gpu_choice.lower(first, second, kernels=False, **parameters)
+
+
 @pytest.fixture
 def forced(monkeypatch, x64):
     """Lower for CPU what a GPU gets, in every dtype."""
     rows = tuple(row._replace(dtypes=("float64",)) for row in gpu_choice.TABLE)
     monkeypatch.setattr(gpu_choice, "TABLE", rows)
-    monkeypatch.setattr(cpu_choice, "lower", gpu_choice.lower)
+    monkeypatch.setattr(cpu_choice, "lower", without_kernels)
     jax.clear_caches()
     yield
     jax.clear_caches()

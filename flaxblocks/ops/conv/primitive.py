@@ -129,7 +129,12 @@ def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, native: bool,
     return rule(ctx, first, second, **parameters)
 
 
+def _lower_on_gpu(ctx: mlir.LoweringRuleContext, first, second, *, native: bool, **parameters):
+    kernels = program_of(ctx.module_context, native=True).native
+    rule = mlir.lower_fun(partial(gpu_choice.lower, kernels=kernels), multiple_results=False)
+    return rule(ctx, first, second, **parameters)
+
+
 mlir.register_lowering(convolution_p, mlir.lower_fun(_library, multiple_results=False))
 mlir.register_lowering(convolution_p, _lower_on_cpu, platform="cpu")
-_lower_on_gpu = mlir.lower_fun(gpu_choice.lower, multiple_results=False)
 mlir.register_lowering(convolution_p, _lower_on_gpu, platform="cuda")

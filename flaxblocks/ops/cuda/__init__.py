@@ -1,0 +1,1 @@
+"""CUDA kernels that XLA launches on NVIDIA GPUs."""
