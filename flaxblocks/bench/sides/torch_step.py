@@ -44,16 +44,19 @@ def training_step(
 def role_gradient(
     task: Task, data: Data, module: "nn.Module", x: "torch.Tensor"
 ) -> "Callable[[], torch.Tensor]":
-    """Return a function that returns one gradient of a convolution."""
+    """Return a function that returns one gradient of a convolution, as a backward pass takes it."""
     import torch
-    from torch.nn.grad import conv2d_input, conv2d_weight
 
     from torch_ref.harness.layout import from_nhwc
 
     conv: Any = module
     g = from_nhwc(data.target, x.dtype).to(x.device, memory_format=torch.channels_last)
-    arguments = (g, conv.stride, conv.padding, conv.dilation, conv.groups)
+    wanted = [task.mode == "input", task.mode == "kernel", False]
+    geometry = (conv.stride, conv.padding, conv.dilation, False, [0, 0], conv.groups)
     weight = conv.weight.detach()
-    if task.mode == "input":
-        return lambda: conv2d_input(x.shape, weight, *arguments)
-    return lambda: conv2d_weight(x, weight.shape, *arguments)
+
+    def gradient() -> torch.Tensor:
+        found = torch.ops.aten.convolution_backward(g, x, weight, None, *geometry, wanted)
+        return found[wanted.index(True)]
+
+    return gradient
