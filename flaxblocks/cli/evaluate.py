@@ -12,7 +12,7 @@ from flaxblocks.cli.weights import add_weights_arguments, network_of, origin_of
 if TYPE_CHECKING:
     from flaxblocks.models import Backbone
     from flaxblocks.preprocess import Preprocess
-    from flaxblocks.train.data import ImageFolder, UnreadableImages
+    from flaxblocks.train.data import ImageFolder, TarShards, UnreadableImages
 
 DESCRIPTION = "Say how often a network is right about images in a folder for each class."
 
@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="DIR",
-        help="a folder for each class, called as the class is; or `val` with such folders",
+        help="a folder for each class, called as the class is, or .tar archives of images and "
+        "their .cls; or `val` with such",
     )
     add_weights_arguments(parser)
     parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="default: 64")
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
 
 def judge(
     model: "Backbone",
-    source: "ImageFolder",
+    source: "ImageFolder | TarShards",
     preprocess: "Preprocess",
     batch_size: int,
     unreadable: "UnreadableImages",
@@ -113,11 +114,13 @@ def judge(
     return means(sums), confusion
 
 
-def labeled_images(folder: Path, classes: Sequence[str], num_classes: int) -> "ImageFolder":
+def labeled_images(
+    folder: Path, classes: Sequence[str], num_classes: int
+) -> "ImageFolder | TarShards":
     """Return images labeled by the outputs of a network.
 
     Args:
-        folder: with a folder for each class.
+        folder: with a folder for each class, or archives, which number them.
         classes: what the outputs are called; empty where nobody knows, and then the folders, in
             alphabetical order, are the outputs.
         num_classes: number of outputs.
@@ -128,9 +131,12 @@ def labeled_images(folder: Path, classes: Sequence[str], num_classes: int) -> "I
             called, there is another number of them.
     """
     from flaxblocks.imagenet import CLASSES, synsets
-    from flaxblocks.train.data import ImageFolder
+    from flaxblocks.train.data import ImageFolder, TarShards
     from flaxblocks.train.data.image_folder import class_folders
+    from flaxblocks.train.data.tar_shards import archives
 
+    if archives(folder):
+        return TarShards(folder, classes or None)
     if num_classes == CLASSES and folder.is_dir():
         found = class_folders(folder)
         if found and set(found) <= set(synsets()):

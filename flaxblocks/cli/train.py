@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="DIR",
-        help="a folder for each class; or `train` and `val` with such folders",
+        help="a folder for each class, or .tar archives of images and their .cls; or `train` and "
+        "`val` with such; or hf:NAME, a dataset of the Hugging Face Hub",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder of results")
     parser.add_argument("--resume", action="store_true", help="resume the run in --out")

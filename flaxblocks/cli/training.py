@@ -11,7 +11,9 @@ import flaxblocks as fb
 from flaxblocks.imagenet import synsets
 from flaxblocks.models import Backbone, model_info
 from flaxblocks.train import Training, recipe_of, under
-from flaxblocks.train.data import ImageFolder, training_folders
+from flaxblocks.train.data import ImageFolder, Records, TarShards, hugging_face, training_folders
+from flaxblocks.train.data.hugging_face import PREFIX
+from flaxblocks.train.data.tar_shards import archives
 from flaxblocks.train.run.outcome import class_names
 from flaxblocks.train.run.settings import Settings
 from flaxblocks.weights.origin import Origin, resolve
@@ -39,19 +41,31 @@ def origin_of(settings: Settings) -> Origin:
     return replace(origin, preprocess=replace(preprocess, **colors))
 
 
-def read_images(folder: str) -> tuple[ImageFolder, ImageFolder | None]:
+Images = ImageFolder | TarShards | Records
+
+
+def read_images(place: str) -> tuple[Images, Images | None]:
     """Return the images to train on, and those to judge by if there are any.
 
+    Args:
+        place: a folder of folders or archives, or a dataset of the Hub.
+
     Raises:
+        ImportError: if `datasets` is needed and not installed.
         OSError: if there is no such folder.
         ValueError: if there are no images, or those to judge by are of other classes.
     """
-    train, validation = training_folders(folder)
-    images = ImageFolder(train)
-    return images, validation and ImageFolder(validation, images.classes)
+    if place.startswith(PREFIX):
+        return hugging_face(place.removeprefix(PREFIX))
+    train, validation = training_folders(place)
+    images = TarShards(train) if archives(train) else ImageFolder(train)
+    if validation is None:
+        return images, None
+    kind = TarShards if archives(validation) else ImageFolder
+    return images, kind(validation, images.classes)
 
 
-def make_model(settings: Settings, origin: Origin, images: ImageFolder) -> Backbone:
+def make_model(settings: Settings, origin: Origin, images: Images) -> Backbone:
     """Return the network, with a new classifier where its weights are for other classes.
 
     Raises:

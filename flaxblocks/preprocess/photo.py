@@ -1,10 +1,12 @@
 """Reading, resizing and cropping images with Pillow, the one file that needs it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 1 << 27
 """Of a resized image: 400 MB, where the shorter side of an ordinary one is a few hundred pixels."""
@@ -27,16 +29,27 @@ def rgb(image: Any) -> Image.Image:
         hint = "; PIL.Image.fromarray makes one" if isinstance(image, np.ndarray) else ""
         raise TypeError(f"`images` must be paths or Pillow images, got {type(image)}{hint}")
     path = os.fspath(image)
+    with readable(path), Image.open(path) as opened:
+        return _rgb(opened)
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Say which image cannot be read, where the block finds one.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read as an image.
+    """
     try:
-        with Image.open(path) as opened:
-            return _rgb(opened)
+        yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"`images`: there is no file {path}") from error
+        raise FileNotFoundError(f"`images`: there is no file {name}") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"`images` must be image files, and {path} is not one") from error
+        raise ValueError(f"`images` must be image files, and {name} is not one") from error
     except Exception as error:  # a damaged file makes Pillow raise almost anything
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"`images`: {path} cannot be read: {reason}") from error
+        raise ValueError(f"`images`: {name} cannot be read: {reason}") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -49,11 +62,20 @@ def _rgb(image: Image.Image) -> Image.Image:
         high_bytes = (values >> 8).astype(np.uint8)  # as it reads 16-bit colors
         high_bytes[values == image.info.get("transparency", -1)] = 255  # onto white, as below
         return Image.fromarray(high_bytes).convert("RGB")
-    image = ImageOps.exif_transpose(image)
+    if is_turned(image):
+        image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode == "RGB":
+        image.load()
+        return image  # not a copy, as convert makes
     return image.convert("RGB")
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Return whether an Exif orientation says that the image is not upright as it is stored."""
+    return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
 
 
 def from_bytes(array: np.ndarray, name: str) -> Image.Image:

@@ -12,12 +12,14 @@ from flaxblocks.train.data.batches import Feed as Feed
 from flaxblocks.train.data.batches import evaluation_batches as evaluation_batches
 from flaxblocks.train.data.batches import training_batches as training_batches
 from flaxblocks.train.data.growth import Growth as Growth
+from flaxblocks.train.data.hugging_face import hugging_face as hugging_face
 from flaxblocks.train.data.image_folder import ImageFolder as ImageFolder
 from flaxblocks.train.data.random_erasing import RandomErasing as RandomErasing
 from flaxblocks.train.data.records import Records as Records
 from flaxblocks.train.data.source import Source as Source
 from flaxblocks.train.data.split import evaluation_folder as evaluation_folder
 from flaxblocks.train.data.split import training_folders as training_folders
+from flaxblocks.train.data.tar_shards import TarShards as TarShards
 from flaxblocks.train.data.timm_randaugment import TimmRandAugment as TimmRandAugment
 from flaxblocks.train.data.trivialaugment import trivialaugment as trivialaugment
 from flaxblocks.train.data.unreadable import UnreadableImages as UnreadableImages

@@ -15,7 +15,8 @@ Operation = Callable[[Any, np.random.Generator], Any]
 METHODS = ("bilinear", "bicubic")
 
 Crop = Callable[[Any, int, np.random.Generator], Any]
-"""Takes a Pillow image and returns a square one whose side has that many pixels."""
+"""Takes a Pillow image, in RGB or gray and perhaps not decoded yet, and returns a square one in
+RGB whose side has that many pixels."""
 
 
 def draw_rectangle(
@@ -59,14 +60,13 @@ class RandomCrop:
         """Return the part of a Pillow image."""
         from PIL import Image
 
+        from flaxblocks.preprocess import partial
+
         method = self.interpolation
         if method == "random":
             method = METHODS[rng.integers(len(METHODS))]
-        return image.resize(
-            (size, size),
-            Image.Resampling[method.upper()],
-            box=self._box(image.width, image.height, rng),
-        )
+        box = self._box(image.width, image.height, rng)
+        return partial.resized(image, box, size, Image.Resampling[method.upper()])
 
     def _box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         for _ in range(10):
@@ -174,9 +174,9 @@ class Augment:
 
     def __call__(self, image: Any, rng: np.random.Generator) -> np.ndarray:
         """Return the augmented image as bytes, of shape ``(h, w, channels)``."""
-        from flaxblocks.preprocess import photo
+        from flaxblocks.preprocess import partial, photo
 
-        image = self.crop(image, self.size, rng)
+        image = self.crop(partial.ready(image), self.size, rng)
         for operation in self.operations:
             image = operation(image, rng)
         return photo.pixels(image, self.channels)

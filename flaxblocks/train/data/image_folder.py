@@ -66,10 +66,11 @@ class ImageFolder:
             ImportError: if Pillow is not installed.
             ValueError: if it cannot be read as an image.
         """
-        from flaxblocks.preprocess import photo
+        from flaxblocks.preprocess import partial, photo
 
         file, label = self._files[index]
-        return Example(image=photo.rgb(file), label=label)
+        with photo.readable(file):
+            return Example(image=partial.opened(Path(file).read_bytes()), label=label)
 
     def name(self, index: int) -> str:
         """Return an image's path."""

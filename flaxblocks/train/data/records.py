@@ -1,5 +1,6 @@
 """Images in a sequence of records, such as a dataset of Hugging Face's `datasets`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class Records:
     Args:
         dataset: dictionaries by index, with a length.
         num_classes: number of classes.
+        classes: names of the classes; empty where nobody named them.
         image: key of the image in a record.
         label: key of the label in a record.
 
@@ -30,8 +32,15 @@ class Records:
     """
 
     def __init__(
-        self, dataset: Any, num_classes: int, *, image: str = "image", label: str = "label"
+        self,
+        dataset: Any,
+        num_classes: int,
+        *,
+        classes: Sequence[str] = (),
+        image: str = "image",
+        label: str = "label",
     ):
+        self.classes = tuple(classes)
         self.num_classes = checks.positive_int("num_classes", num_classes)
         if not len(dataset):
             raise ValueError("`dataset` must have records, got none")

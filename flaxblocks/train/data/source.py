@@ -15,7 +15,7 @@ class Example(TypedDict):
     """An image and its class.
 
     Args:
-        image: a Pillow image in RGB.
+        image: a Pillow image, whose pixels need not be decoded yet.
         label: the class's number.
     """
 
@@ -74,16 +74,20 @@ class Readable:
         Raises:
             ValueError: if the label is out of range, or too many images are left out.
         """
+        from flaxblocks.preprocess import photo
+
+        name = self.source.name(index)
         try:
             example = self.source[index]
-            image = prepare(example["image"])
+            with photo.readable(name):
+                image = prepare(example["image"])
         except UNREADABLE as error:
-            self.unreadable.add(self.source.name(index), str(error))
+            self.unreadable.add(name, str(error))
             return None
         label = example["label"]
         if not isinstance(label, int | np.integer) or not 0 <= label < self.source.num_classes:
             raise ValueError(
-                f"the label of {self.source.name(index)} must be an integer from 0 to "
+                f"the label of {name} must be an integer from 0 to "
                 f"{self.source.num_classes - 1}, got {label!r}"
             )
         return {"image": image, "label": np.asarray(label, np.int32)}

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from flaxblocks.train.data.image_folder import class_folders
+from flaxblocks.train.data.tar_shards import archives
 
 TRAINING = ("train", "training")
 VALIDATION = ("val", "valid", "validation")
@@ -13,8 +14,8 @@ def training_folders(root: str | os.PathLike[str]) -> tuple[Path, Path | None]:
     """Return the folder to train on, and the one to judge by if there is one.
 
     Args:
-        root: a folder for each class; or ``train`` (or ``training``) and ``val`` (or ``valid``,
-            ``validation``) with such folders.
+        root: a folder for each class, or archives; or ``train`` (or ``training``) and ``val``
+            (or ``valid``, ``validation``) with such.
 
     Raises:
         ValueError: if a part is there twice, or only the one to judge by.
@@ -48,8 +49,8 @@ def evaluation_folder(root: str | os.PathLike[str]) -> Path:
 
 
 def _part(root: Path, names: tuple[str, ...]) -> Path | None:
-    """Return the folder of a part: one with folders in it, for a class may be called train too."""
-    found = [root / name for name in names if _has_folders(root / name)]
+    """Return the folder of a part: one of folders or archives, for a class may be called train."""
+    found = [root / name for name in names if _has_parts(root / name)]
     if len(found) > 1:
         raise ValueError(
             f"`root` {root} must hold one of {', '.join(path.name for path in found)}, got both"
@@ -57,5 +58,5 @@ def _part(root: Path, names: tuple[str, ...]) -> Path | None:
     return found[0] if found else None
 
 
-def _has_folders(path: Path) -> bool:
-    return path.is_dir() and bool(class_folders(path))
+def _has_parts(path: Path) -> bool:
+    return path.is_dir() and bool(class_folders(path) or archives(path))

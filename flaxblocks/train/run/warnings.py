@@ -6,6 +6,7 @@ import numpy as np
 
 from flaxblocks.train.data.image_folder import ImageFolder
 from flaxblocks.train.data.source import Source
+from flaxblocks.train.data.tar_shards import TarShards
 from flaxblocks.train.run.recipe import REFERENCE_BATCH, Recipe
 
 SAMPLES = 200  # steps at which a schedule is looked at
@@ -39,6 +40,6 @@ def warnings(recipe: Recipe, images: Source, steps: int, batch_size: int) -> Ite
 
 def _per_class(images: Source) -> list[tuple[str, int]]:
     """Return the classes with their numbers of images, where the source can tell."""
-    if not isinstance(images, ImageFolder):
+    if not isinstance(images, ImageFolder | TarShards):
         return []
     return list(zip(images.classes, images.per_class(), strict=True))

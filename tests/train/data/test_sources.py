@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flaxblocks.preprocess import photo
 from flaxblocks.train.data import (
     ImageFolder,
     Records,
@@ -32,7 +33,7 @@ def test_classes_are_numbered_by_name(folder):
     assert (images.classes, images.num_classes, len(images)) == (("a", "b", "c"), 3, 7)
     assert [images[index]["label"] for index in range(7)] == [0, 0, 1, 1, 2, 2, 2]
     assert images.name(0) == str(folder / "a" / "0.png")
-    assert images[6]["image"].getpixel((0, 0)) == (7, 7, 7)
+    assert photo.rgb(images[6]["image"]).getpixel((0, 0)) == (7, 7, 7)
 
 
 def test_known_classes_keep_their_numbers(folder):
