@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("flaxblocks.cli.train", "train a network"),
     "evaluate": ("flaxblocks.cli.evaluate", "say how often a network is right"),
     "average": ("flaxblocks.cli.average", "average the weights of several runs"),
+    "kernels": ("flaxblocks.cli.kernels", "say which native kernels are in use, or compile them"),
     "bench": ("flaxblocks.bench.command", "time networks and blocks beside their rivals"),
     "parity": ("parity.command", "check that modules are the same functions as PyTorch's"),
 }

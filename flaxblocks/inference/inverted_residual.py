@@ -18,29 +18,30 @@ NO_PADDING = ((0, 0), (0, 0))
 
 def mbconv(program: Program, block: MBConv, x: jax.Array) -> jax.Array | None:
     """Compute an `MBConv`."""
-    if not program.native:
+    if not program.kernels:
         return None
     units = block.expand, block.depthwise, block.project
-    return _inverted(x, *units, block.se, block.final_act, residual=block.residual)
+    return _inverted(program, x, *units, block.se, block.final_act, residual=block.residual)
 
 
 def universal(
     program: Program, block: UniversalInvertedBottleneck, x: jax.Array
 ) -> jax.Array | None:
     """Compute a `UniversalInvertedBottleneck`, the convolution before the expansion apart."""
-    if not program.native:
+    if not program.kernels:
         return None
     y = apply(block.start, x)
     if block.depthwise is None:
-        return summed(block.project, block.expand(y), x, None) if block.residual else None
+        return summed(program, block.project, block.expand(y), x, None) if block.residual else None
     units = block.expand, block.depthwise, block.project
     if block.start is None:
-        return _inverted(x, *units, None, None, residual=block.residual)
-    y = _inverted(y, *units, None, None, residual=False)
+        return _inverted(program, x, *units, None, None, residual=block.residual)
+    y = _inverted(program, y, *units, None, None, residual=False)
     return y + x if y is not None and block.residual else y
 
 
 def _inverted(
+    program: Program,
     x: jax.Array,
     expand: ConvNormAct | None,
     depthwise: ConvNormAct,
@@ -68,7 +69,7 @@ def _inverted(
         final_act,
     )
     filters, last = weights(depthwise.conv), weights(project.conv)
-    if geometry is None or not kernel.fits(x, filters[0], last[0], geometry, acts):
+    if geometry is None or not kernel.fits(x, filters[0], last[0], geometry, acts, program.kernels):
         return None
     optional = [None if conv is None else weights(conv) for conv in (first, *gate)]
     layers = optional[0], filters, *optional[1:], last

@@ -18,9 +18,9 @@ from flaxblocks.ops.program import Program
 
 def unit(program: Program, module: ConvNormAct, x: jax.Array) -> jax.Array | None:
     """Compute a `ConvNormAct`."""
-    if not program.native or module.norm is not None:
+    if not program.kernels or module.norm is not None:
         return None
-    return _convolution(module.conv, x, module.act)
+    return _convolution(program, module.conv, x, module.act)
 
 
 def pooled_projection(program: Program, module: PooledProjection, x: jax.Array):
@@ -29,11 +29,11 @@ def pooled_projection(program: Program, module: PooledProjection, x: jax.Array):
 
 
 def summed(
-    last: ConvNormAct, x: jax.Array, identity: jax.Array, act: Activation | None
+    program: Program, last: ConvNormAct, x: jax.Array, identity: jax.Array, act: Activation | None
 ) -> jax.Array:
     """Return ``act(last(x) + identity)``, from one kernel where there is one."""
     if is_unit(last) and last.norm is None and last.act is None:
-        y = _convolution(last.conv, x, act, identity)
+        y = _convolution(program, last.conv, x, act, identity)
         if y is not None:
             return y
     return apply(act, add_branches(last(x), identity))
@@ -69,11 +69,15 @@ def weights(conv: nnx.Conv) -> tuple[jax.Array, jax.Array]:
 
 
 def _convolution(
-    conv: nnx.Conv, x: jax.Array, act: Activation | None, residual: jax.Array | None = None
+    program: Program,
+    conv: nnx.Conv,
+    x: jax.Array,
+    act: Activation | None,
+    residual: jax.Array | None = None,
 ) -> jax.Array | None:
     geometry = geometry_in(conv, x)
     if geometry is None or (residual is not None and residual.dtype != x.dtype):
         return None
     kernel, bias = weights(conv)
-    name = fused_name(x, kernel, geometry, act)
+    name = fused_name(x, kernel, geometry, act, program.kernels)
     return None if name is None else convolve(name, geometry, x, kernel, bias, residual, act)

@@ -10,6 +10,7 @@ from jax.extend.core import Jaxpr, JaxprEqn
 
 from flaxblocks.ops.fused import Form, Operation, fused, fused_p, in_form
 from flaxblocks.ops.jaxprs import jaxprs_in
+from flaxblocks.ops.native.choice import kernels_in
 from flaxblocks.ops.program import Program
 from flaxblocks.ops.switch import implementation
 
@@ -51,7 +52,7 @@ def in_chunks(function: Function, x: jax.Array, *, cache: int = CACHE) -> jax.Ar
 
     if implementation.value == "lax":
         return function(x)
-    program = Program(native=implementation.value == "native", one_device=True)
+    program = Program(kernels_in(implementation.value), one_device=True)
     chunk = _chunk(once, x, cache, program)
     if chunk is None:
         return function(x)

@@ -119,7 +119,7 @@ def _batch(leaves: tuple, axes: tuple, **parameters: Any) -> tuple[jax.Array, in
 
 
 def _lower(platform: str, ctx: mlir.LoweringRuleContext, *leaves: Any, **parameters: Any) -> Any:
-    program = program_of(ctx.module_context, native=parameters["implementation"] == "native")
+    program = program_of(ctx.module_context, parameters["implementation"])
     rule = mlir.lower_fun(partial(_in_form, platform, program), multiple_results=False)
     return rule(ctx, *leaves, **parameters)
 

@@ -2,27 +2,29 @@
 
 from typing import Any, NamedTuple
 
+from flaxblocks.ops.native.choice import Kernels, kernels_in
+
 
 class Program(NamedTuple):
     """What kind of program is lowered.
 
     Args:
-        native: whether it may call native kernels: they were asked for, and it is neither split
-            over devices nor exported, where XLA can call none.
+        kernels: the native kernels that it may call: none where it is split over devices or
+            exported, where XLA can call none.
         one_device: whether it runs on one device.
     """
 
-    native: bool
+    kernels: Kernels
     one_device: bool
 
 
-def program_of(module: Any, *, native: bool) -> Program:
+def program_of(module: Any, implementation: str) -> Program:
     """Return the kind of a program that is being lowered.
 
     Args:
         module: JAX's context of the lowering.
-        native: whether native kernels were asked for when it was traced.
+        implementation: what `switch.convolution` had chosen when it was traced.
     """
     one_device = getattr(module.axis_context, "num_devices", None) == 1
     may_call = one_device and not module.lowering_parameters.for_export
-    return Program(native and may_call, one_device)
+    return Program(kernels_in(implementation) if may_call else Kernels.NONE, one_device)

@@ -29,9 +29,12 @@ def convolution(name: str) -> Iterator[None]:
 
     ``"lax"``: `jax.lax.conv_general_dilated` unchanged, to compare with.
 
-    Entering ``"native"`` for the first time compiles the kernels with ``$CXX``, or else ``c++``,
-    ``g++`` or ``clang++``, into ``$FLAXBLOCKS_CACHE``, or else ``flaxblocks`` in
-    ``$XDG_CACHE_HOME`` or ``~/.cache``, where later processes find them.
+    The package comes with the kernels where a compiler built it. Where it did not, entering
+    ``"native"`` for the first time compiles them with ``$CXX``, or else ``c++``, ``g++`` or
+    ``clang++``, into ``$FLAXBLOCKS_CACHE``, or else ``flaxblocks`` in ``$XDG_CACHE_HOME`` or
+    ``~/.cache``, where later processes find them. There are some for each level of x86-64
+    processors, and the best that this one has are called; ``$FLAXBLOCKS_KERNELS`` names another,
+    such as ``x86-64-v2``, or is ``off``.
 
     >>> with fb.ops.convolution("lax"):
     ...     y = fb.Conv(3, 8, 3, rngs=nnx.Rngs(0))(jnp.ones((1, 7, 7, 3)))
@@ -41,8 +44,8 @@ def convolution(name: str) -> Iterator[None]:
 
     Raises:
         ValueError: if it is something else.
-        RuntimeError: if it is ``"native"`` and there is no compiler, the compiler fails, or the
-            folder cannot be written.
+        RuntimeError: if it is ``"native"``, there are no kernels, and there is no compiler, the
+            compiler fails, or the folder cannot be written.
     """
     if name not in IMPLEMENTATIONS:
         raise ValueError(f"`name` must be 'native', 'xla' or 'lax', got {name!r}")

@@ -9,6 +9,7 @@ from flaxblocks.ops.conv import depthwise_kernel_gradient, matmul, shifts, wide_
 from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.conv.grouped import by_group, kernel_by_blocks
 from flaxblocks.ops.native import convolution as native_convolution
+from flaxblocks.ops.native.choice import Kernels
 
 # Wider groups are worth a library call each; narrower ones suit XLA's vector loops. At 8x28x28x256
 # with 32 groups of 8 both take 6 ms; with 16 channels the loops take 50 times as long.
@@ -16,14 +17,20 @@ WIDEST_SHIFTED = 8
 
 
 def lower(
-    first: jax.Array, second: jax.Array, *, role: str, geometry: Geometry, precision, native: bool
+    first: jax.Array,
+    second: jax.Array,
+    *,
+    role: str,
+    geometry: Geometry,
+    precision,
+    kernels: Kernels,
 ) -> jax.Array:
     """Compute the array that `role` names from the other two, in the fastest form on CPU."""
     dtype = first.dtype
     if dtype.itemsize < 4:
         # XLA's loops over half precision are slow; float32 is fast, and rounds once at the end.
         first, second = first.astype(jnp.float32), second.astype(jnp.float32)
-    form = native and native_convolution.form(first, second, role, geometry)
+    form = native_convolution.form(first, second, role, geometry, kernels)
     result = form(first, second) if form else _choose(first, second, role, geometry, precision)
     return result.astype(dtype)
 

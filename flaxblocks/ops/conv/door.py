@@ -75,7 +75,7 @@ def conv_general_dilated(
         lhs, rhs, window_strides, padding, rhs_dilation, dimension_numbers, feature_group_count
     )
     if geometry:
-        return convolve(lhs, rhs, geometry, precision, native=implementation.value == "native")
+        return convolve(lhs, rhs, geometry, precision, implementation.value)
     return lax.conv_general_dilated(
         lhs,
         rhs,

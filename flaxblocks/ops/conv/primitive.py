@@ -33,19 +33,19 @@ def convolve(
     kernel: jax.Array,
     geometry: Geometry,
     precision: lax.PrecisionLike,
-    *,
-    native: bool,
+    implementation: str,
 ) -> jax.Array:
     """Return the convolution of NHWC with HWIO.
 
-    Whether native kernels may compute it, `native`, holds for all its derivatives too.
+    The `implementation` that was chosen, see `switch.convolution`, holds for all its derivatives.
     """
     # In a shard_map both must vary over the same axes, as the rules of JAX's operations see to.
     varying = [jax.typeof(a).manual_axis_type.varying for a in (x, kernel)]
     x = _vary(x, varying[1] - varying[0])
     kernel = _vary(kernel, varying[0] - varying[1])
     arrays = {"input": x, "kernel": kernel}
-    return _contract("output", arrays, geometry=geometry, precision=precision, native=native)
+    parameters = {"precision": precision, "implementation": implementation}
+    return _contract("output", arrays, geometry=geometry, **parameters)
 
 
 def _contract(role: str, arrays: dict, **parameters) -> jax.Array:
@@ -119,20 +119,20 @@ def _batch(operands, axes, *, role: str, geometry: Geometry, **parameters):
 batching.primitive_batchers[convolution_p] = _batch
 
 
-def _library(first, second, *, role: str, geometry: Geometry, precision, native: bool) -> jax.Array:
+def _library(first, second, *, role: str, geometry: Geometry, precision, **_) -> jax.Array:
     return xla_form.BY_ROLE[role](first, second, geometry, precision)
 
 
-def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, native: bool, **parameters):
-    native = program_of(ctx.module_context, native=native).native
-    rule = mlir.lower_fun(partial(cpu_choice.lower, native=native), multiple_results=False)
-    return rule(ctx, first, second, **parameters)
+def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, implementation: str, **others):
+    kernels = program_of(ctx.module_context, implementation).kernels
+    rule = mlir.lower_fun(partial(cpu_choice.lower, kernels=kernels), multiple_results=False)
+    return rule(ctx, first, second, **others)
 
 
-def _lower_on_gpu(ctx: mlir.LoweringRuleContext, first, second, *, native: bool, **parameters):
-    kernels = program_of(ctx.module_context, native=True).native
+def _lower_on_gpu(ctx: mlir.LoweringRuleContext, first, second, *, implementation: str, **others):
+    kernels = bool(program_of(ctx.module_context, "native").kernels)
     rule = mlir.lower_fun(partial(gpu_choice.lower, kernels=kernels), multiple_results=False)
-    return rule(ctx, first, second, **parameters)
+    return rule(ctx, first, second, **others)
 
 
 mlir.register_lowering(convolution_p, mlir.lower_fun(_library, multiple_results=False))

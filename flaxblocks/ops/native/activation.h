@@ -10,6 +10,7 @@ namespace flaxblocks {
 
 // In the order of `ACTIVATIONS` in targets.py.
 enum class Activation : int64_t { kNone, kRelu, kRelu6, kSigmoid, kSilu, kHardSigmoid, kHardSwish };
+constexpr int64_t kActivations = 7;
 
 // Written so that NaN passes through.
 template <typename V, typename T>
@@ -44,24 +45,49 @@ inline Vector<double, N> exp(Vector<double, N> x) {
   return x;
 }
 
+// Replaces each of a few vectors by `f` of it, a register at a time.
+template <typename T, int N, int Count, typename F>
+[[gnu::always_inline]] inline void replace(Vector<T, N> (&values)[Count], const F& f) {
+  constexpr int kLanes = std::min<int>(N, kRegister / sizeof(T));
+#pragma GCC unroll 8
+  for (Vector<T, N>& value : values) {
+    Vector<T, kLanes> parts[N / kLanes];
+    std::memcpy(parts, &value, sizeof(value));
+    for (Vector<T, kLanes>& part : parts) part = f(part);
+    std::memcpy(&value, parts, sizeof(value));
+  }
+}
+
+template <typename V, typename T>
+inline V exp_of(V x, T) {
+  return exp<sizeof(V) / sizeof(T)>(x);
+}
+
+// Not inlined: in every kernel, at every width, they would be most of the library.
+template <typename T, int N, int Count>
+[[gnu::noinline]] void activate_smoothly(Activation activation, Vector<T, N> (&values)[Count]) {
+  auto each = [&](auto f) { replace<T, N>(values, f); };
+  switch (activation) {
+    case Activation::kSigmoid: return each([](auto x) { return 1 / (1 + exp_of(-x, T())); });
+    case Activation::kSilu: return each([](auto x) { return x / (1 + exp_of(-x, T())); });
+    case Activation::kHardSigmoid:
+      return each([](auto x) { return clamp(x + 3, T(0), T(6)) / 6; });
+    case Activation::kHardSwish:
+      return each([](auto x) { return x * (clamp(x + 3, T(0), T(6)) / 6); });
+    default: return;
+  }
+}
+
 // Applies the activation to each of a few vectors, in place.
 template <typename T, int N, int Count>
 [[gnu::always_inline]] inline void activate(Activation activation, Vector<T, N> (&values)[Count]) {
-  using V = Vector<T, N>;
-  auto each = [&](auto f) {
-#pragma GCC unroll 8
-    for (V& x : values) x = f(x);
-  };
+  auto each = [&](auto f) { replace<T, N>(values, f); };
   switch (activation) {
     case Activation::kNone: return;
-    case Activation::kRelu: return each([](V x) { return x < 0 ? V{} : x; });
-    case Activation::kRelu6: return each([](V x) { return clamp(x, T(0), T(6)); });
-    case Activation::kSigmoid: return each([](V x) { return 1 / (1 + exp<N>(-x)); });
-    case Activation::kSilu: return each([](V x) { return x / (1 + exp<N>(-x)); });
-    case Activation::kHardSigmoid:
-      return each([](V x) { return clamp(x + 3, T(0), T(6)) / 6; });
-    case Activation::kHardSwish:
-      return each([](V x) { return x * (clamp(x + 3, T(0), T(6)) / 6); });
+    case Activation::kRelu:
+      return each([](auto x) { return x < 0 ? decltype(x){} : x; });
+    case Activation::kRelu6: return each([](auto x) { return clamp(x, T(0), T(6)); });
+    default: return activate_smoothly<T, N>(activation, values);
   }
 }
 

@@ -1,71 +1,141 @@
-"""The kernels' shared library: compiled once for a machine, then found in the cache."""
+"""Where the kernels' libraries are: in the package, or compiled once into the cache."""
 
 import hashlib
 import os
-import platform
-import shlex
-import shutil
-import subprocess
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-
-import jax
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from flaxblocks._base.cache import cache_folder
+from flaxblocks.ops.native.compiling import (
+    SOURCES,
+    Level,
+    compile_libraries,
+    find_compiler,
+    levels,
+    library_name,
+    supported,
+)
 
-SOURCES = Path(__file__).parent
-# At -O2 GCC 12 leaves loops rolled up: 12 ms in place of 5 for 8x56x56x128 in 32 groups.
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
-DIGEST = 32  # bytes of SHA-256 behind the library's own
+PACKAGE = SOURCES / "built"
+DIGEST = 32  # bytes of SHA-256 behind a cached library's own
+OFF = "off"
 
 
-def library() -> Path:
-    """Return the compiled kernels, from the cache where they were compiled before.
+class Library(NamedTuple):
+    """A level's kernels, compiled."""
+
+    level: Level
+    path: Path
+
+
+def usable() -> tuple[Level, ...]:
+    """Return the levels that may be used, the best first.
+
+    They are those that the processor has, or the one that ``$FLAXBLOCKS_KERNELS`` names, or none
+    where that is ``off``.
+
+    Raises:
+        ValueError: if it names something else, or a level that the processor lacks.
+    """
+    own = os.environ.get("FLAXBLOCKS_KERNELS")
+    if not own:
+        return supported()
+    if own == OFF:
+        return ()
+    here = {level.name: level for level in supported()}
+    if own not in here:
+        raise ValueError(
+            f"`$FLAXBLOCKS_KERNELS` must be {', '.join((OFF, *here))} on this processor, got {own}"
+        )
+    return (here[own],)
+
+
+def find() -> Library | None:
+    """Return the best library that is there."""
+    libraries = (find_level(level) for level in usable())
+    return next((library for library in libraries if library is not None), None)
+
+
+def find_level(level: Level) -> Library | None:
+    """Return a level's library, from the package or else from the cache."""
+    packaged, cached = PACKAGE / library_name(level), _cached(level)
+    if packaged.exists():
+        return Library(level, packaged)
+    if cached is not None and _is_whole(cached):
+        return Library(level, cached)
+    return None
+
+
+def library() -> Library:
+    """Return the best library that is there, compiled now where there is none.
+
+    Raises:
+        RuntimeError: if none may be used here; there is no compiler, or it fails; the cache cannot
+            be written.
+    """
+    found = find()
+    if found is not None:
+        return found
+    if not usable():
+        why = "`$FLAXBLOCKS_KERNELS` is off" if levels() else "there are none for this machine"
+        raise RuntimeError(f"the native kernels cannot be used: {why}")
+    return build(usable()[0])
+
+
+def build(level: Level) -> Library:
+    """Compile a level's library into the cache, unless another process just did.
 
     Raises:
         RuntimeError: if there is no compiler, it fails, or the cache cannot be written.
     """
-    compiler = _compiler()
-    path = cache_folder() / f"kernels-{_key(compiler)}.so"
-    if not _is_whole(path):
-        _compile(compiler, path)
-    return path
-
-
-def sources_digest() -> str:
-    """Return what tells one version of the kernels from another."""
-    files = sorted(path for path in SOURCES.iterdir() if path.suffix in (".h", ".cc"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-
-
-def _compiler() -> list[str]:
-    if own := os.environ.get("CXX"):
-        return shlex.split(own)
-    for name in ("c++", "g++", "clang++"):
-        if found := shutil.which(name):
-            return [found]
-    raise RuntimeError(
-        "native convolutions need a C++17 compiler: none of c++, g++ and clang++ is in $PATH; "
-        "install one, or name it in $CXX"
-    )
-
-
-def _key(compiler: list[str]) -> str:
-    """Return what the compiled library depends on, hashed."""
-    kind = _run([*compiler, "--version"])
-    parts = (sources_digest(), *compiler, *FLAGS, kind, _processor(), version("jaxlib"))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def _processor() -> str:
-    """Return what ``-march=native`` looks at: the processor's model and its extensions."""
+    compiler = find_compiler()
     try:
-        first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
+        path = cache_folder() / _name(level)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path.parent):
+            if not _is_whole(path):
+                _compile(compiler, level, path)
+    except OSError as error:
+        raise RuntimeError(
+            f"the native kernels cannot be kept in the cache: {error}; "
+            "name a folder that can be written in $FLAXBLOCKS_CACHE"
+        ) from error
+    return Library(level, path)
+
+
+def _compile(compiler: list[str], level: Level, path: Path) -> None:
+    with TemporaryDirectory(dir=path.parent, prefix="new-") as folder:
+        (made,) = compile_libraries(compiler, [level], Path(folder))
+        with made.open("r+b") as file:
+            digest = hashlib.sha256(file.read()).digest()
+            file.write(digest)  # the loader does not look behind the library's end
+        made.replace(path)
+
+
+def _name(level: Level) -> Path:
+    return Path(f"kernels-jaxlib-{version('jaxlib')}", library_name(level))
+
+
+def _cached(level: Level) -> Path | None:
+    """Return where a level's library is kept, None where there is no home to keep it in."""
+    try:
+        return cache_folder() / _name(level)
     except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    named = ("model name", "flags", "CPU part", "Features")
-    return "\n".join(line for line in first.splitlines() if line.startswith(named))
+        return None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time compile."""
+    import fcntl  # not on Windows, where there are no kernels
+
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _is_whole(path: Path) -> bool:
@@ -75,40 +145,3 @@ def _is_whole(path: Path) -> bool:
     except OSError:
         return False
     return hashlib.sha256(data[:-DIGEST]).digest() == data[-DIGEST:]
-
-
-def _compile(compiler: list[str], path: Path) -> None:
-    """Compile to a folder aside, then move: of two processes that do, the later replaces."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="compiling-") as folder:
-            made = Path(folder) / "kernels.so"
-            include = ("-I", str(jax.ffi.include_dir()))
-            _run([*compiler, *FLAGS, *include, str(SOURCES / "kernels.cc"), "-o", str(made)])
-            with made.open("r+b") as file:
-                digest = hashlib.sha256(file.read()).digest()
-                file.write(digest)  # the loader does not look behind the library's end
-            os.replace(made, path)
-    except OSError as error:
-        raise RuntimeError(
-            f"native convolutions cannot keep its kernels in {path.parent}: {error}; "
-            "name a folder that can be written in $FLAXBLOCKS_CACHE"
-        ) from error
-
-
-def _run(command: list[str]) -> str:
-    """Return what the compiler printed."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    except OSError as error:
-        raise RuntimeError(
-            f"native convolutions cannot run the C++ compiler {command[0]}: {error}; "
-            "name another in $CXX"
-        ) from error
-    if done.returncode:
-        last = "\n".join(done.stderr.strip().splitlines()[-10:])
-        raise RuntimeError(
-            "native convolutions need a C++17 compiler that takes -march=native; this failed: "
-            f"{shlex.join(command)}\n{last}"
-        )
-    return done.stdout

@@ -1,10 +1,15 @@
 // Shared by all kernels: vectors, threads, and which input positions an output position reads.
 #pragma once
 
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12
+#error "flaxblocks' kernels need GCC 12 or newer, or clang 14 or newer: __builtin_shufflevector"
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <thread>
@@ -25,6 +30,16 @@ constexpr int kRegister = 32;
 #else
 constexpr int kRegister = 16;
 #endif
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
+#endif
+
+// Lanes of the vectors that small groups are computed in: a register, or a whole group. Wider ones
+// GCC takes apart into single numbers where it compares and shuffles.
+template <typename T, int Group>
+constexpr int kNarrow = std::max<int>(Group, kRegister / sizeof(T));
 
 // A vector of N numbers; the compiler uses several registers where one is too short.
 template <typename T, int N>
@@ -61,10 +76,20 @@ struct Free {
 template <typename T>
 using Buffer = std::unique_ptr<T[], Free>;
 
+// The product of sizes, none negative, of what is to be allocated.
+inline int64_t product_of(std::initializer_list<int64_t> sizes) {
+  int64_t product = 1;
+  for (int64_t size : sizes) {
+    if (__builtin_mul_overflow(product, size, &product)) throw std::bad_alloc();
+  }
+  return product;
+}
+
 // Uninitialized memory aligned to a cache line: a vector that straddles two lines takes two loads.
 template <typename T>
-inline Buffer<T> make_buffer(int64_t size) {
-  return Buffer<T>(static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t(64))));
+inline Buffer<T> make_buffer(std::initializer_list<int64_t> sizes) {
+  const int64_t bytes = product_of(sizes) * static_cast<int64_t>(sizeof(T));
+  return Buffer<T>(static_cast<T*>(::operator new(bytes, std::align_val_t(64))));
 }
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -105,11 +130,14 @@ inline int64_t size(ffi::ThreadPool& threads) {
 // takes the items that no one has started, and waits only for those that are running. A late helper
 // finds nothing to do; one that has started stays for all stages, as waking it costs more than a
 // small stage.
+//
+// Where memory runs out on any thread, what has not begun is left out, and the caller is told.
 template <typename F>
 void parallel_stages(ffi::ThreadPool& threads, std::vector<int64_t> counts, const F& f) {
   struct Progress {
     std::vector<int64_t> counts;
     std::atomic<int64_t> begun{0}, done{0};
+    std::atomic<bool> failed{false};
   };
   const int64_t widest = counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
   auto progress = std::make_shared<Progress>();
@@ -126,17 +154,26 @@ void parallel_stages(ffi::ThreadPool& threads, std::vector<int64_t> counts, cons
       }
       if (stage == stages) return;
       wait(*progress, before);
-      f(stage, i - before);
+      try {
+        if (!progress->failed.load(std::memory_order_relaxed)) f(stage, i - before);
+      } catch (const std::exception&) {
+        progress->failed.store(true, std::memory_order_relaxed);
+      }
       progress->done.fetch_add(1, std::memory_order_release);
     }
   };
   for (int64_t i = 1; i < std::min(widest, size(threads)); ++i) {
-    threads.Schedule(std::decay_t<decltype(work)>(work));
+    try {
+      threads.Schedule(std::decay_t<decltype(work)>(work));
+    } catch (const std::bad_alloc&) {
+      break;  // with fewer helpers then: those that were woken refer to `f`
+    }
   }
   work();
   int64_t all = 0;
   for (int64_t count : progress->counts) all += count;
   wait(*progress, all);
+  if (progress->failed.load(std::memory_order_relaxed)) throw std::bad_alloc();
 }
 
 // Calls `f(i)` for all i below `count`.

@@ -10,6 +10,7 @@ import numpy as np
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.conv.shifts import transposed
+from flaxblocks.ops.native.choice import Kernels, is_called
 from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
 
 GROUPS = (1, 4, 8)  # channels of a group that the narrow kernel is compiled for
@@ -20,8 +21,12 @@ FEWEST = 8
 Form = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def form(first: jax.Array, second: jax.Array, role: str, geometry: Geometry) -> Form | None:
-    """Return the native function that computes the array `role` names, None if there is none."""
+def form(
+    first: jax.Array, second: jax.Array, role: str, geometry: Geometry, kernels: Kernels
+) -> Form | None:
+    """Return the native function that computes the array `role` names, None if none is called."""
+    if not kernels:
+        return None
     if role == "kernel":
         inputs, outputs = (a.shape[3] // geometry.groups for a in (first, second))
         if geometry.groups > 1 and inputs == outputs in GROUPS:
@@ -30,30 +35,40 @@ def form(first: jax.Array, second: jax.Array, role: str, geometry: Geometry) -> 
             name = "dense_kernel"
         else:
             return None
+        if not is_called(kernels, name, role, geometry, inputs, outputs):
+            return None
         return partial(_kernel_gradient, name, geometry)
     kernel = second if role == "output" else first
     inputs, outputs = kernel.shape[2], kernel.shape[3] // geometry.groups
     if role == "input":
         inputs, outputs = outputs, inputs
     name = _name(inputs, outputs, kernel, geometry)
-    if name is None:
+    if name is None or not is_called(kernels, name, role, geometry, inputs, outputs):
         return None
     return partial(convolve if role == "output" else _input_gradient, name, geometry)
 
 
 def fused_name(
-    x: jax.Array, kernel: jax.Array, geometry: Geometry, act: Activation | None
+    x: jax.Array,
+    kernel: jax.Array,
+    geometry: Geometry,
+    act: Activation | None,
+    kernels: Kernels,
 ) -> str | None:
-    """Return the kernel that adds bias and residual and applies `act`, None if there is none."""
+    """Return the kernel that adds bias and residual and applies `act`, None if none is called."""
     if not may_take(x) or act not in ACTIVATIONS:
         return None
-    outputs = kernel.shape[3]
+    inputs, outputs = kernel.shape[2], kernel.shape[3] // geometry.groups
     if geometry.groups > 1 or not geometry.is_pointwise:
-        return _name(kernel.shape[2], outputs // geometry.groups, kernel, geometry)
-    if outputs * x.dtype.itemsize < VECTOR:
+        name = _name(inputs, outputs, kernel, geometry)
+    elif outputs * x.dtype.itemsize < VECTOR:
         return None
-    keeps_pixels = (geometry.strides, geometry.padding) == ((1, 1), ((0, 0), (0, 0)))
-    return "pointwise" if keeps_pixels else "dense"
+    else:
+        keeps_pixels = (geometry.strides, geometry.padding) == ((1, 1), ((0, 0), (0, 0)))
+        name = "pointwise" if keeps_pixels else "dense"
+    if name is None or not is_called(kernels, name, "output", geometry, inputs, outputs):
+        return None
+    return name
 
 
 def convolve(
@@ -115,4 +130,4 @@ def _convolution(
 def _kernel_gradient(name: str, geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
     shape = (*geometry.window, x.shape[3] // geometry.groups, g.shape[3])
     call = jax.ffi.ffi_call(target(name), jax.ShapeDtypeStruct(shape, x.dtype))
-    return call(x, g, **attributes(geometry), transposed=False)
+    return call(x, g, **attributes(geometry))

@@ -11,11 +11,7 @@ namespace flaxblocks {
 
 // The largest cell: of 32 registers 28 hold sums, 3 weights and 1 a number of the operand; of 16,
 // 12 hold sums, 2 weights and 1 a number.
-#if defined(__AVX__) && !defined(__AVX512F__)
-constexpr int kPixels = 6, kVectors = 2, kRegisters = 16;
-#else
-constexpr int kPixels = 7, kVectors = 4, kRegisters = 32;
-#endif
+constexpr int kPixels = kRegisters == 32 ? 7 : 6, kVectors = kRegisters == 32 ? 4 : 2;
 
 // The outputs in blocks of up to `kVectors` vectors, as equal as possible.
 template <typename T>
@@ -178,7 +174,7 @@ void dense(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const
       const int64_t o = group * in_group.outputs + first;
       // Packed contiguously: rows that are a power of two apart would share a few sets of the
       // cache.
-      const auto packed = channels == kBlock ? Buffer<T>() : make_buffer<T>(weights * kBlock);
+      const auto packed = channels == kBlock ? Buffer<T>() : make_buffer<T>({weights, kBlock});
       for (int64_t w = 0; w < weights && packed; ++w) {
         std::copy_n(kernel + w * channels + o, kBlock, packed.get() + w * kBlock);
       }

@@ -40,8 +40,8 @@ class Ring {
         slots_((block.step() - 1) * block.rows.step + block.rows.phases[0].back().offset -
                block.rows.phases[0].front().offset + 1),
         apart_(pixel(block.hidden)),
-        size_(block.columns.from * apart_),
-        data_(make_buffer<T>(slots_ * size_)) {
+        size_(product_of({block.columns.from, apart_})),
+        data_(make_buffer<T>({slots_, size_})) {
     std::fill_n(data_.get(), slots_ * size_, T(0));  // the padding stays zero
   }
 
@@ -104,7 +104,7 @@ void filter(const Inverted<T>& block, const T* image, int64_t first, int64_t las
         if (at < 0 || at >= block.rows.from) continue;
         met.push_back({ring.offset(at), tap.kernel * block.columns.taps * block.hidden});
       }
-      narrow_runs<1, 64 / sizeof(T)>(NarrowRow<T>{ring.data(), block.kernel, to(row), met,
+      narrow_runs<1, kNarrow<T, 1>>(NarrowRow<T>{ring.data(), block.kernel, to(row), met,
                                                   block.columns, 0, block.hidden, 0, ring.apart(),
                                                   block.after});
     }
@@ -160,7 +160,7 @@ void without_gate(ffi::ThreadPool& threads, const Inverted<T>& block) {
   const Bands bands(block.rows.to, block.images, size(threads));
   parallel_for(threads, block.images * bands.in_image, [&](int64_t index) {
     bands.at(index, [&](int64_t i, int64_t first, int64_t last) {
-      const auto wide = make_buffer<T>(block.step() * row_size);
+      const auto wide = make_buffer<T>({block.step(), row_size});
       int64_t begin = first;
       auto to = [&](int64_t row) { return wide.get() + (row - begin) * row_size; };
       filter(block, block.image(i), first, last, to, [&](int64_t, int64_t end) {
@@ -178,8 +178,8 @@ class Gated {
   Gated(const Inverted<T>& block, int64_t images)
       : block_(block),
         row_size_(block.columns.to * block.hidden),
-        wide_(make_buffer<T>(images * block.rows.to * row_size_)),
-        sums_(make_buffer<T>(images * block.rows.to * block.hidden)) {}
+        wide_(make_buffer<T>({images, block.rows.to, row_size_})),
+        sums_(make_buffer<T>({images, block.rows.to, block.hidden})) {}
 
   // Filters rows of one image and sums each row by itself, so that sums do not depend on the bands.
   void filter_rows(const T* image, int64_t slot, int64_t first, int64_t last) {
@@ -203,7 +203,7 @@ class Gated {
     }
     for (T& value : mean) value /= static_cast<T>(block_.pixels());
     const std::vector<T> gate = product(block_.excite, product(block_.squeeze, mean));
-    const auto scaled = make_buffer<T>(block_.step() * row_size_);
+    const auto scaled = make_buffer<T>({block_.step(), row_size_});
     for (int64_t begin = first, end; begin < last; begin = end) {
       end = std::min(begin + block_.step(), last);
       const T* from = at(slot, begin);

@@ -8,6 +8,7 @@ import numpy as np
 
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.native.choice import Kernels, is_called
 from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
 
 Layer = tuple[jax.Array, jax.Array] | None
@@ -20,8 +21,9 @@ def fits(
     project: jax.Array,
     geometry: Geometry,
     acts: Sequence[Activation | None],
+    kernels: Kernels,
 ) -> bool:
-    """Return whether there is a kernel: one filter for each channel, and channels to fill vectors.
+    """Return whether the kernel is called: one filter for each channel, channels to fill vectors.
 
     Args:
         x: the block's input.
@@ -29,6 +31,7 @@ def fits(
         project: the kernel of the projection.
         geometry: of the depthwise convolution.
         acts: every activation.
+        kernels: those that may be called.
     """
     channels = min(depthwise.shape[3], project.shape[3])
     return (
@@ -37,6 +40,9 @@ def fits(
         and channels * x.dtype.itemsize >= VECTOR
         and min(side for sides in geometry.padding for side in sides) >= 0
         and all(act in ACTIVATIONS for act in acts)
+        and is_called(
+            kernels, "inverted_residual", "output", geometry, x.shape[3], project.shape[3]
+        )
     )
 
 

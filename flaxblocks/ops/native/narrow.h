@@ -142,10 +142,11 @@ void narrow_row(const NarrowRow<T>& row) {
   });
 }
 
-// Dispatches to the run length compiled for this phase: whole rows of the usual kernels.
+// Dispatches to the run length compiled for this phase: whole rows of the usual kernels. In float64,
+// which is not for speed, there are none: they would be a third of the library.
 template <int Group, int N, typename T>
 void narrow_runs(const NarrowRow<T>& row) {
-  if constexpr (N * sizeof(T) == 64) {
+  if constexpr (N == kNarrow<T, Group> && std::is_same_v<T, float>) {
     const int64_t run = row.columns.run(row.phase);
     if (run == 3) return narrow_row<Group, N, 3>(row);
     if constexpr (Group == 1) {

@@ -75,8 +75,8 @@ void add_row_to_all(const T* operand, const T* gradient, T* sums,
                     const std::vector<GradientTap>& taps, const Axis& columns, int64_t channels,
                     int64_t c) {
   // 9 sums at a time are a whole 3x3 kernel, and enough independent multiply-adds to hide their
-  // latency; with groups at most 24 sums, which leaves registers for the operands.
-  constexpr int kTaps = Group == 1 ? 9 : Group == 4 ? 6 : 3;
+  // latency; with groups at most 24 sums, or 12 of 16 registers, which leaves some for the operands.
+  constexpr int kTaps = Group == 1 ? 9 : kRegisters / (Group + 1);
   const int64_t count = static_cast<int64_t>(taps.size()), pieces = ceil_div(count, kTaps);
   for (; c + N <= channels; c += N) {
     for (int64_t p = 0; p < pieces; ++p) {
@@ -111,8 +111,8 @@ void add_band(const Shapes& shapes, const T* operand, const T* gradient, T* sums
                         row.kernel * columns.taps + column.kernel});
       }
     }
-    add_row_to_all<Group, 64 / sizeof(T)>(operand, gradient + i * columns.to * channels, sums, taps,
-                                   columns, channels, 0);
+    add_row_to_all<Group, kNarrow<T, Group>>(operand, gradient + i * columns.to * channels, sums,
+                                             taps, columns, channels, 0);
   }
 }
 

@@ -50,7 +50,7 @@ void pointwise(const Layer<T>& layer, int64_t rows, int64_t pixels, int64_t apar
   constexpr int64_t kMuch = 100, kLong = 1024, kLanes = kRegister / sizeof(T);
   const Blocks<T> blocks(layer.outputs);
   const bool packs = rows * pixels >= kMuch && layer.inputs >= kLong;
-  const auto packed = packs ? make_buffer<T>(layer.inputs * kVectors * kLanes) : Buffer<T>();
+  const auto packed = packs ? make_buffer<T>({layer.inputs, kVectors, kLanes}) : Buffer<T>();
   for (int64_t block = 0; block < blocks.count; ++block) {
     blocks.with(block, [&](int64_t o, auto vectors) {
       constexpr int64_t kBlock = vectors * kLanes;

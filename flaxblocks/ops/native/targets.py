@@ -1,6 +1,7 @@
 """The native kernels as XLA custom calls: loading, names, and what all calls share."""
 
 import ctypes
+import warnings
 from functools import cache
 
 import jax
@@ -9,9 +10,9 @@ import numpy as np
 
 from flaxblocks.ops import activations
 from flaxblocks.ops.conv.geometry import Geometry
-from flaxblocks.ops.native.build import library, sources_digest
+from flaxblocks.ops.native.build import Library, find, library
+from flaxblocks.ops.native.compiling import KERNELS, sources_digest
 
-KERNELS = ("narrow", "dense", "pointwise", "narrow_kernel", "dense_kernel", "inverted_residual")
 VECTOR = 64  # bytes of outputs
 
 # In the order of `Activation` in activation.h.
@@ -27,16 +28,40 @@ ACTIVATIONS: tuple[activations.Activation | None, ...] = (
 
 
 @cache
-def load() -> None:
-    """Compile the kernels, if need be, and register them with XLA.
+def load_found() -> Library | None:
+    """Register the kernels that are there with XLA, None where there are none."""
+    found = find()
+    if found is not None:
+        try:
+            _register(found)
+        except RuntimeError as error:
+            warnings.warn(f"convolutions do without native kernels: {error}", stacklevel=2)
+            return None
+    return found
+
+
+@cache
+def load() -> Library:
+    """Register the kernels with XLA, compiled now where there are none.
 
     Raises:
-        RuntimeError: see `library`.
+        RuntimeError: see `library`; if they cannot be loaded.
     """
-    loaded = ctypes.CDLL(str(library()))
-    for kernel in KERNELS:
-        function = jax.ffi.pycapsule(getattr(loaded, f"flaxblocks_{kernel}"))
-        jax.ffi.register_ffi_target(_name(kernel), function, platform="cpu")
+    found = load_found()
+    if found is None:
+        found = library()
+        _register(found)
+    return found
+
+
+def _register(found: Library) -> None:
+    try:
+        loaded = ctypes.CDLL(str(found.path))
+        for kernel in KERNELS:
+            function = jax.ffi.pycapsule(getattr(loaded, f"flaxblocks_{kernel}"))
+            jax.ffi.register_ffi_target(_name(kernel), function, platform="cpu")
+    except (OSError, AttributeError, RuntimeError) as error:
+        raise RuntimeError(f"those in {found.path} cannot be loaded: {error}") from error
 
 
 def target(kernel: str) -> str:

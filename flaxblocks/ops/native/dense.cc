@@ -1,0 +1,28 @@
+// The entry point of convolutions that are dense or have wide groups.
+
+#include "dense.h"
+#include "handler.h"
+
+namespace flaxblocks {
+
+ffi::Error Dense(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
+                 ffi::AnyBuffer bias, ffi::AnyBuffer residual, ffi::Result<ffi::AnyBuffer> y,
+                 Numbers strides, Numbers low, Numbers dilation, bool transposed,
+                 int64_t activation) {
+  return answered([&] {
+    const Shapes shapes = shapes_of(x, kernel, *y, strides, low, dilation, transposed);
+    const int64_t inputs = kernel.dimensions()[2], groups = shapes.from_channels / inputs;
+    with_type({x, kernel, bias, residual, *y}, [&](auto zero) {
+      using T = decltype(zero);
+      const Epilogue<T> after = epilogue_of<T>(bias, residual, *y, activation);
+      check_vector<T>(shapes.to_channels / groups);
+      if (y->element_count() == 0) return;
+      dense(threads, shapes, inputs, x.typed_data<T>(), kernel.typed_data<T>(), y->typed_data<T>(),
+            after);
+    });
+  });
+}
+
+}  // namespace flaxblocks
+
+FLAXBLOCKS_CONVOLUTION(flaxblocks_dense, flaxblocks::Dense);

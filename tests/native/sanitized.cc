@@ -1,0 +1,199 @@
+// Runs the kernels on four threads and on one, compiled with a sanitizer: a fault, a race and a
+// difference all end it with an error. `tests/native/sanitize.py` compiles and runs it.
+//
+// The arrays are exactly as large as the shapes say, and their sizes leave rests at every edge.
+
+#include <condition_variable>
+#include <cstdio>
+#include <deque>
+#include <mutex>
+
+#include "dense_kernel.h"
+#include "inverted.h"
+#include "narrow_kernel.h"
+
+namespace flaxblocks {
+
+// Threads that XLA's API hands to the kernels.
+class Pool {
+ public:
+  explicit Pool(int64_t size) {
+    for (int64_t i = 0; i < size; ++i) threads_.emplace_back([this] { work(); });
+  }
+
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      ends_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  int64_t size() const { return static_cast<int64_t>(threads_.size()); }
+
+  void schedule(XLA_FFI_Task* task, void* data) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      tasks_.push_back({task, data});
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  void work() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [this] { return ends_ || !tasks_.empty(); });
+      if (tasks_.empty()) return;
+      const auto [task, data] = tasks_.front();
+      tasks_.pop_front();
+      lock.unlock();
+      task(data);
+      lock.lock();
+    }
+  }
+
+  std::vector<std::thread> threads_;
+  std::deque<std::pair<XLA_FFI_Task*, void*>> tasks_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool ends_ = false;
+};
+
+template <typename Arguments>
+Pool& pool_of(Arguments* arguments) {
+  return *reinterpret_cast<Pool*>(arguments->ctx);
+}
+
+template <typename F>
+void with_threads(int64_t count, const F& f) {
+  Pool pool(count);
+  XLA_FFI_Api api{};
+  api.XLA_FFI_ThreadPool_Schedule = [](XLA_FFI_ThreadPool_Schedule_Args* a) -> XLA_FFI_Error* {
+    pool_of(a).schedule(a->task, a->data);
+    return nullptr;
+  };
+  api.XLA_FFI_ThreadPool_NumThreads = [](XLA_FFI_ThreadPool_NumThreads_Args* a) -> XLA_FFI_Error* {
+    *a->num_threads = pool_of(a).size();
+    return nullptr;
+  };
+  ffi::DiagnosticEngine diagnostic;
+  auto* context = reinterpret_cast<XLA_FFI_ExecutionContext*>(&pool);
+  f(*ffi::CtxDecoding<ffi::ThreadPool>::Decode(&api, context, diagnostic));
+}
+
+using Numbers = std::vector<float>;
+
+Numbers numbers(int64_t count) {
+  Numbers values(count);
+  for (int64_t i = 0; i < count; ++i) values[i] = static_cast<float>((i * 37 + 11) % 101 - 50) / 64;
+  return values;
+}
+
+// Computes `count` results with `f(threads, result)` on four threads and on one.
+template <typename F>
+void check(const char* name, int64_t count, const F& f) {
+  Numbers several(count), single(count);
+  with_threads(4, [&](ffi::ThreadPool threads) {
+    for (int repeat = 0; repeat < 3; ++repeat) f(threads, several.data());
+  });
+  with_threads(1, [&](ffi::ThreadPool threads) { f(threads, single.data()); });
+  if (several != single) {
+    std::fprintf(stderr, "%s: four threads make another result than one\n", name);
+    std::exit(1);
+  }
+  std::printf("%s: %lld numbers\n", name, static_cast<long long>(count));
+}
+
+Shapes shapes(int64_t inputs, int64_t outputs, int64_t stride, bool transposed = false) {
+  auto axis = [&](int64_t from) {
+    const int64_t to = (from - 1) / stride + 1;
+    return transposed ? Axis(to, from, 3, stride, 1, 1, true)
+                      : Axis(from, to, 3, stride, 1, 1, false);
+  };
+  return {2, inputs, outputs, axis(7), axis(11)};
+}
+
+int64_t operand_size(const Shapes& s) {
+  return s.images * s.rows.from * s.columns.from * s.from_channels;
+}
+
+int64_t result_size(const Shapes& s) {
+  return s.images * s.rows.to * s.columns.to * s.to_channels;
+}
+
+template <int Group>
+void narrow_kernels() {
+  constexpr int64_t kChannels = 40;
+  const Numbers kernel = numbers(9 * Group * kChannels), bias = numbers(kChannels);
+  for (bool transposed : {false, true}) {
+    const Shapes s = shapes(kChannels, kChannels, 2, transposed);
+    const Numbers x = numbers(operand_size(s));
+    check("narrow", result_size(s), [&](ffi::ThreadPool& threads, float* y) {
+      const Epilogue<float> after{bias.data(), Activation::kSilu};
+      narrow<Group, kNarrow<float, Group>>(threads, s, x.data(), kernel.data(), y, after);
+    });
+  }
+  const Shapes s = shapes(kChannels, kChannels, 1);
+  const Numbers x = numbers(operand_size(s)), g = numbers(result_size(s));
+  check("narrow_kernel", 9 * Group * kChannels, [&](ffi::ThreadPool& threads, float* y) {
+    narrow_kernel<Group>(threads, s, x.data(), g.data(), y);
+  });
+}
+
+void dense_kernels() {
+  constexpr int64_t kInputs = 9, kOutputs = 37;
+  const Shapes s = shapes(kInputs, kOutputs, 2);
+  const Numbers x = numbers(operand_size(s)), g = numbers(result_size(s));
+  const Numbers kernel = numbers(9 * kInputs * kOutputs), bias = numbers(kOutputs);
+  check("dense", result_size(s), [&](ffi::ThreadPool& threads, float* y) {
+    const Epilogue<float> after{bias.data(), Activation::kRelu, g.data()};
+    dense(threads, s, kInputs, x.data(), kernel.data(), y, after);
+  });
+  check("dense_kernel", 9 * kInputs * kOutputs, [&](ffi::ThreadPool& threads, float* y) {
+    dense_kernel(threads, s, kInputs, x.data(), g.data(), y);
+  });
+  const int64_t pixels = operand_size(s) / kInputs;
+  check("pointwise", pixels * kOutputs, [&](ffi::ThreadPool& threads, float* y) {
+    const Layer<float> layer{kernel.data(), kInputs, kOutputs, {bias.data(), Activation::kNone}};
+    pointwise(threads, layer, pixels, x.data(), y);
+  });
+}
+
+void inverted_residuals() {
+  constexpr int64_t kImages = 3, kRows = 7, kColumns = 9, kFeatures = 19, kHidden = 33, kGate = 5;
+  const Numbers x = numbers(kImages * kRows * kColumns * kFeatures);
+  const Numbers expand = numbers(kFeatures * kHidden), filters = numbers(9 * kHidden);
+  const Numbers squeeze = numbers(kHidden * kGate), excite = numbers(kGate * kHidden);
+  const Numbers project = numbers(kHidden * kFeatures), bias = numbers(kHidden);
+  auto layer = [&](const Numbers& weights, int64_t inputs, int64_t outputs) {
+    return Layer<float>{weights.data(), inputs, outputs, {bias.data(), Activation::kSilu}};
+  };
+  for (bool gated : {false, true}) {
+    check(gated ? "gated" : "inverted", kImages * kRows * kColumns * kFeatures,
+          [&](ffi::ThreadPool& threads, float* y) {
+      const Inverted<float> block{
+          kImages, kFeatures, Axis(kRows, kRows, 3, 1, 1, 1, false),
+          Axis(kColumns + 2, kColumns, 3, 1, 0, 1, false), kColumns, 1,
+          layer(expand, kFeatures, kHidden), filters.data(), kHidden,
+          {bias.data(), Activation::kRelu6},
+          gated ? layer(squeeze, kHidden, kGate) : Layer<float>{},
+          gated ? layer(excite, kGate, kHidden) : Layer<float>{},
+          layer(project, kHidden, kFeatures), true, x.data(), y};
+      gated ? with_gate(threads, block) : without_gate(threads, block);
+    });
+  }
+}
+
+}  // namespace flaxblocks
+
+int main() {
+#if !defined(FLAXBLOCKS_SHORT)
+  flaxblocks::narrow_kernels<1>();
+  flaxblocks::narrow_kernels<4>();
+  flaxblocks::narrow_kernels<8>();
+  flaxblocks::dense_kernels();
+#endif
+  flaxblocks::inverted_residuals();
+}
