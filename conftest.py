@@ -87,6 +87,13 @@ def x64(quick):
 
 
 @pytest.fixture
+def xla_forms():
+    """Convolve without native kernels where the test does not ask for them."""
+    with fb.ops.convolution("xla"):
+        yield
+
+
+@pytest.fixture
 def as_installed():
     """Run without the annotation checks, as a user does: the library's own errors must do."""
     jaxtyping.config.update("jaxtyping_disable", True)

@@ -19,8 +19,8 @@ def for_inference(model: M) -> M:
 
     Batch normalizations are folded into the convolutions that they follow; others stay as they are.
     Each block becomes one operation, which is lowered to what is fastest on each platform: on CPU
-    a few images at a time where a batch would leave the cache, and native kernels inside
-    ``ops.convolution("native")``. Results agree to rounding. Paths and names stay, so the copy can
+    a few images at a time where a batch would leave the cache, and native kernels where they are
+    faster (`ops.convolution`). Results agree to rounding. Paths and names stay, so the copy can
     be saved, jitted, differentiated, mapped, sharded and exported like the model. `train` has no
     effect on its blocks: nothing is dropped in them.
 

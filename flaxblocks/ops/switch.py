@@ -7,25 +7,28 @@ import jax
 
 from flaxblocks.ops.native.targets import load
 
-IMPLEMENTATIONS = ("native", "xla", "lax")
+IMPLEMENTATIONS = ("default", "native", "xla", "lax")
 
 # Part of jit's cache key: a function is traced once for each implementation that it is called in.
-implementation = jax.make_user_context("xla")
+implementation = jax.make_user_context("default")
 
 
 @contextmanager
 def convolution(name: str) -> Iterator[None]:
     """Choose what convolutions traced inside run as; the innermost choice holds.
 
-    ``"xla"``, the default: on CPU forms that XLA compiles well, on an NVIDIA GPU such forms and a
-    kernel for depthwise convolutions, on other platforms XLA's own convolution.
+    ``"default"``: on CPU C++ kernels where they are there and were measured to be faster on such a
+    processor (see ``ops/native/choice.py``), else as ``"xla"``.
 
-    ``"native"``: C++ kernels compiled for this machine where there is one, else as ``"xla"``. There
-    are kernels, in float32 and float64 on CPU, for depthwise convolutions, for groups of 4, 8, 16
-    or more channels, for dense convolutions other than 1x1 with a multiple of 32 channels (16 in
-    float64), and for the gradients of all of them. In a model from `for_inference` a `ConvNormAct`,
-    a sum of branches, and an inverted residual with 16 or more channels (8 in float64) are one
-    kernel each. Programs for several devices and exported programs call none.
+    ``"xla"``: on CPU forms that XLA compiles well, on an NVIDIA GPU such forms and a kernel for
+    depthwise convolutions, on other platforms XLA's own convolution.
+
+    ``"native"``: a kernel wherever there is one, else as ``"xla"``. There are kernels, in float32
+    and float64 on CPU, for depthwise convolutions, for groups of 4, 8, 16 or more channels, for
+    dense convolutions other than 1x1 with a multiple of 32 channels (16 in float64), and for the
+    gradients of all of them. In a model from `for_inference` a `ConvNormAct`, a sum of branches,
+    and an inverted residual with 16 or more channels (8 in float64) are one kernel each. Programs
+    for several devices and exported programs call none.
 
     ``"lax"``: `jax.lax.conv_general_dilated` unchanged, to compare with.
 
@@ -40,7 +43,7 @@ def convolution(name: str) -> Iterator[None]:
     ...     y = fb.Conv(3, 8, 3, rngs=nnx.Rngs(0))(jnp.ones((1, 7, 7, 3)))
 
     Args:
-        name: ``"native"``, ``"xla"`` or ``"lax"``.
+        name: ``"default"``, ``"native"``, ``"xla"`` or ``"lax"``.
 
     Raises:
         ValueError: if it is something else.
@@ -48,7 +51,7 @@ def convolution(name: str) -> Iterator[None]:
             compiler fails, or the folder cannot be written.
     """
     if name not in IMPLEMENTATIONS:
-        raise ValueError(f"`name` must be 'native', 'xla' or 'lax', got {name!r}")
+        raise ValueError(f"`name` must be 'default', 'native', 'xla' or 'lax', got {name!r}")
     if name == "native":
         load()
     with implementation(name):

@@ -16,6 +16,8 @@ from flaxblocks import activations, ops
 from tests.helpers.arrays import assert_close
 from tests.helpers.folded import CALL, folded, gate, image, is_called, run
 
+pytestmark = pytest.mark.usefixtures("xla_forms")
+
 
 @pytest.fixture
 def block(x64) -> fb.MBConv:

@@ -14,6 +14,8 @@ from flaxblocks.ops.native.targets import ACTIVATIONS
 from tests.helpers.arrays import assert_close
 from tests.helpers.folded import CALL, folded, gate, image, is_called, randomized, run
 
+pytestmark = pytest.mark.usefixtures("xla_forms")
+
 
 def check(block: fb.MBConv, x: jax.Array) -> None:
     truth = run(block, x)

@@ -20,6 +20,8 @@ from tests.helpers.arrays import assert_close
 from tests.helpers.folded import M, gate, randomized, run
 from tests.helpers.typed import present
 
+pytestmark = pytest.mark.usefixtures("xla_forms")
+
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 # From 87.3 to 88.7 the sigmoid is below the normal numbers; there JAX's is 0, the kernel's not.
 FAR = [0, 1e-3, 1, 3, 6, 20, 87, 90, 104, 1e4, 1e30, 3e38, np.inf, np.nan]

@@ -120,7 +120,9 @@ def test_the_innermost_choice_holds():
 
 
 def test_an_unknown_choice_is_refused():
-    with pytest.raises(ValueError, match=r"`name` must be 'native', 'xla' or 'lax', got 'fast'"):
+    with pytest.raises(
+        ValueError, match=r"`name` must be 'default', 'native', 'xla' or 'lax', got 'fast'"
+    ):
         with ops.convolution("fast"):
             pass
 

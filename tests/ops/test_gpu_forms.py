@@ -14,7 +14,7 @@ from flaxblocks.ops.conv import cpu_choice, gpu_choice
 from tests.helpers.twins import assert_same
 
 
-def without_kernels(first, second, *, native: bool, **parameters):
+def without_kernels(first, second, *, kernels: object, **parameters):
     return gpu_choice.lower(first, second, kernels=False, **parameters)
 
 

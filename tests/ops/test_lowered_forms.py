@@ -13,6 +13,8 @@ from flaxblocks import ops
 from flaxblocks.ops.jaxprs import equations
 from tests.helpers.typed import present
 
+pytestmark = pytest.mark.usefixtures("xla_forms")
+
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 
 

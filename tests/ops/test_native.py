@@ -24,6 +24,8 @@ from tests.helpers.convolutions import (
     random_configuration,
 )
 
+pytestmark = pytest.mark.usefixtures("xla_forms")
+
 NARROW = ["narrow", "narrow", "narrow_kernel"]  # forward, and the two gradients
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 

@@ -52,11 +52,12 @@ RIVALS: tuple[Contestant, ...] = (
         ("infer",),
     ),
     Contestant("native", "flaxblocks.bench.sides.jax_side:native", modes=BUT_STEP),
+    Contestant("xla", "flaxblocks.bench.sides.jax_side:without", modes=BUT_STEP),
 )
 """Those that `--against` can name.
 
-`lax` is flaxblocks with JAX's own convolutions, `native` with native
-kernels.
+`lax` is flaxblocks with JAX's own convolutions, `native` with a native kernel wherever there is
+one, `xla` with none.
 """
 
 

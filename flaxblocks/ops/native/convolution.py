@@ -35,7 +35,7 @@ def form(
             name = "dense_kernel"
         else:
             return None
-        if not is_called(kernels, name, role, geometry, inputs, outputs):
+        if not is_called(kernels, name, inputs):
             return None
         return partial(_kernel_gradient, name, geometry)
     kernel = second if role == "output" else first
@@ -43,7 +43,7 @@ def form(
     if role == "input":
         inputs, outputs = outputs, inputs
     name = _name(inputs, outputs, kernel, geometry)
-    if name is None or not is_called(kernels, name, role, geometry, inputs, outputs):
+    if name is None or not is_called(kernels, name, inputs):
         return None
     return partial(convolve if role == "output" else _input_gradient, name, geometry)
 
@@ -66,7 +66,7 @@ def fused_name(
     else:
         keeps_pixels = (geometry.strides, geometry.padding) == ((1, 1), ((0, 0), (0, 0)))
         name = "pointwise" if keeps_pixels else "dense"
-    if name is None or not is_called(kernels, name, "output", geometry, inputs, outputs):
+    if name is None or not is_called(kernels, name, inputs):
         return None
     return name
 

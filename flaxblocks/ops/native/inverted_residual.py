@@ -40,9 +40,7 @@ def fits(
         and channels * x.dtype.itemsize >= VECTOR
         and min(side for sides in geometry.padding for side in sides) >= 0
         and all(act in ACTIVATIONS for act in acts)
-        and is_called(
-            kernels, "inverted_residual", "output", geometry, x.shape[3], project.shape[3]
-        )
+        and is_called(kernels, "inverted_residual", x.shape[3])
     )
 
 
