@@ -6,7 +6,15 @@ from functools import partial
 from torch import nn
 
 from torch_ref.activations import relu, relu6
-from torch_ref.layers import BatchNorm, Conv, Conv1X1BnReLU, ConvNormAct, StochasticDepth, pair
+from torch_ref.layers import (
+    BatchNorm,
+    Conv,
+    Conv1X1BnReLU,
+    ConvNormAct,
+    StochasticDepth,
+    pair,
+    through,
+)
 
 
 class ResidualAdd(nn.Module):
@@ -19,8 +27,7 @@ class ResidualAdd(nn.Module):
 
     def forward(self, x):
         """Add the two branches."""
-        identity = x if self.shortcut is None else self.shortcut(x)
-        return self.block(x) + identity
+        return self.block(x) + through(x, self.shortcut)
 
 
 class BottleNeck(nn.Module):
@@ -66,17 +73,9 @@ class BottleNeck(nn.Module):
 
     def forward(self, x):
         """Reduce, work, expand, add."""
-        y = self.reduce(x)
-        y = self.spatial(y)
-        if self.spatial_se is not None:
-            y = self.spatial_se(y)
-        y = self.expand(y)
-        if self.se is not None:
-            y = self.se(y)
-        if self.drop_path is not None:
-            y = self.drop_path(y)
-        y = y + (x if self.shortcut is None else self.shortcut(x))
-        return y if self.final_act is None else self.final_act(y)
+        y = through(x, self.reduce, self.spatial, self.spatial_se, self.expand, self.se)
+        y = through(y, self.drop_path) + through(x, self.shortcut)
+        return through(y, self.final_act)
 
 
 class LinearBottleNeck(BottleNeck):
@@ -128,14 +127,10 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x):
         """Expand, work, project, add."""
-        y = self.expand(x)
-        y = self.spatial(y)
-        y = self.project(y)
+        y = through(x, self.expand, self.spatial, self.project)
         if self.adds:
-            if self.drop_path is not None:
-                y = self.drop_path(y)
-            y = y + (x if self.shortcut is None else self.shortcut(x))
-        return y if self.final_act is None else self.final_act(y)
+            y = through(y, self.drop_path) + through(x, self.shortcut)
+        return through(y, self.final_act)
 
 
 class MobileNetLikeBlock(InvertedResidual):
@@ -224,16 +219,10 @@ class MBConv(nn.Module):
 
     def forward(self, x):
         """Expand, filter, gate, project, add."""
-        y = x if self.expand is None else self.expand(x)
-        y = self.depthwise(y)
-        if self.se is not None:
-            y = self.se(y)
-        y = self.project(y)
+        y = through(x, self.expand, self.depthwise, self.se, self.project)
         if self.residual:
-            if self.drop_path is not None:
-                y = self.drop_path(y)
-            y = y + x
-        return y if self.final_act is None else self.final_act(y)
+            y = through(y, self.drop_path) + x
+        return through(y, self.final_act)
 
 
 class FusedMBConv(nn.Module):
@@ -282,13 +271,7 @@ class FusedMBConv(nn.Module):
 
     def forward(self, x):
         """Expand, gate, project, add."""
-        y = self.expand(x)
-        if self.se is not None:
-            y = self.se(y)
-        if self.project is not None:
-            y = self.project(y)
+        y = through(x, self.expand, self.se, self.project)
         if self.residual:
-            if self.drop_path is not None:
-                y = self.drop_path(y)
-            y = y + x
-        return y if self.final_act is None else self.final_act(y)
+            y = through(y, self.drop_path) + x
+        return through(y, self.final_act)

@@ -73,12 +73,7 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x):
         """Apply the three in turn."""
-        x = self.conv(x)
-        if self.norm is not None:
-            x = self.norm(x)
-        if self.act is not None:
-            x = self.act(x)
-        return x
+        return through(x, self.conv, self.norm, self.act)
 
 
 Conv1X1BnReLU = partial(ConvNormAct, kernel_size=1)
@@ -116,6 +111,14 @@ class StochasticDepth(nn.Module):
             return x
         kept = torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
         return torch.where(kept, x / (1 - self.rate), 0)
+
+
+def through(x, *steps):
+    """Return what the steps make of the input, one after the other; those that are None do not."""
+    for step in steps:
+        if step is not None:
+            x = step(x)
+    return x
 
 
 def pair(value):

@@ -142,17 +142,6 @@ def reduced_features(out_features: int, reduction: float) -> int:
     return int(out_features // reduction)
 
 
-def nothing_to_drop(rate: float) -> None:
-    """Refuse a drop path rate in a block without a residual branch.
-
-    Raises:
-        TypeError: if the rate is not a number.
-        ValueError: if it is not 0.
-    """
-    if fraction("drop_path", rate):
-        raise ValueError(f"`drop_path` must be 0 where there is no residual branch, got {rate!r}")
-
-
 def function(name: str, value: F, *, optional: bool = False) -> F:
     """Return `value`, a callable, or None where that is allowed.
 

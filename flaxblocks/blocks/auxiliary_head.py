@@ -18,13 +18,7 @@ class GoogLeNetAuxiliary(FlatHead):
     >>> head(jnp.ones((2, 14, 14, 16))).shape
     (2, 10)
 
-    Args:
-        in_features: channels of the input.
-        num_classes: length of the output; 0 leaves out the classifier.
-        drop_rate: probability of dropping each value before the classifier in training.
-        dtype: dtype of the computation; inferred where absent.
-        param_dtype: dtype of the parameters.
-        rngs: random streams; ``params`` and ``dropout`` are drawn from.
+    The arguments are `Head`'s up to `drop_rate`, without those of the layers that it has not.
 
     Source: Szegedy et al. 2015, section 5.
     """
@@ -59,13 +53,7 @@ class InceptionAuxiliary(Head):
     >>> head(jnp.ones((2, 17, 17, 16))).shape
     (2, 10)
 
-    Args:
-        in_features: channels of the input, which must have 17 pixels on each side or more.
-        num_classes: length of the output; 0 leaves out the classifier.
-        drop_rate: probability of dropping each value before the classifier in training.
-        dtype: dtype of the computation; inferred where absent.
-        param_dtype: dtype of the parameters.
-        rngs: random streams; ``params`` is drawn from.
+    The arguments are `GoogLeNetAuxiliary`'s. The input has at least 17 pixels on each side.
 
     Source: Szegedy et al. 2016, figure 8.
     """
@@ -92,16 +80,6 @@ class InceptionAuxiliary(Head):
             kernel = self.classifier.kernel
             kernel.set_value(Normal(0.001)(rngs.params(), kernel.shape, kernel.dtype))
 
-    def __call__(
-        self, x: Float[Array, "n h w c"], *, pre_logits: bool = False
-    ) -> Float[Array, "n d"]:
-        """Classify.
-
-        Args:
-            x: input of shape ``(n, h, w, in_features)``.
-            pre_logits: whether to stop before the classifier.
-
-        Returns:
-            Logits of shape ``(n, num_classes)``, or features of shape ``(n, 768)``.
-        """
-        return super().__call__(mean_pool(x, kernel_size=5, stride=3), pre_logits=pre_logits)
+    def pool(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
+        """Return what the classifier reads, of shape ``(n, 768)``."""
+        return super().pool(mean_pool(x, kernel_size=5, stride=3))

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flaxblocks._base import checks
 from flaxblocks.blocks.convnext import NormConv
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.scopes import Scoped
@@ -31,7 +30,6 @@ class DenseLayer(Scoped):
         bottleneck: channels between the convolutions as a multiple of the new ones.
         stride: must be 1.
         dilation: distance between the 3x3 kernel's taps in pixels.
-        drop_path: must be 0: there is no residual branch.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -51,12 +49,10 @@ class DenseLayer(Scoped):
         bottleneck: int = 4,
         stride: int = 1,
         dilation: int = 1,
-        drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        checks.nothing_to_drop(drop_path)
         if out_features <= in_features or stride != 1:
             raise ValueError(
                 "`out_features` must exceed `in_features` and `stride` be 1, got "
@@ -95,7 +91,6 @@ class Transition(NormConv):
         in_features: channels of the input.
         out_features: channels of the output.
         stride: must be 2.
-        drop_path: must be 0: there is no residual branch.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -113,12 +108,10 @@ class Transition(NormConv):
         out_features: int,
         *,
         stride: int = 2,
-        drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        checks.nothing_to_drop(drop_path)
         if stride != 2:
             raise ValueError(f"`stride` must be 2, got {stride!r}")
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}

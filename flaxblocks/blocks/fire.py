@@ -30,7 +30,6 @@ class Fire(Scoped):
         out_features: channels of the output, an even number: half from each expansion.
         squeeze_features: channels in between.
         stride: 2 for a max pool of 3x3 pixels before the block, 1 for none.
-        drop_path: must be 0: there is no residual branch.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -49,12 +48,10 @@ class Fire(Scoped):
         *,
         squeeze_features: int,
         stride: int = 1,
-        drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        checks.nothing_to_drop(drop_path)
         half = checks.groups_of("out_features", 2, out_features)
         make = {"norm": None, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.pool = pool if stride == 2 else None

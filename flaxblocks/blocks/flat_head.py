@@ -22,23 +22,13 @@ class FlatHead(Head):
     >>> head(jnp.ones((3, 5, 5, 8))).shape
     (3, 10)
 
+    The arguments are `Head`'s, and these in place of its layers'.
+
     Args:
-        in_features: channels of the input.
-        num_classes: length of the output; 0 leaves out the last dropout and the classifier.
         size: height and width in pixels to which the input is averaged.
         hidden_features: widths of the layers before the classifier, each followed by a ReLU.
         drops: whether there is a dropout before each of these layers and before the classifier.
         drop_rate: probability of dropping each value there in training.
-        dtype: dtype of the computation; inferred where absent.
-        param_dtype: dtype of the parameters.
-        rngs: random streams; ``params`` and ``dropout`` are drawn from.
-
-    Attributes:
-        pooled_features: length of what the classifier reads.
-
-    Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if an argument is out of range.
 
     Source: Krizhevsky et al. 2012, figure 2; Simonyan and Zisserman 2015, table 1.
     """
@@ -69,29 +59,15 @@ class FlatHead(Head):
         self.drop_rate, self.dtype, self.param_dtype = rate * drops[-1], dtype, param_dtype
         self.reset_classifier(num_classes, rngs=rngs)
 
-    def __call__(
-        self, x: Float[Array, "n h w c"], *, pre_logits: bool = False
-    ) -> Float[Array, "n d"]:
-        """Classify.
-
-        Args:
-            x: input of shape ``(n, h, w, in_features)``.
-            pre_logits: whether to stop before the last dropout and the classifier.
-
-        Returns:
-            Logits of shape ``(n, num_classes)``, or features ``(n, pooled_features)`` where
-            `num_classes` is 0 or with `pre_logits`.
-        """
+    def pool(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
+        """Return what the classifier reads, of shape ``(n, pooled_features)``."""
         x = adaptive_average_pool(x, (self.size, self.size))
         x = apply(self.conv, x)
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)  # in PyTorch's order
         for layer, drops in zip(self.hidden, self.drops, strict=False):
             x = apply(self.inner_dropout if drops else None, x)
             x = self.act(layer(x))
-        if pre_logits:
-            return x
-        x = apply(self.dropout, x)
-        return apply(self.classifier, x)
+        return x
 
 
 class ConvMlpHead(Head):
@@ -101,22 +77,12 @@ class ConvMlpHead(Head):
     >>> head(jnp.ones((3, 5, 2, 8))).shape
     (3, 10)
 
+    The arguments are `Head`'s, and these in place of its layers'.
+
     Args:
-        in_features: channels of the input.
-        num_classes: length of the output; 0 leaves out the last dropout and the classifier.
         size: height and width of the first kernel in pixels; smaller inputs are stretched to it.
         hidden_features: channels after each of the two convolutions.
         drop_rate: probability of dropping each value between them, and before the classifier.
-        dtype: dtype of the computation; inferred where absent.
-        param_dtype: dtype of the parameters.
-        rngs: random streams; ``params`` and ``dropout`` are drawn from.
-
-    Attributes:
-        pooled_features: length of what the classifier reads.
-
-    Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if an argument is out of range.
 
     Source: `timm.models.vgg.ConvMlp`.
     """
@@ -144,25 +110,10 @@ class ConvMlpHead(Head):
         self.drop_rate, self.dtype, self.param_dtype = rate, dtype, param_dtype
         self.reset_classifier(num_classes, rngs=rngs)
 
-    def __call__(
-        self, x: Float[Array, "n h w c"], *, pre_logits: bool = False
-    ) -> Float[Array, "n d"]:
-        """Classify.
-
-        Args:
-            x: input of shape ``(n, h, w, in_features)``.
-            pre_logits: whether to stop before the last dropout and the classifier.
-
-        Returns:
-            Logits of shape ``(n, num_classes)``, or features ``(n, pooled_features)`` where
-            `num_classes` is 0 or with `pre_logits`.
-        """
+    def pool(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
+        """Return what the classifier reads, of shape ``(n, pooled_features)``."""
         _, height, width, _ = x.shape
         x = adaptive_average_pool(x, (max(height, self.size), max(width, self.size)))
         x = self.act(self.first(x))
         x = apply(self.inner_dropout, x)
-        x = self.act(self.second(x)).mean((1, 2))
-        if pre_logits:
-            return x
-        x = apply(self.dropout, x)
-        return apply(self.classifier, x)
+        return self.act(self.second(x)).mean((1, 2))

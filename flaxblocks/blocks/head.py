@@ -122,16 +122,21 @@ class Head(Scoped):
             Logits of shape ``(n, num_classes)``, or features ``(n, pooled_features)`` where
             `num_classes` is 0 or with `pre_logits`.
         """
+        x = self.pool(x)
+        if pre_logits:
+            return x
+        x = apply(self.dropout, x)
+        return apply(self.classifier, x)
+
+    def pool(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
+        """Return what the classifier reads, of shape ``(n, pooled_features)``."""
         x = apply(self.conv, x)
         x = apply(self.neck, x)
         x = x.mean((1, 2))
         x = apply(self.norm, x)
         if self.hidden is not None:
             x = apply(self.act, _on_vectors(self.hidden, x))
-        if pre_logits:
-            return x
-        x = apply(self.dropout, x)
-        return apply(self.classifier, x)
+        return x
 
 
 def _on_vectors(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flaxblocks._base import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
@@ -57,7 +56,6 @@ class Branches(Scoped):
         out_features: channels of the output, all branches' together.
         branches: the steps of each branch.
         stride: of the block as a whole, which its steps make.
-        drop_path: must be 0: there is no residual branch.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -76,12 +74,10 @@ class Branches(Scoped):
         *,
         branches: tuple[Branch, ...],
         stride: int = 1,
-        drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        checks.nothing_to_drop(drop_path)
         make = partial(unit, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.branches, total = branches, 0
         for branch in branches:

@@ -25,7 +25,6 @@ class ShuffleUnit(Scoped):
         in_features: channels of the input.
         out_features: channels of the output, an even number; the input's own at stride 1.
         stride: step of the depthwise convolutions in pixels.
-        drop_path: must be 0: there is no residual branch.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -43,12 +42,10 @@ class ShuffleUnit(Scoped):
         out_features: int,
         *,
         stride: int = 1,
-        drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        checks.nothing_to_drop(drop_path)
         half = checks.groups_of("out_features", 2, out_features)
         if stride == 1 and in_features != out_features:
             raise ValueError(

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 
+from flaxblocks._base import checks
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.layers.initializers import Initialization
 from flaxblocks.layers.optional import ModuleFactory
@@ -30,8 +32,9 @@ class StageRow:
     Args:
         features: channels of the stage's output.
         stride: step of the stage in pixels.
-        blocks: makes each block: ``block(in_features, out_features, stride=, drop_path=, dtype=,
-            param_dtype=, rngs=)``, such as ``partial(MBConv, expansion=6, use_bias=False)``.
+        blocks: makes each block: ``block(in_features, out_features, stride=, dtype=,
+            param_dtype=, rngs=)``, such as ``partial(MBConv, expansion=6, use_bias=False)``;
+            with ``drop_path=`` where the rate is not 0.
         downsample: makes what stands before the blocks and takes the stage's step in their place
             (ConvNeXt): ``downsample(in_features, out_features, stride=, dtype=, param_dtype=,
             rngs=)``; None for nothing.
@@ -56,6 +59,19 @@ def ramp_below(rate: float, blocks: int) -> tuple[float, ...]:
 def ramp_to(rate: float, blocks: int) -> tuple[float, ...]:
     """Return drop path rates that rise from 0 to `rate` itself."""
     return tuple(rate * block / max(1, blocks - 1) for block in range(blocks))
+
+
+def no_branches(rate: float, blocks: int) -> tuple[float, ...]:
+    """Refuse every drop path rate but 0: the blocks have no residual branch.
+
+    Raises:
+        ValueError: if `rate` is not 0.
+    """
+    if rate:
+        raise ValueError(
+            f"`drop_path_rate` must be 0 in a network without residual branches, got {rate!r}"
+        )
+    return (0.0,) * blocks
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,22 @@ class Architecture:
     drop_path_rate: float = 0.0
     drop_path_ramp: Ramp = ramp_to
     family: str | None = None
+
+    def drop_paths(self, rate: float | None) -> list[Sequence[float]]:
+        """Return the drop path rate of each block of each stage.
+
+        Args:
+            rate: the network's rate; the architecture's own where absent.
+
+        Raises:
+            TypeError: if `rate` is not a number.
+            ValueError: if it is out of range, or not 0 where there is nothing to drop.
+        """
+        rate = checks.fraction("drop_path_rate", self.drop_path_rate if rate is None else rate)
+        depths = [len(row.blocks) for row in self.stages]
+        rates = self.drop_path_ramp(rate, sum(depths))
+        ends = accumulate(depths)
+        return [rates[end - depth : end] for depth, end in zip(depths, ends, strict=True)]
 
 
 Networks = Mapping[str, Mapping[str, Architecture]]

@@ -103,7 +103,7 @@ class Backbone(Scoped):
     ):
         rngs = NetworkRngs(rngs, architecture.initialization)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        drop_paths = _block_rates(architecture, drop_path_rate)
+        drop_paths = architecture.drop_paths(drop_path_rate)
         self.stem = architecture.stem(in_features, **make)
         rows = architecture.stages
         if output_stride is not None:
@@ -277,15 +277,6 @@ def _scale_residuals(model: nnx.Module, init: Initializer, rngs: nnx.Rngs) -> No
             scale = getattr(last.norm, "scale", None)
             if scale is not None:
                 scale.set_value(init(rngs.params(), scale.shape, scale.dtype))
-
-
-def _block_rates(architecture: Architecture, rate: float | None) -> list[Sequence[float]]:
-    """Return the drop path rate of each block of each stage."""
-    rate = architecture.drop_path_rate if rate is None else rate
-    depths = [len(row.blocks) for row in architecture.stages]
-    rates = architecture.drop_path_ramp(checks.fraction("drop_path_rate", rate), sum(depths))
-    ends = [sum(depths[: stage + 1]) for stage in range(len(depths))]
-    return [rates[end - depth : end] for depth, end in zip(depths, ends, strict=True)]
 
 
 def _feature_info(stride: int, rows: Sequence[StageRow]) -> tuple[FeatureInfo, ...]:

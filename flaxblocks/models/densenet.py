@@ -5,7 +5,7 @@ from functools import partial
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.blocks.dense import DenseLayer, NormAct, Transition
 from flaxblocks.layers.initializers import Initialization, kaiming_normal_in, zeros
-from flaxblocks.models.architecture import Architecture, Networks, StageRow
+from flaxblocks.models.architecture import Architecture, Networks, StageRow, no_branches
 from flaxblocks.models.dilation import refuse
 from flaxblocks.ops import max_pool
 from flaxblocks.ops.activations import Activation
@@ -42,6 +42,7 @@ def densenet(
         stem=partial(Stem, features=features, kernel_size=kernel_size, pool=pool),
         stages=tuple(stages),
         head=partial(Head, neck=NormAct),
+        drop_path_ramp=no_branches,
         initialization=INITIALIZATION,
         family="densenet",
     )

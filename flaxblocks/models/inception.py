@@ -7,7 +7,7 @@ from flaxblocks.blocks.auxiliary_head import GoogLeNetAuxiliary, InceptionAuxili
 from flaxblocks.blocks.inception import Branch, Branches, Unit
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.initializers import Initialization, Normal
-from flaxblocks.models.architecture import Architecture, Networks, StageRow
+from flaxblocks.models.architecture import Architecture, Networks, StageRow, no_branches
 from flaxblocks.models.dilation import refuse
 from flaxblocks.ops import max_pool, mean_pool
 
@@ -65,6 +65,7 @@ GOOGLENET = Architecture(
     ),
     head=Head,
     auxiliary=((1, GoogLeNetAuxiliary), (2, GoogLeNetAuxiliary)),
+    drop_path_ramp=no_branches,
     initialization=Initialization(conv=Normal(0.01), linear=Normal(0.01)),
     drop_rate=0.2,
     family="googlenet",
@@ -169,6 +170,7 @@ INCEPTION_V3 = Architecture(
     ),
     head=Head,
     auxiliary=((1, InceptionAuxiliary),),
+    drop_path_ramp=no_branches,
     initialization=Initialization(conv=Normal(0.1), linear=Normal(0.1)),
     drop_rate=0.5,
     family="inception_v3",

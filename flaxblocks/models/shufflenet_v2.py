@@ -5,7 +5,7 @@ from functools import partial
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.blocks.shuffle import ShuffleUnit
 from flaxblocks.layers.initializers import Initialization
-from flaxblocks.models.architecture import Architecture, Networks, StageRow
+from flaxblocks.models.architecture import Architecture, Networks, StageRow, no_branches
 from flaxblocks.models.dilation import refuse
 from flaxblocks.ops import max_pool
 
@@ -26,6 +26,7 @@ def shufflenet_v2(widths: tuple[int, int, int], conv_features: int = 1024) -> Ar
             for width, depth in zip(widths, DEPTHS, strict=True)
         ),
         head=partial(Head, conv_features=conv_features),
+        drop_path_ramp=no_branches,
         initialization=Initialization(),
         family="shufflenet_v2",
     )

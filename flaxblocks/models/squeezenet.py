@@ -5,7 +5,7 @@ from functools import partial
 from flaxblocks.blocks import Stem
 from flaxblocks.blocks.fire import ConvHead, Fire, pool
 from flaxblocks.layers.initializers import Initialization, kaiming_uniform_in, zeros
-from flaxblocks.models.architecture import Architecture, Networks, StageRow
+from flaxblocks.models.architecture import Architecture, Networks, StageRow, no_branches
 from flaxblocks.models.dilation import refuse
 
 INITIALIZATION = Initialization(conv=kaiming_uniform_in, conv_bias=zeros)
@@ -39,6 +39,7 @@ def squeezenet(stem_features: int, kernel_size: int, depths: tuple[int, ...]) ->
         ),
         stages=tuple(stages),
         head=ConvHead,
+        drop_path_ramp=no_branches,
         initialization=INITIALIZATION,
         drop_rate=0.5,
         family="squeezenet",

@@ -45,7 +45,8 @@ class Stage(Scoped):
         self.blocks = nnx.List()
         widths = row.widths or (row.features,) * len(row.blocks)
         for block, next_width, rate in zip(row.blocks, widths, drop_paths, strict=True):
-            self.blocks.append(block(width, next_width, stride=stride, drop_path=rate, **make))
+            drops = {"drop_path": rate} if rate else {}
+            self.blocks.append(block(width, next_width, stride=stride, **drops, **make))
             width, stride = next_width, 1
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:

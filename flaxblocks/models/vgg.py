@@ -4,13 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flaxblocks._base import checks
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.blocks.flat_head import FlatHead
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.initializers import Initialization, Normal, kaiming_normal, zeros
 from flaxblocks.layers.optional import ModuleFactory
-from flaxblocks.models.architecture import Architecture, Networks, StageRow
+from flaxblocks.models.architecture import Architecture, Networks, StageRow, no_branches
 from flaxblocks.models.dilation import refuse
 from flaxblocks.ops import max_pool
 
@@ -30,11 +29,9 @@ def convolutions(
     *,
     features: tuple[int, ...],
     stride: int,
-    drop_path: float,
     **arguments: Any,
 ) -> Stem:
     """Make a stage: convolutions, then the pool that takes its stride."""
-    checks.nothing_to_drop(drop_path)
     return _convolutions(in_features, features, **arguments)
 
 
@@ -66,6 +63,7 @@ def vgg(
         stem=partial(_convolutions, features=first, **parts),
         stages=tuple(_stage(features, **parts) for features in rest),
         head=head,
+        drop_path_ramp=no_branches,
         initialization=INITIALIZATION,
         drop_rate=drop_rate,
         family=family,
@@ -88,6 +86,7 @@ ALEXNET = Architecture(
         _stage((384, 256, 256), norm=None, pool=pool_3),
     ),
     head=partial(FlatHead, size=6, drops=(True, True, False)),
+    drop_path_ramp=no_branches,
     initialization=Initialization(),
     drop_rate=0.5,
     family="vgg",
