@@ -16,6 +16,8 @@ DESCRIPTION = "Say what photographs show, by a network with trained weights."
 
 ARGUMENTS = {"source": "--weights"}
 
+KEEPS_PROGRAMS = True
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand."""

@@ -9,6 +9,7 @@ from typing import Any
 import flaxblocks
 from flaxblocks._base.allocator import keep_freed_memory
 from flaxblocks._base.command_line import exit_status, option_names
+from flaxblocks._base.programs import keep_compiled_programs
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "models": ("flaxblocks.cli.models", "list the networks, or the weights of one"),
@@ -26,8 +27,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Each subcommand's module and its help.
 
 A module has ``DESCRIPTION``, ``add_arguments`` and ``run``; its ``ARGUMENTS``, where it has them,
-say by which of its options the library's arguments are given, where the names differ. It imports
-JAX when it is run, not when its options are read.
+say by which of its options the library's arguments are given, where the names differ, and
+``KEEPS_PROGRAMS`` that what it compiles is kept for the next time. It imports JAX when it is run,
+not when its options are read.
 """
 
 
@@ -50,7 +52,8 @@ class CommandParser(argparse.ArgumentParser):
             self.description = command.DESCRIPTION
             command.add_arguments(self)
             names = option_names(self) | getattr(command, "ARGUMENTS", {})
-            self.set_defaults(command=command.run, option_names=names)
+            keeps = getattr(command, "KEEPS_PROGRAMS", False)
+            self.set_defaults(command=command.run, option_names=names, keeps_programs=keeps)
         return super().parse_known_args(args, namespace)
 
 
@@ -59,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: the command line's arguments. Where absent they are the process's own, which
-            then keeps the memory that it frees.
+            then keeps the memory that it frees, and for some commands the programs it compiles.
 
     Returns:
         The exit status: 0, 1 where modules or exported networks differ, 2 for bad input, 130 where
@@ -68,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         keep_freed_memory()
     options = make_parser().parse_args(arguments)
+    if arguments is None and options.keeps_programs:
+        keep_compiled_programs()
     # The Hub's client warns of each attempt that fails, before the error that is answered here.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     return exit_status("flaxblocks", lambda: options.command(options), options.option_names)

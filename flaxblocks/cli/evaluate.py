@@ -18,6 +18,8 @@ DESCRIPTION = "Say how often a network is right about images in a folder for eac
 
 ARGUMENTS = {"root": "--data", "source": "--weights"}
 
+KEEPS_PROGRAMS = True
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand."""
