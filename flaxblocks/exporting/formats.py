@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from flaxblocks._base.command_line import nearest
-from flaxblocks.exporting import stablehlo
 from flaxblocks.exporting.description import Description
 from flaxblocks.exporting.prepare import Prepared
 
 Run = Callable[[np.ndarray], np.ndarray]
+
+HALF = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -21,28 +23,50 @@ class Format:
     Args:
         runtime: what runs it, for tables.
         suffixes: how its files are called.
-        write: writes a prepared model.
-        read: returns what a file says about itself, and its function of images.
+        module: has ``write`` and ``read``; it is imported where it is used.
+        packages: what the module needs, for the error.
         dtypes: what it can compute in.
         any_size: whether height and width may be left open.
     """
 
     runtime: str
     suffixes: tuple[str, ...]
-    write: Callable[[Prepared, Path], None]
-    read: Callable[[Path], tuple[Description, Run]]
+    module: str
+    packages: str
     dtypes: tuple[str, ...]
-    any_size: bool
+    any_size: bool = False
+
+    def write(self, prepared: Prepared, path: Path) -> None:
+        """Write a prepared model.
+
+        Raises:
+            ImportError: if a package is not installed.
+            ValueError: if the format cannot express the model; the message names the layer.
+        """
+        self._imported().write(prepared, path)
+
+    def read(self, path: Path) -> tuple[Description, Run]:
+        """Return what a file says about itself, and its function of images.
+
+        Raises:
+            ImportError: if a package is not installed.
+            ValueError: if the file is damaged or something else.
+        """
+        return self._imported().read(path)
+
+    def _imported(self):
+        try:
+            return import_module(f"flaxblocks.exporting.{self.module}")
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"{self.runtime} needs {self.packages}: pip install 'flaxblocks[export]'"
+            ) from error
 
 
 FORMATS = {
-    "stablehlo": Format(
-        "jax.export",
-        (".stablehlo",),
-        stablehlo.write,
-        stablehlo.read,
-        ("float32", "float16", "bfloat16"),
-        any_size=True,
+    "stablehlo": Format("jax.export", (".stablehlo",), "stablehlo", "JAX", HALF, any_size=True),
+    "onnx": Format(
+        "ONNX Runtime", (".onnx",), "onnx.file", "onnx and onnxruntime", ("float32", "float16")
     ),
 }
 

@@ -12,41 +12,13 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from flaxblocks.exporting.activations import NAMES
+from flaxblocks.exporting.operation import Operand, Operation, Value
 from flaxblocks.exporting.prepare import Prepared
+from flaxblocks.exporting.simplify import simplified
 from flaxblocks.ops.switch import convolution
 
 WITHIN = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 """Where an operation has the function that it calls."""
-
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """An array that depends on the images: its shape, which may be symbolic, and its dtype."""
-
-    shape: tuple[Any, ...]
-    dtype: np.dtype
-
-
-Operand = Value | np.ndarray
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A step of the program.
-
-    Args:
-        name: of JAX's primitive, or of an activation.
-        operands: values, and arrays that are known.
-        parameters: of the primitive.
-        results: what it computes.
-        layer: where it stands: ``"stages.2/blocks.1/depthwise/conv"``.
-    """
-
-    name: str
-    operands: tuple[Operand, ...]
-    parameters: dict[str, Any]
-    results: tuple[Value, ...]
-    layer: str
 
 
 @dataclass
@@ -71,7 +43,7 @@ def program_of(prepared: Prepared) -> Program:
     (aval,) = jaxpr.in_avals
     program = Program(Value(aval.shape, aval.dtype))
     (program.result,) = _written_out(program, jaxpr.jaxpr, jaxpr.consts, [program.images], "")
-    program.operations = _used(program)
+    program.operations = simplified(_used(program), program.result)
     return program
 
 
@@ -82,7 +54,10 @@ def _written_out(
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *operands], strict=True))
 
     def look_up(variable: Any) -> Any:
-        return variable.val if isinstance(variable, Literal) else known[variable]
+        if isinstance(variable, Literal):
+            aval: Any = variable.aval
+            return np.asarray(variable.val, aval.dtype)
+        return known[variable]
 
     for equation in jaxpr.eqns:
         given = [look_up(variable) for variable in equation.invars]
@@ -117,10 +92,3 @@ def _used(program: Program) -> list[Operation]:
             wanted |= {id(operand) for operand in operation.operands}
             kept.append(operation)
     return kept[::-1]
-
-
-def unsupported(name: str, layer: str) -> ValueError:
-    """Return the error for an operation that a format has no rule for."""
-    return ValueError(
-        f"`model` has an operation that cannot be exported: {name} in {layer or 'the model itself'}"
-    )

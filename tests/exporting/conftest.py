@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 from flax import nnx
 
@@ -13,4 +15,10 @@ def _small_network(quick):
 
 @pytest.fixture
 def network(_small_network) -> nnx.Module:
+    """Return a network of 7 classes; tests share it, so leave it as it is."""
+    return _made()
+
+
+@cache
+def _made() -> nnx.Module:
     return randomized(fb.create_model(SMALL, num_classes=7, rngs=nnx.Rngs(0)))

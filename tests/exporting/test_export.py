@@ -109,9 +109,9 @@ def test_stablehlo_is_for_each_platform_and_size_and_calls_nothing(network, tmp_
 
 REFUSED = [
     (
-        {"format": "stablhlo"},
+        {"format": "onxn"},
         ValueError,
-        "one of .* formats, got 'stablhlo'; the nearest are stablehlo",
+        "one of .* formats, got 'onxn'; the nearest are onnx",
     ),
     ({"path": "model.xyz"}, ValueError, "must end in .*, or `format` be given, got 'model.xyz'"),
     (

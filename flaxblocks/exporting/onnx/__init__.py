@@ -1,0 +1,1 @@
+"""ONNX: a rule for each operation, and the layout of images."""
