@@ -51,8 +51,8 @@ RIVALS: tuple[Contestant, ...] = (
         ("onnxruntime", "onnxscript", "torch"),
         ("infer",),
     ),
-    Contestant("native", "flaxblocks.bench.sides.jax_side:native", modes=BUT_STEP),
     Contestant("xla", "flaxblocks.bench.sides.jax_side:without", modes=BUT_STEP),
+    Contestant("native", "flaxblocks.bench.sides.jax_side:native", modes=BUT_STEP),
 )
 """Those that `--against` can name.
 

@@ -78,6 +78,11 @@ def _mbconv(width: int, **arguments: Any) -> Spec:
     return Spec("MBConv", (width, width, 6), published | arguments)
 
 
+def _fused_mbconv(width: int) -> Spec:
+    published = {"use_bias": False, "act": Function("silu"), "final_act": None}
+    return Spec("FusedMBConv", (width, width, 4), published)
+
+
 def _bottleneck(width: int, reduction: int = 4, groups: int = 1) -> Spec:
     return Spec("BottleNeck", (width, width, reduction), {"groups": groups, "use_bias": False})
 
@@ -104,6 +109,8 @@ BLOCKS: tuple[Subject, ...] = (
     Subject("MBConv/efficientnet-28", 40, 28, _efficientnet(40, 5)),
     Subject("MBConv/efficientnet-14", 112, 14, _efficientnet(112, 5)),
     Subject("MBConv/efficientnet-7", 192, 7, _efficientnet(192, 5)),
+    # Tan and Le 2021, table 4
+    Subject("FusedMBConv/efficientnet_v2-28", 48, 28, _fused_mbconv(48)),
     # Sandler et al. 2018, table 2
     Subject("MBConv/mobilenet_v2-56", 24, 56, _mbconv(24)),
     Subject("MBConv/mobilenet_v2-28", 32, 28, _mbconv(32)),

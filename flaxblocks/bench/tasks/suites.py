@@ -61,6 +61,16 @@ _TRAINED = (
 )
 _ROLES = ("infer", "input", "kernel")
 
+# What is served on CPUs, one image at a time or a few.
+_SERVED = (
+    "efficientnet_b0",
+    "resnet50",
+    "mobilenet_v3_large",
+    "regnet_y_800mf",
+    "convnext_tiny",
+    "efficientnet_v2_s",
+)
+
 SUITES: dict[str, Suite] = {
     "standard": Suite(
         (
@@ -77,8 +87,9 @@ SUITES: dict[str, Suite] = {
                     "BottleNeck/resnext50-14",
                 )
             ),
-            Plan(("efficientnet_b0",), ("infer",)),
-            Plan(("efficientnet_b0",), ("train",), (8,)),
+            Plan(("FusedMBConv/efficientnet_v2-28",)),
+            Plan(_SERVED, ("infer",)),
+            Plan(("efficientnet_b0", "resnet18", "mobilenet_v3_small"), ("train",), (8,)),
         ),
         ("native", "lax", "torch", "torch-compile", "onnxruntime"),
     ),
