@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flaxblocks._base.command_line import stdout
+from flaxblocks.cli.processes import add_process_arguments, join_processes
 from flaxblocks.cli.weights import SOURCES
 from flaxblocks.train.run.settings import Settings, read_config
 
@@ -16,7 +17,13 @@ DESCRIPTION = (
     "a log, a plot of loss and accuracy, the last and the best weights, the settings, and a card "
     "with which `evaluate`, `classify` and `train --weights` use them."
 )
-ARGUMENTS = {"root": "--data", "source": "--weights", "name": "--model", "trainable": "--train"}
+ARGUMENTS = {
+    "root": "--data",
+    "source": "--weights",
+    "name": "--model",
+    "trainable": "--train",
+    "groups": "--mesh-groups",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"settings in TOML, such as a run's {CONFIG}; options come first, the recipe last",
     )
+    add_process_arguments(parser)
     group = parser.add_argument_group(
         "settings", "The defaults are those that a recipe does not change; finetune is the recipe."
     )
@@ -94,12 +102,15 @@ def run(options: argparse.Namespace) -> int:
         ValueError: if the network is unknown, the images are not as they should be, the weights
             do not fit, the loss is no longer finite, or the run cannot be resumed.
     """
+    import jax
+
     from flaxblocks.cli.training import make_model, make_training, origin_of, read_images
     from flaxblocks.train.run.orbax_messages import hide_orbax_messages
     from flaxblocks.train.run.stop import Stop
 
     hide_orbax_messages()
     settings = settings_of(options)
+    join_processes(options)
     origin = origin_of(settings)
     images, validation = read_images(options.data)
     model = make_model(settings, origin, images)
@@ -116,6 +127,8 @@ def run(options: argparse.Namespace) -> int:
             resume=options.resume,
             stop=stop,
         )
+    if jax.process_index():
+        return 0 if stop.asked is None else 128 + stop.asked
     if stop.asked is None:
         stdout().print(f"{out}: {origin.name} after step {int(state.step)}", soft_wrap=True)
         return 0

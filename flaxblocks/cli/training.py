@@ -4,13 +4,21 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks.imagenet import synsets
 from flaxblocks.models import Backbone, model_info
-from flaxblocks.train import Training, recipe_of, under
+from flaxblocks.train import (
+    Training,
+    recipe_of,
+    replicate,
+    shard_largest,
+    split_statistics,
+    under,
+)
 from flaxblocks.train.data import ImageFolder, Records, TarShards, hugging_face, training_folders
 from flaxblocks.train.data.hugging_face import PREFIX
 from flaxblocks.train.data.tar_shards import archives
@@ -92,6 +100,7 @@ def make_model(settings: Settings, origin: Origin, images: Images) -> Backbone:
     if origin.labels(outputs) not in ((), class_names(images, outputs), synsets()):
         model.reset_classifier(outputs, rngs=rngs)  # as many, but other ones
     model.set_rematerialization(settings.remat)
+    split_statistics(model, statistics_groups(settings.sync_bn, jax.device_count()))
     if settings.freeze_bn:
         for norm in _batch_norms(model).values():
             norm.use_running_average = True
@@ -115,7 +124,26 @@ def make_training(settings: Settings, origin: Origin, model: Backbone) -> Traini
         log_every=settings.log_every,
         save_every=settings.save_every,
         keep=settings.checkpoint_hist,
+        groups=settings.mesh_groups,
+        rule=shard_largest if settings.fsdp else replicate,
     )
+
+
+def statistics_groups(sync_bn: str, devices: int) -> int:
+    """Return in how many parts a batch is normalized.
+
+    >>> statistics_groups("global", 8), statistics_groups("replica", 8), statistics_groups("4", 8)
+    (1, 8, 2)
+
+    Raises:
+        ValueError: if the devices cannot be divided like that.
+    """
+    if sync_bn in ("global", "replica"):
+        return 1 if sync_bn == "global" else devices
+    sharing = int(sync_bn)
+    if not sharing or devices % sharing:
+        raise ValueError(f"`sync_bn` must divide the {devices} devices, got {sync_bn}")
+    return devices // sharing
 
 
 def trainable(settings: Settings, model: nnx.Module) -> Any:

@@ -29,6 +29,10 @@ class BatchNorm(Scoped, nnx.BatchNorm):
     under `jax.shard_map` or `jax.vmap` name the mapped axis in `axis_name`. Statistics are computed
     and kept in at least float32.
 
+    The attribute `groups` says in how many parts, each of as many rows in a row, a batch is
+    normalized; it is 1, and `train.split_statistics` sets it. The running statistics move towards
+    the mean of the parts'.
+
     >>> norm = fb.BatchNorm(8, rngs=nnx.Rngs(0))
     >>> y = norm(jnp.ones((2, 4, 4, 8)))
     >>> int(norm.num_batches_tracked[...])
@@ -83,6 +87,7 @@ class BatchNorm(Scoped, nnx.BatchNorm):
             rngs=rngs,
         )
         self.use_bias = self.use_scale = True
+        self.groups = 1
         self.num_features = checks.positive_int("num_features", num_features)
         shape, stats_dtype = (num_features,), _at_least_float32(param_dtype)
         self.scale = nnx.Param(constant(1, shape, param_dtype), **scale_metadata)
@@ -137,13 +142,26 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         if not count:
             factor = scale / jnp.sqrt(var + self.epsilon)
             return finish((x.astype(wide) - mean) * factor + bias)
-        y, mean, var = batch_normalize(x, scale, bias, self.epsilon, self.axis_name, wide, finish)
-        self._store(mean, var * (count / (count - 1)))
-        return y
+        if self.groups == 1:
+            y, mean, var = batch_normalize(
+                x, scale, bias, self.epsilon, self.axis_name, wide, finish
+            )
+            self._store(mean, var * (count / (count - 1)))
+            return y
+        parts = x.reshape(self.groups, -1, *x.shape[1:])
+        y, mean, var = jax.vmap(
+            lambda part: batch_normalize(
+                part, scale, bias, self.epsilon, self.axis_name, wide, finish
+            )
+        )(parts)
+        self._store(mean.mean(0), var.mean(0) * (count / (count - 1)))
+        return y.reshape(x.shape)
 
     def _count(self, x: jax.Array) -> int:
-        """Return the number of values per channel."""
-        count = x.size // self.num_features
+        """Return the number of values per channel of which statistics are taken."""
+        if x.shape[0] % self.groups:
+            raise ValueError(f"`groups` must divide the {x.shape[0]} rows of x, got {self.groups}")
+        count = x.size // self.num_features // self.groups
         if self.axis_name is not None:
             count *= jax.lax.axis_size(self.axis_name)
         if count == 1:

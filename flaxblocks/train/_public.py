@@ -27,6 +27,7 @@ from flaxblocks.train.step.losses import as_target as as_target
 from flaxblocks.train.step.losses import cross_entropy as cross_entropy
 from flaxblocks.train.step.mixing import MixedLabel as MixedLabel
 from flaxblocks.train.step.mixing import Mixing as Mixing
+from flaxblocks.train.step.norm_groups import split_statistics as split_statistics
 from flaxblocks.train.step.normalize import as_float as as_float
 from flaxblocks.train.step.normalize import normalize as normalize
 from flaxblocks.train.step.recalibrate import recalibrate as recalibrate

@@ -2,7 +2,10 @@
 
 ``python -m tests.helpers.tiny_training IMAGES OUT STEPS [ADDRESS COUNT PROCESS]`` trains, resumes
 the run that is in OUT, and leaves every number of the final state in ``OUT/state.npz``; or, on a
-signal, it saves and prints the step. The last arguments are for one of several processes.
+signal, it saves and prints the step. The last arguments are for one of several processes. With
+``JAX_ENABLE_X64`` the parameters are float64.
+
+``python -m tests.helpers.tiny_training flaxblocks ...`` is the command line that knows ``tiny``.
 """
 
 import resource
@@ -22,6 +25,7 @@ from flax import nnx
 from PIL import Image
 
 import flaxblocks as fb
+from flaxblocks.cli import main as command
 from flaxblocks.models import Architecture, Initialization, StageRow
 from flaxblocks.train.data import (
     ColorJitter,
@@ -54,10 +58,10 @@ RECIPE = replace(
 class Tiny(nnx.Module):
     """One convolution with its statistics, dropout and a head."""
 
-    def __init__(self, classes: int = 3, *, rngs: nnx.Rngs):
-        self.stem = fb.ConvNormAct(3, 8, stride=4, rngs=rngs)
+    def __init__(self, classes: int = 3, *, dtype: Any = jnp.float32, rngs: nnx.Rngs):
+        self.stem = fb.ConvNormAct(3, 8, stride=4, param_dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(0.1, rngs=rngs)
-        self.head = fb.Linear(8, classes, rngs=rngs)
+        self.head = fb.Linear(8, classes, param_dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.head(self.dropout(self.stem(x).mean((1, 2))))
@@ -122,7 +126,9 @@ def main(images: str, out: str, steps: str) -> None:
         replace(RECIPE, epochs=epochs), PREPROCESS, batch_size=BATCH, log_every=1, save_every=4
     )
     with Stop() as stop:
-        state = training.run(Tiny(rngs=nnx.Rngs(0)), source, out, resume=True, stop=stop)
+        dtype = jnp.float64 if jax.config.read("jax_enable_x64") else jnp.float32
+        model = Tiny(dtype=dtype, rngs=nnx.Rngs(0))
+        state = training.run(model, source, out, resume=True, stop=stop)
     if stop.asked is not None:
         print(stop.asked.name, int(state.step), flush=True)
     elif jax.process_index() == 0:
@@ -133,6 +139,9 @@ def main(images: str, out: str, steps: str) -> None:
 if __name__ == "__main__":
     # tensorboardX would spend seconds on importing it
     sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]
+    if sys.argv[1] == "flaxblocks":
+        register_tiny()
+        sys.exit(command(sys.argv[2:]))
     images, out, steps, *cluster = sys.argv[1:]
     if cluster:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")

@@ -27,9 +27,11 @@ RULES = {"replicate": replicate, "shard_largest": shard_largest}
 OPTIMIZER = optax.sgd(0.1, momentum=0.9)
 
 
-def train(devices: list | None, steps: int, rule: Rule = replicate) -> tuple[TrainState, list]:
+def train(
+    devices: list | None, steps: int, rule: Rule = replicate, groups: int = 1
+) -> tuple[TrainState, list]:
     """Train on the same global batches, however many devices share them."""
-    mesh = make_mesh(devices)
+    mesh = make_mesh(devices, groups)
     state = place_state(mesh, create_state(float64_net(), OPTIMIZER, average=True), rule)
     step = make_train_step(OPTIMIZER, loss=CrossEntropy(0.1))
     rows = slice(jax.process_index(), None, jax.process_count())

@@ -18,6 +18,9 @@ from flaxblocks.train.step.state import ARRAYS, TrainState
 DIGESTS = "digests.json"
 """In each checkpoint: the SHA-256 of its files, written before the checkpoint gets its name."""
 
+DATA = "data"
+"""In each checkpoint: the position in the data of each process."""
+
 METADATA = 1 << 20  # bytes, generously, of a checkpoint beside its arrays
 
 
@@ -26,7 +29,8 @@ class Checkpoints:
 
     A checkpoint is written in the background and gets its name when it is complete, so a process
     that is killed at any moment leaves complete ones only. It holds the state and the position in
-    the data, and can be restored onto other devices than it was saved from.
+    the data, and can be restored onto other devices, and by another number of
+    processes, than it was saved from.
 
     Args:
         folder: the folder; it is made if it does not exist.
@@ -82,7 +86,7 @@ class Checkpoints:
             raise self._unwritten(f"it needs {needed:,} bytes, and {free:,} are free")
         arguments = self._orbax.args.Composite(
             state=self._orbax.args.StandardSave(_arrays(state)),
-            data=self._grain.CheckpointSave(_Position(position)),
+            **{DATA: self._grain.CheckpointSave(_Position(position))},
         )
         try:
             self._manager.save(self._saving, args=arguments)
@@ -130,15 +134,12 @@ class Checkpoints:
 
     def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
         targets = jax.tree.map(self._orbax.utils.to_shape_dtype_struct, _arrays(like))
-        position = _Position({})
-        found = self._manager.restore(
-            step,
-            args=self._orbax.args.Composite(
-                state=self._orbax.args.StandardRestore(targets),
-                data=self._grain.CheckpointRestore(position),
-            ),
+        arguments = self._orbax.args.Composite(state=self._orbax.args.StandardRestore(targets))
+        found = self._manager.restore(step, args=arguments)
+        position = read_position(
+            self.folder / str(step) / DATA, jax.process_index(), jax.process_count()
         )
-        return TrainState(**found.state, graphdef=like.graphdef), position.value
+        return TrainState(**found.state, graphdef=like.graphdef), position
 
     def _write_digests(self) -> None:
         """Write the digests of the checkpoint that is about to get its name."""
@@ -174,7 +175,7 @@ class Checkpoints:
 
 
 class _Position:
-    """A position in the data, with the methods that grain's checkpoint handler calls."""
+    """A position in the data, with the method that grain's checkpoint handler calls."""
 
     def __init__(self, value: dict[str, Any]):
         self.value = value
@@ -182,11 +183,23 @@ class _Position:
     def get_state(self) -> bytes:
         return json.dumps(self.value).encode()
 
-    def set_state(self, state: bytes) -> None:
-        self.value = json.loads(state)
 
-    def start_prefetch(self) -> None:
-        """Nothing to prefetch."""
+def read_position(folder: Path, process: int, processes: int) -> dict[str, Any]:
+    """Return the position in the data that a checkpoint holds.
+
+    Args:
+        folder: of the checkpoint's positions, a file for each process that wrote it.
+        process: index of this process.
+        processes: how many there are now. Where there were others, all of them had taken as much
+            of the data as each other.
+    """
+    own = folder / f"process_{process}-of-{processes}.json"
+    if own.is_file():
+        return json.loads(own.read_text(encoding="utf-8"))
+    (first,) = folder.glob("process_0-of-*.json")
+    before = int(first.stem.rpartition("-")[2])
+    position = json.loads(first.read_text(encoding="utf-8"))
+    return {**position, "next_index": position["next_index"] * before // processes}
 
 
 def _arrays(state: TrainState) -> dict[str, Any]:

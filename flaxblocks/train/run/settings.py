@@ -23,7 +23,7 @@ INTERPOLATIONS = ("bilinear", "bicubic", "random")
 ERASING = ("pixel", "const")
 METRICS = ("accuracy", "accuracy5", "loss")
 
-GROWING = ("grow_stages", "grow_from", "aug_repeats")
+GROWING = ("grow_stages", "grow_from", "aug_repeats", "mesh_groups")
 SIZES = ("train_crop_size", "model_ema_every")
 FRACTIONS = ("hflip", "color_jitter", "reprob", "smoothing", "momentum", "min_lr", "warmup_start")
 
@@ -122,6 +122,16 @@ class Settings:
         int, None, "training batches that give BatchNorms their statistics; absent: in short runs"
     )
 
+    sync_bn: str = setting(
+        str, "global", "who shares BatchNorms' statistics: global, replica (nobody), or 4 devices"
+    )
+
+    mesh_groups: int = setting(
+        int, 1, "groups of devices, each with all of the parameters", result=False
+    )
+    fsdp: bool = setting(
+        bool, False, "divide parameters and optimizer over a group's devices", result=False
+    )
     eval_metric: str = setting(
         str, "accuracy", "what the best weights are best in", choices=METRICS, result=False
     )
@@ -162,6 +172,10 @@ class Settings:
                 checks.at_least_0(name, getattr(self, name))
         for name in ("lr_base", "weight_decay", "warmup_epochs", "mixup", "cutmix"):
             checks.at_least_0(name, getattr(self, name))
+        if self.sync_bn not in ("global", "replica") and not self.sync_bn.isdecimal():
+            raise ValueError(
+                f"`sync_bn` must be global, replica or a number of devices, got {self.sync_bn!r}"
+            )
         if self.train and self.freeze:
             raise ValueError("give `train` or `freeze`, got both")
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:

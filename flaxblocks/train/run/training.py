@@ -71,7 +71,8 @@ class Training:
         save_every: steps between checkpoints; an epoch where absent.
         keep: number of checkpoints that are kept.
         devices: the devices to train on; all where absent.
-        rule: how the parameters are sharded over the devices.
+        groups: how many groups the devices form, see `make_mesh`.
+        rule: how the parameters are sharded over the devices of a group.
     """
 
     recipe: Recipe
@@ -90,6 +91,7 @@ class Training:
     save_every: int | None = None
     keep: int = 3
     devices: Sequence[Any] | None = None
+    groups: int = 1
     rule: Rule = replicate
 
     def run(
@@ -205,7 +207,7 @@ class Training:
         return normalize(self.preprocess.mean, self.preprocess.std)
 
     def _mesh(self) -> Mesh:
-        mesh = make_mesh(self.devices)
+        mesh = make_mesh(self.devices, self.groups)
         if self.batch_size % mesh.size:
             raise ValueError(
                 f"`batch_size` must be a multiple of the {mesh.size} devices, got {self.batch_size}"

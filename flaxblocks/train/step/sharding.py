@@ -14,21 +14,42 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from flaxblocks._base import checks
 from flaxblocks.train.step.state import Batch, TrainState
 
 AXIS = "data"
-"""The mesh's only axis: batches, and sharded parameters, are divided along it."""
+"""The mesh's last axis: sharded parameters are divided along it."""
+
+GROUP = "group"
+"""The first axis of a mesh of two: each group of devices holds all of the parameters."""
 
 Rule = Callable[[tuple[int, ...], int], PartitionSpec]
-"""Takes an array's shape and the number of devices, and returns how the array is sharded."""
+"""Takes an array's shape and the number of devices of a group, which are all of them where there
+are no groups, and returns how the array is sharded."""
 
 SMALLEST = 1024  # elements; sharding less saves nothing and costs a message for each array
 
 
-def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """Return a mesh of one axis over the devices; None for all devices of all processes."""
-    devices = jax.devices() if devices is None else devices
-    return Mesh(np.asarray(devices), (AXIS,))
+def make_mesh(devices: Sequence[Any] | None = None, groups: int = 1) -> Mesh:
+    """Return a mesh over devices.
+
+    Batches are divided over all of them; parameters, where a rule divides them, over the devices
+    of a group, which are best those of one machine.
+
+    Args:
+        devices: in order; all devices of all processes where absent.
+        groups: how many groups they form.
+
+    Raises:
+        TypeError: if `groups` is not an integer.
+        ValueError: if the devices cannot form that many groups.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    if len(devices) % checks.positive_int("groups", groups):
+        raise ValueError(f"`groups` must divide the {len(devices)} devices, got {groups}")
+    if groups == 1:
+        return Mesh(np.asarray(devices), (AXIS,))
+    return Mesh(np.asarray(devices).reshape(groups, -1), (GROUP, AXIS))
 
 
 def shard_batch(mesh: Mesh, batch: Batch) -> Any:
@@ -45,7 +66,7 @@ def shard_batch(mesh: Mesh, batch: Batch) -> Any:
         ValueError: if this process's devices do not divide its rows.
     """
     devices = len(mesh.local_devices)
-    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
 
     def shard(path: Any, rows: Any) -> jax.Array:
         if len(rows) % devices:
@@ -91,7 +112,7 @@ def place_state(mesh: Mesh, state: TrainState, rule: Rule = replicate) -> TrainS
         The same state, sharded. Train steps keep the sharding.
     """
     return jax.tree.map(
-        lambda leaf: _put(leaf, NamedSharding(mesh, rule(leaf.shape, mesh.size))), state
+        lambda leaf: _put(leaf, NamedSharding(mesh, rule(leaf.shape, mesh.shape[AXIS]))), state
     )
 
 

@@ -40,12 +40,17 @@ def on_one_device():
 
 
 @pytest.mark.parametrize(
-    "devices,rule",
-    [(2, replicate), pytest.param(4, replicate, marks=pytest.mark.slow), (4, shard_largest)],
+    "devices,rule,groups",
+    [
+        (2, replicate, 1),
+        pytest.param(4, replicate, 1, marks=pytest.mark.slow),
+        pytest.param(4, shard_largest, 1, marks=pytest.mark.slow),
+        (4, shard_largest, 2),
+    ],
 )
-def test_devices_share_a_batch_and_change_nothing(devices: int, rule: Rule, x64):
+def test_devices_share_a_batch_and_change_nothing(devices: int, rule: Rule, groups: int, x64):
     whole, truth = on_one_device()
-    state, losses = train(jax.devices()[:devices], STEPS, rule)
+    state, losses = train(jax.devices()[:devices], STEPS, rule, groups)
     assert apart(state, whole) <= EXACT
     np.testing.assert_allclose(losses, truth, rtol=EXACT)
     assert all(len(leaf.sharding.device_set) == devices for leaf in jax.tree.leaves(state))
@@ -129,6 +134,19 @@ def test_sharded_parameters_take_their_part_of_the_memory(x64):
         divided = sum(leaf.nbytes for leaf in leaves if leaf.sharding.spec != PartitionSpec())
         assert divided > 0
         assert held == sum(leaf.nbytes for leaf in leaves) - divided * 3 // 4
+
+
+def test_each_group_holds_all_parameters_and_batches_are_divided_over_both(x64):
+    mesh = make_mesh(groups=2)
+    assert dict(mesh.shape) == {"group": 2, "data": 2}
+    state = place_state(mesh, create_state(float64_net(), OPTIMIZER), shard_largest)
+    for leaf in jax.tree.leaves(state.params):
+        held = [shard.device.id for shard in leaf.addressable_shards if shard.replica_id == 0]
+        assert len(held) == (1 if leaf.sharding.spec == PartitionSpec() else 2)
+    rows = shard_batch(mesh, {"weight": np.arange(8.0)})["weight"]
+    assert [float(shard.data[0]) for shard in rows.addressable_shards] == [0, 2, 4, 6]
+    with pytest.raises(ValueError, match="`groups` must divide the 4 devices, got 3"):
+        make_mesh(groups=3)
 
 
 @pytest.mark.parametrize(
