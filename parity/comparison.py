@@ -4,10 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from flax import nnx
-from torch import nn
-
 from parity.checks import meaning as checks
 from parity.checks.bitwise import check_bitwise
 from parity.checks.float32 import check_float32
@@ -16,7 +12,9 @@ from parity.checks.trajectory import check_trajectory
 from parity.diagnosis import diagnose
 from parity.diagnosis.name_map import find_names
 from parity.report.rows import Report, Row
-from parity.sides.pairing import Pair, check_input, check_modules, pair_up
+from parity.sides import given
+from parity.sides.calls import as_inputs
+from parity.sides.pairing import check_input, pair_up
 from parity.sides.runs import Runs
 
 CHECKS: dict[str, Callable[[Runs], Iterator[Row]]] = {
@@ -32,9 +30,9 @@ CHECKS: dict[str, Callable[[Runs], Iterator[Row]]] = {
 
 
 def compare(
-    torch_module: nn.Module,
-    jax_module: nnx.Module,
-    x: np.ndarray | Sequence[np.ndarray],
+    torch_module: Any,
+    jax_module: Any,
+    x: Any,
     *,
     names: str | Mapping[str, str] = "native",
     checks: Sequence[str] = tuple(CHECKS),
@@ -48,9 +46,14 @@ def compare(
     Both modules are copied and stay as they are. Dropout and drop path are switched off.
 
     Args:
-        torch_module: the reference, which takes NCHW.
-        jax_module: the module under test, which takes NHWC.
-        x: the input, ``(n, h, w, c)``, or several of them.
+        torch_module: the reference, which takes NCHW: a module, a function, a TorchScript or an
+            exported program.
+        jax_module: the network under test, which takes NHWC: a module of Flax NNX, Linen,
+            Equinox or Keras, or a pair: ``(linen_module, variables)``,
+            ``(equinox_module, state)``, ``(apply, params)``.
+        x: the input: an array, ``(n, h, w, c)`` where it is an image; a tuple of a call's
+            arguments, or a dictionary of them by name; or a list of several inputs, each of which
+            is run. Integers, such as tokens, stay integers.
         names: whose parameter names PyTorch's module uses, as for `flaxblocks.load_state_dict`;
             or ``"found"``, to find out which tensor is which, see `parity.find_names`; or a
             mapping of names of modules, or of tensors, in PyTorch to such names in JAX.
@@ -65,16 +68,20 @@ def compare(
         so, and nothing else is checked.
 
     Raises:
-        TypeError: if either module is not one.
+        TypeError: if either side is none of these.
         ValueError: if an argument is out of range or the input has the wrong layout.
     """
     started = time.perf_counter()
     wanted = check_names_of_checks(checks)
+    inputs = as_inputs(x)
+    torch_module = given.torch_side(torch_module, inputs[0])
+    jax_module = given.jax_side(jax_module, inputs[0])
     if names == "found":
-        check_modules(torch_module, jax_module)
-        names = find_names(torch_module, jax_module, _first(x))
+        names = find_names(torch_module, jax_module, inputs[0])
     pair = pair_up(torch_module, jax_module, names)
-    runs = Runs(pair, _inputs(pair, x), seed, randomize)
+    for each in inputs:
+        check_input(pair, each)
+    runs = Runs(pair, inputs, seed, randomize)
     if not pair.lines_up or runs.output_shapes[0] != runs.output_shapes[1]:
         wanted = ["names"]
     rows: list[Row] = []
@@ -104,17 +111,3 @@ def check_names_of_checks(checks: Sequence[str]) -> list[str]:
     if unknown:
         raise ValueError(f"`checks` must be among {', '.join(CHECKS)}, got {unknown[0]!r}")
     return [check for check in CHECKS if check in checks]
-
-
-def _first(x: Any) -> np.ndarray:
-    return np.asarray(x if hasattr(x, "ndim") else next(iter(x)), np.float32)
-
-
-def _inputs(pair: Pair, x: Any) -> list[np.ndarray]:
-    given = [x] if hasattr(x, "ndim") else list(x)
-    arrays = [np.asarray(array, np.float32) for array in given]
-    if not arrays:
-        raise ValueError("`x` must hold at least one input, got none")
-    for array in arrays:
-        check_input(pair, array)
-    return arrays

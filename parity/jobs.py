@@ -19,7 +19,8 @@ from flaxblocks.blocks import BasicBlock
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
 from parity.diagnosis.name_map import find_names
-from parity.sides.pairing import check_modules, pair_up
+from parity.sides import given
+from parity.sides.pairing import pair_up
 from torch_ref.harness.vendors import allocate, make_network
 
 LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
@@ -105,15 +106,15 @@ def pair_job(torch_name: str, flax_name: str, size: int, names: str = "native") 
         ValueError: if a function cannot be imported, makes something else, the modules do not
             line up, or the file cannot be read.
     """
-    modules = _called(torch_name), _called(flax_name)
+    handed = _called(torch_name), _called(flax_name)
     if size < 1:
         raise ValueError(f"`--size` must be at least 1 pixel, got {size}")
+    shape = (2, size, size + 2, _channels(handed[0]))
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     try:
-        check_modules(*modules)
+        modules = given.torch_side(handed[0], x), given.jax_side(handed[1], x)
     except TypeError as error:
         raise ValueError(f"`--pair`: {error}") from error
-    first = next((m for m in modules[0].modules() if isinstance(m, nn.Conv2d)), None)
-    shape = (2, size, size + 2, 3 if first is None else first.in_channels)
     known = names_of(modules, shape, names)
     pair = pair_up(*modules, known)
     if not pair.lines_up:
@@ -123,6 +124,13 @@ def pair_job(torch_name: str, flax_name: str, size: int, names: str = "native") 
         text = "; ".join(differences)
         raise ValueError(f"`--pair`: the modules do not line up{hint}: {text}")
     return {torch_name.rpartition(":")[2]: lambda: Task(*modules, shape, known)}
+
+
+def _channels(module: Any) -> int:
+    """Return how many channels a module's images have."""
+    parts = module.modules() if isinstance(module, nn.Module) else ()
+    first = next((m for m in parts if isinstance(m, nn.Conv2d)), None)
+    return 3 if first is None else first.in_channels
 
 
 def names_of(

@@ -17,11 +17,11 @@ def loss_and_gradients(
     graphdef: Any,
     params: Any,
     rest: Any,
-    x: jax.Array,
-    target: jax.Array,
+    x: Any,
+    target: Any,
     *,
-    loss: Callable[[jax.Array, jax.Array], jax.Array] = half_mean_square,
-    apply: Callable[[nnx.Module, jax.Array], Any] = lambda module, x: (module(x), None),
+    loss: Callable[[Any, Any], jax.Array] = half_mean_square,
+    apply: Callable[[nnx.Module, Any], Any] = lambda module, x: (module(x), None),
     wrt: int | tuple[int, ...] = (0, 1),
 ) -> tuple[jax.Array, Any, Any, Any]:
     """Run a module forward and backward; nothing is updated.
@@ -30,7 +30,7 @@ def loss_and_gradients(
         graphdef: the module's structure, of ``nnx.split(module, nnx.Param, ...)``.
         params: its parameters.
         rest: its other variables.
-        x: the input.
+        x: the input: an array, or a structure of them.
         target: what the loss compares the output with.
         loss: the loss of output and target.
         apply: returns the module's output, and what else is wanted.
@@ -40,7 +40,7 @@ def loss_and_gradients(
         The loss, the new statistics, the gradients, and what else `apply` returned.
     """
 
-    def loss_of(params: Any, x: jax.Array) -> Any:
+    def loss_of(params: Any, x: Any) -> Any:
         module = nnx.merge(graphdef, params, rest, copy=True)  # its statistics are updated
         output, more = apply(module, x)
         return loss(output, target), (nnx.state(module, nnx.BatchStat), more)

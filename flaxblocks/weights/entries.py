@@ -6,9 +6,12 @@ PyTorch calls them (`LEAVES`), and its path in the tree gives the prefix.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from flax import nnx
+
+from flaxblocks.weights import axes
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,28 @@ COUNTER = "num_batches_tracked"
 Leaf = tuple[str, str, Layout]  # PyTorch's name, ours, layout
 
 _NORM: tuple[Leaf, ...] = (("weight", "scale", SAME), ("bias", "bias", SAME))
-LEAVES: dict[type[nnx.Module], tuple[Leaf, ...]] = {
+
+
+def _transposed(module: nnx.ConvTranspose) -> tuple[Leaf, ...]:
+    """Return the tensors of a transposed convolution, whose kernel may run the other way."""
+    ndim = module.kernel.get_value().ndim
+    kernel = axes.conv(ndim) if module.transpose_kernel else axes.transposed_conv(ndim)
+    return ("weight", "kernel", _of(kernel)), ("bias", "bias", SAME)
+
+
+def _general(module: nnx.LinearGeneral) -> tuple[Leaf, ...]:
+    """Return the tensors of a projection into heads, or from them, which is one of vectors."""
+    shape, count = module.kernel.get_value().shape, len(module.axis)
+    kernel = axes.matrix(shape, count)
+    return ("weight", "kernel", _of(kernel)), ("bias", "bias", _of(axes.flat(shape[count:])))
+
+
+def _of(own: axes.Axes) -> Layout:
+    return Layout(own.to_torch, own.from_torch)
+
+
+Leaves = tuple[Leaf, ...] | Callable[[Any], tuple[Leaf, ...]]
+LEAVES: dict[type[nnx.Module], Leaves] = {
     nnx.Conv: (("weight", "kernel", CONV), ("bias", "bias", SAME)),
     nnx.Linear: (("weight", "kernel", LINEAR), ("bias", "bias", SAME)),
     nnx.BatchNorm: (
@@ -47,6 +71,12 @@ LEAVES: dict[type[nnx.Module], tuple[Leaf, ...]] = {
     ),
     nnx.LayerNorm: _NORM,
     nnx.GroupNorm: _NORM,
+    nnx.InstanceNorm: _NORM,
+    nnx.RMSNorm: _NORM[:1],
+    nnx.Embed: (("weight", "embedding", SAME),),
+    nnx.PReLU: (("weight", "negative_slope", _of(axes.flat(()))),),
+    nnx.ConvTranspose: _transposed,
+    nnx.LinearGeneral: _general,
 }
 
 
@@ -98,7 +128,7 @@ def own_entries(module: nnx.Module) -> Iterator[tuple[str, Entry]]:
 def _leaves(module: nnx.Module) -> tuple[Leaf, ...]:
     for kind, leaves in LEAVES.items():
         if isinstance(module, kind):
-            return leaves
+            return leaves(module) if callable(leaves) else leaves
     return tuple(
         (name, name, SAME)
         for name, value in vars(module).items()

@@ -1,7 +1,9 @@
 """The bitwise check: weights and inputs with which nothing rounds must give the same bits."""
 
 from collections.abc import Iterator
+from functools import partial
 
+import jax
 import numpy as np
 from torch import nn
 
@@ -9,6 +11,7 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row, label
 from parity.sides import flax_side, torch_side, weights
+from parity.sides.calls import Input, is_float
 from parity.sides.flax_side import FlaxRun
 from parity.sides.runs import Runs
 from parity.sides.torch_side import TorchRun
@@ -38,14 +41,14 @@ def check_bitwise(runs: Runs) -> Iterator[Row]:
         yield Row.judged("bitwise", label("", i, "variety"), max(needed - found, 0), 0, text)
 
 
-def _exact_run(runs: Runs, x: np.ndarray) -> tuple[TorchRun, FlaxRun] | str:
+def _exact_run(runs: Runs, x: Input) -> tuple[TorchRun, FlaxRun] | str:
     """Run both sides in float32 on the longest inputs with which nothing rounds.
 
     Nothing rounds if PyTorch computes the same in float64; otherwise the reason is returned.
     """
     rounded = ""
     for bits in INPUT_BITS:
-        short = weights.dyadic_input(x, bits)
+        short = jax.tree.map(partial(_short, bits), x)
         wide, theirs = (_dyadic_torch(runs, short, dtype) for dtype in ("float64", "float32"))
         differing = [p for p, v in wide.outputs.items() if (v != theirs.outputs[p]).any()]
         if not differing:
@@ -54,12 +57,16 @@ def _exact_run(runs: Runs, x: np.ndarray) -> tuple[TorchRun, FlaxRun] | str:
     return f"{label(rounded)} is not exactly representable"
 
 
-def _dyadic_torch(runs: Runs, x: np.ndarray, dtype: str) -> TorchRun:
-    return runs.renamed(torch_side.forward(_dyadic_module(runs, dtype), x))
+def _short(bits: int, array: np.ndarray) -> np.ndarray:
+    return weights.dyadic_input(array, bits) if is_float(array) else array
 
 
-def _dyadic_flax(runs: Runs, x: np.ndarray) -> FlaxRun:
-    state = runs.pair.native(passes.state_of(_dyadic_module(runs, "float32")))
+def _dyadic_torch(runs: Runs, x: Input, dtype: str) -> TorchRun:
+    return runs.renamed(torch_side.forward(_dyadic_module(runs, dtype), x, dtype, runs.frame))
+
+
+def _dyadic_flax(runs: Runs, x: Input) -> FlaxRun:
+    state = runs.pair.weights(passes.state_of(_dyadic_module(runs, "float32")))
     with flax_side.precision("float32"):
         module = flax_side.with_weights(runs.pair.jax_module, state, "float32")
         return flax_side.forward(module, x, "float32")

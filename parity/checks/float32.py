@@ -8,6 +8,7 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row, label
 from parity.sides.bends import Bend
+from parity.sides.calls import inputs_of
 from parity.sides.runs import Runs
 from parity.sides.weights import BATCH_NORM
 
@@ -27,7 +28,8 @@ def check_float32(runs: Runs) -> Iterator[Row]:
     term = bound("float32", "sum floor")
     norms = sum(isinstance(m, BATCH_NORM) for m in runs.pair.torch_module.modules())
     for i, x in enumerate(runs.inputs):
-        sums = term * np.sqrt(x.size // x.shape[-1] * (1 + SUMS_PER_NORM * norms))
+        sizes = [a.size // a.shape[-1] for a in inputs_of(x).values() if a.ndim]
+        sums = term * np.sqrt(max(sizes, default=1) * (1 + SUMS_PER_NORM * norms))
         (truth, _), (theirs, ours) = runs.forward("float64", i), runs.forward("float32", i)
         shared = ours.outputs.keys() - runs.apart(i)
         layers = {path: v for path, v in truth.outputs.items() if path in shared}

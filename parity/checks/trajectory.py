@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
@@ -16,11 +15,11 @@ from flaxblocks.weights.entries import entries
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row
-from parity.sides import flax_side
+from parity.sides import flax_side, torch_side
+from parity.sides.calls import Input, outputs_of, widened
 from parity.sides.runs import Runs
 from torch_ref.harness import passes
 from torch_ref.harness.exact_gradients import ExactGradients
-from torch_ref.harness.layout import from_nhwc
 from torch_ref.harness.no_dropout import NoDropout
 
 STEPS = 20
@@ -74,7 +73,7 @@ def check_trajectory(runs: Runs) -> Iterator[Row]:
         yield Row.judged("trajectory", label, errors[worst], limit)
 
 
-Batches = list[tuple[np.ndarray, np.ndarray]]
+Batches = list[tuple[Input, dict[str, np.ndarray]]]
 
 
 def _train_torch(
@@ -87,8 +86,9 @@ def _train_torch(
     for x, target in batches:
         stepper.zero_grad()
         with ExactGradients(), NoDropout():
-            images, wanted = from_nhwc(x, torch.float64), from_nhwc(target, torch.float64)
-            loss = passes.half_mean_square(module(images), wanted)
+            args, kwargs = runs.frame.tensors(x, torch.float64)
+            results = outputs_of(module(*args, **kwargs))
+            loss = torch_side.loss_of(results, target, runs.frame)
         loss.backward()
         stepper.step()
         losses.append(loss.item())
@@ -100,16 +100,17 @@ def _train_flax(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     with flax_side.precision("float64"):
         module = runs.jax_module("float64")
-        flax_side.train_mode(module)
+        flax_side.switch(module, runs.pair.has_modes)
         graphdef, params, stats, rest = nnx.split(module, nnx.Param, nnx.BatchStat, ...)
         # As one vector: every optimizer here goes number by number, and compiles far sooner.
         rule = optax.flatten(optimizer.optax)
         opt_state = rule.init(params)
         update = flax_side.compiled_float64(partial(_update, rule))
+        step = flax_side.LOSS_AND_GRADIENTS[runs.pair.has_modes]["float64"]
         losses = []
         for x, target in batches:
-            arrays = jnp.asarray(x, "float64"), jnp.asarray(target, "float64")
-            loss, stats, gradients, _ = flax_side.LOSS_AND_GRADIENTS["float64"](
+            arrays = widened(x, "float64"), widened(target, "float64")
+            loss, stats, gradients, _ = step(
                 graphdef, params, nnx.merge_state(stats, rest), *arrays
             )
             params, opt_state = update(params, opt_state, gradients[0])

@@ -25,12 +25,12 @@ from parity.diagnosis.site import place_of
 from parity.diagnosis.structure import STRUCTURE, unexpected_residual
 from parity.report.rows import Row
 from parity.sides import flax_side
+from parity.sides.calls import outputs_of, widened
 from parity.sides.dropout import RATE
 from parity.sides.runs import Runs
 from parity.trace.match import Index
-from parity.trace.torch_program import Operation, Program, Run, record, slots
+from parity.trace.torch_program import Operation, Program, Run, mapped, record
 from torch_ref.harness import passes
-from torch_ref.harness.layout import from_nhwc, to_nhwc
 
 HYPOTHESES = (
     *(NORMALIZATIONS + CONVOLUTIONS + ACTIVATION_MISTAKES + POOLING + STRUCTURE),
@@ -96,8 +96,8 @@ def search_in(
         passes.train_mode(module)
     else:
         module.eval()
-    wide = runs.inputs[0].astype(np.float64)
-    program = record(module, [from_nhwc(wide)])
+    wide = widened(runs.inputs[0], "float64")
+    program = record(module, *runs.frame.tensors(wide, torch.float64))
     with flax_side.precision("float64"):
         jax_program = flax_side.program(
             runs.jax_module("float64"), wide, "train" if training else "eval"
@@ -110,15 +110,16 @@ def search_in(
         Index(values),
         jax.tree.leaves(output),
         state,
-        partial(_outputs, program),
+        partial(_outputs, runs, program),
         training,
         runs.limit("output", 0, training),
         {places[place]: run for place, run in repaired.items() if place in places},
     )
 
 
-def _outputs(program: Program, values: Sequence[torch.Tensor]) -> list[np.ndarray]:
-    return [to_nhwc(values[s.index]) for s in slots(program.output)]
+def _outputs(runs: Runs, program: Program, values: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    results = outputs_of(mapped(program.output, lambda slot: values[slot.index]))
+    return [runs.frame.output(name, results[name]) for name in sorted(results)]
 
 
 def _find(runs: Runs, search: Search) -> tuple[Result, list[Cause]]:

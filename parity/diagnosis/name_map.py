@@ -8,43 +8,46 @@ order, as the branches of a block may be, what makes the outputs agree decides.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
+import torch
 from flax import nnx
 from torch import nn
 
 from flaxblocks.weights.entries import Entry, entries
 from parity.diagnosis.convolutions import other_weights
 from parity.diagnosis.diagnose import HYPOTHESES, search_in
-from parity.sides import flax_side
+from parity.sides import flax_side, given
+from parity.sides.calls import Input, as_input
+from parity.sides.frame import Frame
 from parity.sides.pairing import Pair, pair_up
 from parity.sides.runs import Runs
 from parity.trace.torch_program import Program, record
 from torch_ref.harness import passes
-from torch_ref.harness.layout import from_nhwc
 
 EXCHANGES = 200  # layers that may be read in another order
 Names = dict[str, str]
 
 
-def find_names(torch_module: nn.Module, jax_module: nnx.Module, x: np.ndarray) -> Names:
+def find_names(torch_module: Any, jax_module: Any, x: Any) -> Names:
     """Return the native name of each tensor of PyTorch's state dict that has a counterpart.
 
     Args:
-        torch_module: the reference.
-        jax_module: the module under test.
-        x: an input, ``(n, h, w, c)``.
+        torch_module: the reference, as for `parity.compare`.
+        jax_module: the network under test.
+        x: an input.
 
     Returns:
         A mapping that `parity.compare` takes as `names`; it may be saved as JSON and edited.
     """
+    x = as_input(x)
+    torch_module, jax_module = given.torch_side(torch_module, x), given.jax_side(jax_module, x)
     reference = passes.with_dtype(torch_module, "float64").eval()
-    program = record(reference, [from_nhwc(x.astype(np.float64))])
+    program = record(reference, *Frame.of(reference, x).tensors(x, torch.float64))
     found = _in_order(program, reference, jax_module, x)
     pair = pair_up(torch_module, jax_module, found)
     return _exchanged(pair, x) if pair.lines_up else found
 
 
-def _in_order(program: Program, module: nn.Module, port: nnx.Module, x: np.ndarray) -> Names:
+def _in_order(program: Program, module: nn.Module, port: nnx.Module, x: Input) -> Names:
     """Match tensors in the order of their first use."""
     theirs, ours = module.state_dict(), entries(port)
     order = [name for name in _read_order(program) if name in theirs]
@@ -76,7 +79,7 @@ def _read_order(program: Program) -> Iterator[str]:
     yield from dict.fromkeys(read)
 
 
-def _flax_order(port: nnx.Module, x: np.ndarray) -> list[str]:
+def _flax_order(port: nnx.Module, x: Input) -> list[str]:
     """Return the native names of the tensors in the order in which a run reads them."""
     port = nnx.clone(port)
     program = flax_side.program(port, x, "eval")
@@ -91,13 +94,13 @@ def _at(module: Any, path: Sequence[Any]) -> Any:
     return module
 
 
-def _exchanged(pair: Pair, x: np.ndarray) -> Names:
+def _exchanged(pair: Pair, x: Input) -> Names:
     """Put right the layers of one shape that the two sides read in different orders.
 
     There, JAX seems to take the weights of another layer; what else differs is a fault of the
     port and says nothing of names.
     """
-    runs = Runs(pair, [np.asarray(x, np.float32)])
+    runs = Runs(pair, [x])
     search = search_in(runs, training=False)
     result = search.find((other_weights, *HYPOTHESES), rounds=EXCHANGES)
     names = dict(pair.keys)

@@ -6,6 +6,8 @@ from typing import Any
 
 from flax import nnx
 
+from parity.sides import calls
+
 TRAINS = ("train", "training", "is_training")
 RESTS = ("deterministic", "use_running_average", "inference", "eval")
 RANDOM = ("rngs", "rng", "key")
@@ -19,13 +21,14 @@ def call(module: Any, x: Any, training: bool) -> Any:
 
     An argument that switches training off by default, and is left alone, is no difference.
     """
-    return module(x, **arguments(module, training))
+    args, kwargs = calls.arguments(x)
+    return module(*args, **{**mode_arguments(type(module).__call__, training), **kwargs})
 
 
-def arguments(module: Any, training: bool) -> dict[str, Any]:
-    """Return the arguments that tell the mode, under the names that the module's call has."""
+def mode_arguments(function: Callable[..., Any], training: bool) -> dict[str, Any]:
+    """Return the arguments that tell the mode, under the names that a call has for them."""
     found: dict[str, Any] = {}
-    for name, parameter in inspect.signature(type(module).__call__).parameters.items():
+    for name, parameter in inspect.signature(function).parameters.items():
         if name in TRAINS:
             found[name] = training
         elif name in RESTS:

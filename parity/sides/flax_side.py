@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from flaxblocks._base.functional import loss_and_gradients
+from flaxblocks._base.functional import half_mean_square, loss_and_gradients
 from flaxblocks.layers import BatchNorm
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.entries import children, entries
 from parity.sides import calling
+from parity.sides.calls import Input, inputs_of, is_float, outputs_of, widened
 from parity.trace.jax_program import JaxProgram
 
 QUICK = {
@@ -30,11 +31,12 @@ QUICK = {
 class FlaxRun:
     """What one run of a JAX module produced, under native names."""
 
-    # each module's output by its path, NHWC; the whole module's is under ``""``
+    # each module's output by its path, NHWC; the whole module's is under ``""``, its further ones
+    # are under their names
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     loss: float = 0.0  # the loss of a train-mode step
-    # the gradient of each parameter by name, in PyTorch's layout, and the input's, NHWC, under
-    # ``"input"``
+    # the gradient of each parameter by name, in PyTorch's layout, and those of the inputs, NHWC,
+    # the first under ``"input"``
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
     # parameters and statistics after the run, in PyTorch's layout
     state: dict[str, np.ndarray] = field(default_factory=dict)
@@ -51,32 +53,44 @@ def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: s
     """Return a copy of the module with native weights, in ``"float32"`` or ``"float64"``."""
     copy = nnx.clone(module)
     load_state_dict(copy, weights, dtype=jnp.dtype(dtype))
+    for _, part in nnx.iter_modules(copy):
+        if isinstance(part, nnx.Embed) and part.dtype == part.param_dtype:
+            part.dtype = jnp.dtype(dtype)  # it writes down the dtype that its weights had
     return copy
 
 
-def output_shape(module: nnx.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of the module's output, without running it."""
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return nnx.eval_shape(lambda module, x: calling.call(module, x, False), module, x).shape
+def output_shape(module: nnx.Module, x: Input) -> tuple[int, ...]:
+    """Return the shape of the module's first output, without running it."""
+    output = nnx.eval_shape(lambda module, x: calling.call(module, x, False), module, x)
+    return outputs_of(output)[""].shape
 
 
-def forward(module: nnx.Module, x: np.ndarray, dtype: str) -> FlaxRun:
+def forward(module: nnx.Module, x: Input, dtype: str) -> FlaxRun:
     """Run the module in eval mode."""
     module.eval()
     graphdef, state = nnx.split(module)
-    _, outputs = _FORWARD[dtype](graphdef, state, jnp.asarray(x, dtype))
+    _, outputs = _FORWARD[dtype](graphdef, state, widened(x, dtype))
     return FlaxRun(outputs=_numpy(outputs))
 
 
-def train_step(module: nnx.Module, x: np.ndarray, target: np.ndarray, dtype: str) -> FlaxRun:
-    """Run the module forward and backward in train mode; the module itself stays as it is.
+def train_step(
+    module: nnx.Module, x: Input, target: Mapping[str, np.ndarray], dtype: str, training: bool
+) -> FlaxRun:
+    """Run the module forward and backward; the module itself stays as it is.
 
-    The loss is half the mean square of ``output - target``.
+    The loss is half the mean square of ``output - target``, summed over the outputs.
+
+    Args:
+        module: the module.
+        x: the input.
+        target: what the loss compares each output with.
+        dtype: ``"float32"`` or ``"float64"``.
+        training: whether in train mode.
     """
-    train_mode(module)
+    switch(module, training)
     graphdef, params, rest = nnx.split(module, nnx.Param, ...)
-    loss, stats, gradients, outputs = LOSS_AND_GRADIENTS[dtype](
-        graphdef, params, rest, jnp.asarray(x, dtype), jnp.asarray(target, dtype)
+    loss, stats, gradients, outputs = LOSS_AND_GRADIENTS[training][dtype](
+        graphdef, params, rest, widened(x, dtype), widened(target, dtype)
     )
     after = nnx.merge(graphdef, gradients[0], rest)
     nnx.update(after, stats)
@@ -89,13 +103,12 @@ def train_step(module: nnx.Module, x: np.ndarray, target: np.ndarray, dtype: str
     return FlaxRun(
         outputs=_numpy(outputs),
         loss=float(loss),
-        gradients={name: named[name] for name in is_param if is_param[name]}
-        | {"input": np.asarray(gradients[1])},
+        gradients={name: named[name] for name in is_param if is_param[name]} | _numpy(gradients[1]),
         state={name: named[name] for name in is_param if not is_param[name]},
     )
 
 
-def program(module: nnx.Module, x: np.ndarray, mode: str) -> JaxProgram:
+def program(module: nnx.Module, x: Input, mode: str) -> JaxProgram:
     """Return the module's program, which gives its output and its statistics by native name.
 
     Args:
@@ -103,18 +116,17 @@ def program(module: nnx.Module, x: np.ndarray, mode: str) -> JaxProgram:
         x: the input.
         mode: ``"eval"``, ``"train"``, or ``"dropout"``: train mode with dropout switched on.
     """
-    switch = {"eval": nnx.Module.eval, "train": train_mode, "dropout": nnx.Module.train}
-    switch[mode](module)
+    module.train() if mode == "dropout" else switch(module, mode == "train")
     graphdef, state = nnx.split(module)
 
-    def function(state: Any, x: jax.Array) -> Any:
+    def function(state: Any, x: Any) -> Any:
         merged = nnx.merge(graphdef, state)
-        output = calling.call(merged, x, mode != "eval")
+        output = outputs_of(calling.call(merged, x, mode != "eval"))
         kept = {name: entry.variable for name, entry in entries(merged).items()}
         statistics = {n: v[...] for n, v in kept.items() if isinstance(v, nnx.BatchStat)}
         return output, statistics
 
-    return JaxProgram.of(function, state, jnp.asarray(x))
+    return JaxProgram.of(function, state, jax.tree.map(jnp.asarray, x))
 
 
 def drops(module: nnx.Module) -> bool:
@@ -123,8 +135,11 @@ def drops(module: nnx.Module) -> bool:
     return bool(parts) and all(part.rngs is not None for part in parts)
 
 
-def train_mode(module: nnx.Module) -> None:
-    """Switch to train mode, but leave dropout switched off."""
+def switch(module: nnx.Module, training: bool) -> None:
+    """Switch to eval mode, or to train mode with dropout left switched off."""
+    if not training:
+        module.eval()
+        return
     module.train()
     for _, part in nnx.iter_modules(module):
         if isinstance(part, nnx.Dropout):
@@ -132,14 +147,25 @@ def train_mode(module: nnx.Module) -> None:
             part.rate = 0.0  # a call may switch it on again
 
 
-def _forward(graphdef: Any, state: Any, x: jax.Array) -> Any:
+def _forward(graphdef: Any, state: Any, x: Any) -> Any:
     return _recorded(nnx.merge(graphdef, state), x, training=False)
 
 
 def _loss_and_gradients(
-    graphdef: Any, params: Any, rest: Any, x: jax.Array, target: jax.Array
+    training: bool, graphdef: Any, params: Any, rest: Any, x: Any, target: Any
 ) -> Any:
-    return loss_and_gradients(graphdef, params, rest, x, target, apply=_recorded)
+    arrays, structure = inputs_of(x), jax.tree.structure(x)
+    floats = {name: array for name, array in arrays.items() if is_float(array)}
+
+    def apply(module: nnx.Module, floats: Any) -> Any:
+        given = jax.tree.unflatten(structure, list((arrays | floats).values()))
+        return _recorded(module, given, training)
+
+    return loss_and_gradients(graphdef, params, rest, floats, target, loss=_summed, apply=apply)
+
+
+def _summed(outputs: Any, target: Any) -> jax.Array:
+    return sum((half_mean_square(outputs[n], target[n]) for n in target), jnp.zeros(()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,13 +206,16 @@ def compiled_float64(function: Callable[..., Any], **options: Any) -> Callable[.
 
 
 _FORWARD = compiled(_forward)
-LOSS_AND_GRADIENTS = compiled(_loss_and_gradients)
+LOSS_AND_GRADIENTS = {
+    training: compiled(partial(_loss_and_gradients, training)) for training in (False, True)
+}
+"""By whether it trains, and by dtype."""
 
 
 def _recorded(
-    module: nnx.Module, x: jax.Array, training: bool = True
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Return the module's output, and every submodule's by its native name.
+    module: nnx.Module, x: Any, training: bool
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """Return the module's outputs, and every submodule's by its native name.
 
     `nnx.capture` does the same, but leaves out methods that a class inherits.
     """
@@ -214,7 +243,8 @@ def _recorded(
     try:
         for kind, call in calls.items():
             setattr(kind, "__call__", recorder(call))  # noqa: B010 - `kind` is any class
-        return calling.call(module, x, training), outputs
+        results = outputs_of(calling.call(module, x, training))
+        return results, outputs | results
     finally:
         for kind, call in own.items():
             if call is None:

@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from flax import nnx
 from torch import nn
 
 from flaxblocks import ConvNormAct
-from flaxblocks.weights.entries import Entry, entries
+from flaxblocks.weights.entries import COUNTER, Entry, entries
 from flaxblocks.weights.state_dict import NAMES
 from parity.sides import flax_side
+from parity.sides.calls import Input, is_float
 from parity.sides.torch_side import children_after
 
 
@@ -41,6 +43,11 @@ class Pair:
         return any(parameter.is_meta for parameter in self.torch_module.parameters())
 
     @property
+    def has_modes(self) -> bool:
+        """Whether PyTorch's side can train; an exported program has the mode it was recorded in."""
+        return getattr(self.torch_module, "has_modes", True)
+
+    @property
     def parameter_counts(self) -> tuple[int, int]:
         """The number of parameters in PyTorch and in JAX."""
         ours = nnx.state(self.jax_module, nnx.Param)
@@ -48,6 +55,10 @@ class Pair:
             int(np.prod(leaf.get_value().shape)) for _, leaf in nnx.to_flat_state(ours)
         )
         return sum(p.numel() for p in self.torch_module.parameters()), flax_count
+
+    def weights(self, torch_named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what JAX's side takes of PyTorch's arrays, under native names."""
+        return {self.keys[name]: value for name, value in torch_named.items() if name in self.keys}
 
     def native(self, torch_named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return PyTorch's arrays under native names; names without a counterpart stay."""
@@ -66,45 +77,48 @@ def pair_up(
             from module paths in PyTorch to module paths in JAX, where the two differ.
 
     Raises:
-        TypeError: if either is not a module of its library.
         ValueError: if `names` is unknown.
     """
-    check_modules(torch_module, jax_module)
     wanted = _entries(jax_module, names)
     ours = entries(jax_module)
     native = {id(e.variable): name for name, e in ours.items() if e.variable is not None}
-    given = {name: tuple(value.shape) for name, value in torch_module.state_dict().items()}
+    held = torch_module.state_dict(keep_vars=True)
+    given = {name: tuple(value.shape) for name, value in held.items()}
     counters = {} if isinstance(names, str) else {_renamed(n, _back(names)): n for n in ours}
     keys = {
         name: native.get(id(wanted[name].variable), counters.get(name, name))
         for name, shape in given.items()
         if name in wanted and wanted[name].shape == shape
     }
+    paths = _paths(torch_module, jax_module, keys, names)
+    keys |= dict(_tied(held, keys))
     missing = [
         f"{name} {shape}" + (f" (JAX has {wanted[name].shape})" if name in wanted else "")
         for name, shape in given.items()
-        if name not in keys
+        if name not in keys and (name in wanted or not is_constant(held[name]))
     ]
-    unexpected = [f"{name} {e.shape}" for name, e in wanted.items() if name not in given]
+    unexpected = [
+        f"{name} {e.shape}" for name, e in wanted.items() if name not in given and not _counts(name)
+    ]
     return Pair(
         torch_module,
         jax_module,
         keys,
         tuple(missing),
         tuple(unexpected),
-        _paths(torch_module, jax_module, keys, names),
+        paths,
         tuple((n, s, wanted[n].shape) for n, s in given.items() if n in wanted and n not in keys),
     )
 
 
-def check_input(pair: Pair, x: np.ndarray) -> None:
-    """Refuse an input that the pair cannot take.
+def check_input(pair: Pair, x: Input) -> None:
+    """Refuse an image that the pair cannot take.
 
     Raises:
-        ValueError: if it is empty, not finite, or not NHWC; it says which axis looks like channels.
+        ValueError: if it is not NHWC; it says which axis looks like channels.
     """
-    if x.size == 0 or not np.isfinite(x).all():
-        raise ValueError(f"`x` must hold finite numbers, got shape {x.shape}")
+    if not isinstance(x, np.ndarray) or not is_float(x):
+        return
     first = next((m for m in pair.torch_module.modules() if isinstance(m, nn.Conv2d)), None)
     if first is None:
         return
@@ -120,16 +134,21 @@ def check_input(pair: Pair, x: np.ndarray) -> None:
     raise ValueError(message)
 
 
-def check_modules(torch_module: object, jax_module: object) -> None:
-    """Refuse what is no module of its library.
+def is_constant(value: torch.Tensor) -> bool:
+    """Return whether a tensor counts or indexes: a port may have it in its code."""
+    return not value.is_floating_point() and not value.is_complex()
 
-    Raises:
-        TypeError: if either is not one.
-    """
-    if not isinstance(torch_module, nn.Module):
-        raise TypeError(f"`torch_module` must be a torch.nn.Module, got {type(torch_module)}")
-    if not isinstance(jax_module, nnx.Module):
-        raise TypeError(f"`jax_module` must be a flax.nnx.Module, got {type(jax_module)}")
+
+def _counts(name: str) -> bool:
+    return name.rpartition(".")[2] == COUNTER
+
+
+def _tied(held: Mapping[str, torch.Tensor], keys: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the further names of tensors that have several, with the native name of the first."""
+    first = {id(held[name]): native for name, native in keys.items()}
+    for name, value in held.items():
+        if name not in keys and id(value) in first:
+            yield name, first[id(value)]
 
 
 def _entries(jax_module: nnx.Module, names: str | Mapping[str, str]) -> dict[str, Entry]:

@@ -6,19 +6,21 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from parity.checks import measure
 from parity.checks.tolerance import conditioned
 from parity.sides import flax_side, torch_side, weights
+from parity.sides.calls import Input, is_float, is_result
 from parity.sides.dropout import Rates, rates
 from parity.sides.flax_side import FlaxRun
+from parity.sides.frame import Frame
 from parity.sides.pairing import Pair
 from parity.sides.rounding import Rounding
 from parity.sides.torch_side import TorchRun
 from parity.trace.torch_program import record
 from torch_ref.harness import passes
-from torch_ref.harness.layout import from_nhwc
 
 DRAWS = 4  # of float32's errors, to know their usual size
 TARGETS = 7  # sets the targets' random numbers apart: a target equal to the input has no gradient
@@ -29,7 +31,7 @@ class Runs:
     """A pair with its weights and inputs; each run is made when it is first asked for."""
 
     pair: Pair  # the two modules
-    inputs: Sequence[np.ndarray]  # float32 arrays, NHWC
+    inputs: Sequence[Input]  # float32 arrays, NHWC, and what else a call takes
     seed: int = 0  # where the random weights and targets come from
     randomize: bool = True  # whether to draw random weights, or keep PyTorch's own
     stepwise: bool = False  # whether diagnosis runs JAX's programs one operation at a time
@@ -49,7 +51,7 @@ class Runs:
 
     def jax_module(self, dtype: str):
         """Return JAX's module at the start, in a dtype."""
-        start = self.pair.native(passes.state_of(self.start))
+        start = self.pair.weights(passes.state_of(self.start))
         return flax_side.with_weights(self.pair.jax_module, start, dtype)
 
     def forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
@@ -64,35 +66,50 @@ class Runs:
         """Run both sides forward and backward in train mode on input `i`."""
         return self._once(("train", dtype, i), lambda: self._train_step(dtype, i))
 
+    @cached_property
+    def frame(self) -> Frame:
+        """Where the two sides have the channels of what they take and give."""
+        first = Frame.of(self.pair.torch_module, self.inputs[0])
+        theirs = torch_side.forward(self.torch_module("float64"), self.inputs[0], "float64", first)
+        results = {n: v for n, v in theirs.outputs.items() if is_result(n)}
+        return first.fitted(results, self._ours("float64", 0).outputs)
+
     def _forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
-        theirs = torch_side.forward(self.torch_module(dtype), self.inputs[i])
-        with flax_side.precision(dtype):
-            ours = flax_side.forward(self.jax_module(dtype), self.inputs[i], dtype)
+        ours = self._ours(dtype, i)
+        theirs = torch_side.forward(self.torch_module(dtype), self.inputs[i], dtype, self.frame)
         return self.renamed(theirs), ours
+
+    def _ours(self, dtype: str, i: int) -> FlaxRun:
+        def make() -> FlaxRun:
+            with flax_side.precision(dtype):
+                return flax_side.forward(self.jax_module(dtype), self.inputs[i], dtype)
+
+        return self._once(("ours", dtype, i), make)
 
     def _rounded(self, i: int, seed: int) -> TorchRun:
         module = self.torch_module("float64")
         with Rounding(module, seed):
-            return self.renamed(torch_side.forward(module, self.inputs[i]))
+            return self.renamed(torch_side.forward(module, self.inputs[i], "float64", self.frame))
 
     def _torch_step(self, dtype: str, i: int) -> TorchRun:
         module = self.torch_module(dtype)
-        return self.renamed(torch_side.train_step(module, self.inputs[i], self.target(i)))
+        step = torch_side.train_step(module, self.inputs[i], self.target(i), dtype, self.frame)
+        return self.renamed(step)
 
     def _train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
-        target = self.target(i)
+        x, target, training = self.inputs[i], self.target(i), self.pair.has_modes
         with flax_side.precision(dtype):
-            ours = flax_side.train_step(self.jax_module(dtype), self.inputs[i], target, dtype)
+            ours = flax_side.train_step(self.jax_module(dtype), x, target, dtype, training)
         return self.torch_step(dtype, i), ours
 
     @cached_property
     def output_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The shape of PyTorch's and of JAX's output for the first input."""
         if self.pair.is_abstract:
-            shape, pair = self.inputs[0].shape, self.pair
+            x, pair = self.inputs[0], self.pair
             return (
-                torch_side.output_shape(pair.torch_module, shape),
-                flax_side.output_shape(pair.jax_module, shape),
+                torch_side.output_shape(pair.torch_module, x),
+                flax_side.output_shape(pair.jax_module, x),
             )
         theirs, ours = self.forward("float64", 0)
         return theirs.outputs[""].shape, ours.outputs[""].shape
@@ -117,7 +134,8 @@ class Runs:
     def _limit(self, quantity: str, i: int, training: bool) -> float:
         if not training:
             module = self.torch_module("float32")
-            narrow = {"": torch_side.forward(module, self.inputs[i]).outputs[""]}
+            run = torch_side.forward(module, self.inputs[i], "float32", self.frame)
+            narrow = {"": run.outputs[""]}
             wide = {"": self.forward("float64", i)[0].outputs[""]}
         else:
             pairs = [self.torch_step(dtype, i) for dtype in ("float32", "float64")]
@@ -158,14 +176,18 @@ class Runs:
         if not flax_side.drops(port):
             return []
         module = self.torch_module("float32").train()
-        theirs = record(module, [from_nhwc(self.inputs[0])], drop=True)
+        theirs = record(module, *self.frame.tensors(self.inputs[0], torch.float32), drop=True)
         return list(rates(theirs, flax_side.program(port, self.inputs[0], "dropout")))
 
-    def target(self, i: int) -> np.ndarray:
-        """Return what the loss compares the output for input `i` with."""
-        shape = self.forward("float64", i)[0].outputs[""].shape
+    def target(self, i: int) -> dict[str, np.ndarray]:
+        """Return what the loss compares each output for input `i` with."""
         rng = np.random.default_rng((TARGETS, self.seed, i))
-        return rng.normal(size=shape).astype(np.float32)
+        outputs = self.forward("float64", i)[1].outputs
+        return {
+            name: rng.normal(size=value.shape).astype(np.float32)
+            for name, value in outputs.items()
+            if is_result(name) and is_float(value)
+        }
 
     def _once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if key not in self.made:

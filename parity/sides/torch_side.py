@@ -1,6 +1,6 @@
 """Runs a PyTorch module and brings what it did into NumPy and NHWC."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from parity.sides.bends import Bend, Bends
+from parity.sides.calls import Input, inputs_of, outputs_of
+from parity.sides.frame import Frame
 from parity.sides.weights import BATCH_NORM
 from torch_ref.harness.exact_gradients import ExactGradients
-from torch_ref.harness.layout import from_nhwc, to_nhwc
+from torch_ref.harness.layout import to_nhwc
 from torch_ref.harness.no_dropout import NoDropout
 from torch_ref.harness.passes import dtype_of, half_mean_square, state_of, train_mode
 
@@ -22,13 +24,14 @@ class TorchRun:
     """What one run of a PyTorch module produced."""
 
     # each module's output by its path, NHWC, in the order they were computed; the whole module's is
-    # under ``""``. A norm's is what it hands to its `children_after`.
+    # under ``""``, its further ones are under their names. A norm's is what it hands to its
+    # `children_after`.
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     # each module's first input by its path, NHWC
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
     loss: float = 0.0  # the loss of a train-mode step
-    # the gradient of each parameter by name, in PyTorch's layout, and the input's, NHWC, under
-    # ``"input"``
+    # the gradient of each parameter by name, in PyTorch's layout, and those of the inputs, NHWC,
+    # the first under ``"input"``
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
     # parameters and buffers after the run, in PyTorch's layout
     state: dict[str, np.ndarray] = field(default_factory=dict)
@@ -45,45 +48,72 @@ def features_of(module: nn.Module) -> tuple[int | None, int | None]:
     return features, features
 
 
-def output_shape(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of the output of a module on the meta device, NHWC as the input's."""
-    n, h, w, c = shape
-    n, *rest = module(torch.empty((n, c, h, w), device="meta")).shape
-    return (n, *rest[1:], rest[0])
+def output_shape(module: nn.Module, x: Input) -> tuple[int, ...]:
+    """Return the shape of the first output of a module on the meta device, NHWC as the input's."""
+    with torch.device("meta"):
+        args, kwargs = Frame.of(module, x).tensors(x, dtype_of(module))
+    output = outputs_of(module(*args, **kwargs))[""]
+    return Frame().output("", torch.empty_like(output, device="cpu")).shape
 
 
-def forward(module: nn.Module, x: np.ndarray) -> TorchRun:
+def forward(module: nn.Module, x: Input, dtype: str, frame: Frame) -> TorchRun:
     """Run the module in eval mode."""
     run = TorchRun()
     module.eval()
+    args, kwargs = frame.tensors(x, getattr(torch, dtype))
     with torch.no_grad(), _recording(module, run):
-        module(from_nhwc(x, dtype_of(module)))
+        results = outputs_of(module(*args, **kwargs))
+    _keep_results(run, results, frame)
     return run
 
 
-def train_step(module: nn.Module, x: np.ndarray, target: np.ndarray) -> TorchRun:
+def train_step(
+    module: nn.Module, x: Input, target: Mapping[str, np.ndarray], dtype: str, frame: Frame
+) -> TorchRun:
     """Run the module forward and backward in train mode; the parameters stay, the state moves.
 
-    The loss is half the mean square of ``output - target``.
+    The loss is that of `loss_of`.
     """
     run = TorchRun()
     train_mode(module)
     module.zero_grad()
-    tensor = from_nhwc(x, dtype_of(module)).requires_grad_()
+    args, kwargs = frame.tensors(x, getattr(torch, dtype))
+    given = {n: t for n, t in inputs_of(kwargs or args).items() if t.is_floating_point()}
+    for tensor in given.values():
+        tensor.requires_grad_()
     with _recording(module, run) as paths, ExactGradients(), NoDropout(), Bends(paths) as bends:
-        output = module(tensor)
-    loss = half_mean_square(output, from_nhwc(target, tensor.dtype))
+        results = outputs_of(module(*args, **kwargs))
+    loss = loss_of(results, target, frame)
     loss.backward()
     run.bends = bends.found
+    _keep_results(run, results, frame)
     run.loss = loss.item()
     run.gradients = {
         name: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.detach().cpu().numpy().copy()
         for name, p in module.named_parameters()
     }
-    assert tensor.grad is not None  # asked for above
-    run.gradients["input"] = to_nhwc(tensor.grad)
+    for name, tensor in given.items():
+        gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+        run.gradients[name] = frame.input(name, gradient)
     run.state = state_of(module)
     return run
+
+
+def loss_of(
+    results: Mapping[str, torch.Tensor], target: Mapping[str, np.ndarray], frame: Frame
+) -> torch.Tensor:
+    """Return half the mean square of ``output - target``, summed over the outputs."""
+    losses = [
+        half_mean_square(results[name], frame.target(name, array, results[name].dtype))
+        for name, array in target.items()
+    ]
+    return torch.stack(losses).sum()
+
+
+def _keep_results(run: TorchRun, results: Mapping[str, torch.Tensor], frame: Frame) -> None:
+    for name, tensor in sorted(results.items(), key=lambda item: item[0] == ""):
+        run.outputs.pop(name, None)  # the module itself comes last
+        run.outputs[name] = frame.output(name, tensor)
 
 
 def children_after(module: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -19,6 +19,7 @@ _LAYOUT = {"reshape", "transpose", "squeeze", "broadcast_in_dim", "copy", "stop_
 _LAYOUT |= {"expand_dims", "convert_element_type"}
 _DTYPES = ("new_dtype", "dtype", "preferred_element_type", "out_dtype")
 _LOW = ("bfloat16", "float16", "float32")
+_EXACT = frozenset(_LOW)  # dtypes that are left out where nothing is to be rounded
 _LIBRARIES = (
     *("site-packages", "dist-packages", str(Path(__file__).parents[1])),
     str(Path(flaxblocks.__file__).parent),
@@ -94,9 +95,22 @@ class JaxProgram:
         """
         run, lines = self._recorder(exact, stepwise)
         given = self.arguments if arguments is None else arguments
-        arrays, outputs = run([_wide(a) for a in given] if exact else given)
+        arrays, outputs = run([_wide(a, _EXACT) for a in given] if exact else given)
         values = [Value(np.asarray(a, np.float64), n) for a, n in zip(arrays, lines, strict=True)]
         return values, jax.tree.unflatten(self.structure, [np.asarray(o) for o in outputs])
+
+    def widened(self, arguments: Any, constant: Callable[[float], float]) -> Any:
+        """Return the outputs where float32 is float64 throughout.
+
+        Args:
+            arguments: inputs in place of the program's own.
+            constant: what a number that stands in the program is in float64.
+        """
+        dtypes = frozenset(("float32",))
+        outputs = _evaluate(
+            self.jaxpr.jaxpr, self.jaxpr.consts, jax.tree.leaves(arguments), [], dtypes, constant
+        )
+        return jax.tree.unflatten(self.structure, outputs)
 
     @cached_property
     def _recorders(self) -> dict[tuple[bool, bool], tuple[Callable[..., Any], list[str]]]:
@@ -113,7 +127,8 @@ class JaxProgram:
 
         def run(arguments: Sequence[Any]) -> Any:
             kept: list[tuple[Any, str]] = []
-            outputs = _evaluate(self.jaxpr.jaxpr, self.jaxpr.consts, arguments, kept, exact)
+            dtypes = _EXACT if exact else frozenset[str]()
+            outputs = _evaluate(self.jaxpr.jaxpr, self.jaxpr.consts, arguments, kept, dtypes)
             lines[:] = [line for _, line in kept]
             return [array for array, _ in kept], outputs
 
@@ -144,24 +159,32 @@ def _read(jaxpr: Any, origins: list[Any], seen: dict[int, None]) -> list[Any]:
 
 
 def _evaluate(
-    jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], kept: list[Any], exact: bool
+    jaxpr: Any,
+    consts: Sequence[Any],
+    arguments: Sequence[Any],
+    kept: list[Any],
+    dtypes: frozenset[str],
+    constant: Callable[[float], float] = float,
 ) -> list[Any]:
+    """Run a program, with what is of these dtypes in float64."""
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
     def read(atom: Any) -> Any:
-        value = atom.val if isinstance(atom, core.Literal) else known[atom]
-        return _wide(value) if exact else value
+        if not isinstance(atom, core.Literal):
+            return _wide(known[atom], dtypes)
+        is_number = str(jnp.result_type(atom.val)) in dtypes and np.ndim(atom.val) == 0
+        return jnp.float64(constant(float(atom.val))) if is_number else _wide(atom.val, dtypes)
 
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
         inner = _inner(equation)
         if inner is not None:
-            outputs = _evaluate(inner.jaxpr, inner.consts, inputs, kept, exact)
-        elif exact and equation.primitive.name == "reduce_precision":
+            outputs = _evaluate(inner.jaxpr, inner.consts, inputs, kept, dtypes, constant)
+        elif dtypes == _EXACT and equation.primitive.name == "reduce_precision":
             outputs = inputs
         else:
-            outputs = _bound(equation, inputs, exact)
+            outputs = _bound(equation, inputs, dtypes)
         if inner is None and equation.primitive.name not in _LAYOUT:
             line = _line(equation)
             kept += [(x, line) for x in outputs if x.size >= SMALLEST and _is_number(x)]
@@ -169,12 +192,11 @@ def _evaluate(
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _bound(equation: Any, inputs: Sequence[Any], exact: bool) -> list[Any]:
+def _bound(equation: Any, inputs: Sequence[Any], dtypes: frozenset[str]) -> list[Any]:
     params = dict(equation.params)
-    if exact:
-        for name in _DTYPES:
-            if params.get(name) is not None and jnp.issubdtype(params[name], jnp.floating):
-                params[name] = jnp.dtype("float64")
+    for name in _DTYPES:
+        if params.get(name) is not None and str(jnp.dtype(params[name])) in dtypes:
+            params[name] = jnp.dtype("float64")
     outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(params))
     return list(outputs) if equation.primitive.multiple_results else [outputs]
 
@@ -213,9 +235,8 @@ def _narrower(equation: Any) -> str | None:
     return str(new) if narrower and old.itemsize > np.dtype(new).itemsize else None
 
 
-def _wide(value: Any) -> Any:
-    floating = jnp.issubdtype(jnp.result_type(value), jnp.floating)
-    return jnp.asarray(value, "float64") if floating else value
+def _wide(value: Any, dtypes: frozenset[str]) -> Any:
+    return jnp.asarray(value, "float64") if str(jnp.result_type(value)) in dtypes else value
 
 
 def _is_number(value: Any) -> bool:

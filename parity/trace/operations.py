@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch._ops import OpOverload
+
 LAYOUT = {
     *("view", "reshape", "permute", "transpose", "flatten", "unflatten", "unsqueeze", "squeeze"),
     *("contiguous", "t", "mt", "h", "mh", "movedim", "moveaxis", "swapaxes", "swapdims", "clone"),
@@ -54,6 +56,8 @@ _SPELLINGS |= {"max_pool3d_with_indices": "max_pool3d", "clip": "clamp", "hardsw
 def kind_of(function: Callable[..., Any]) -> str:
     """Return an operation's name, the same for a function, a method, and a method in place."""
     name = function.__name__
+    if isinstance(function, OpOverload):
+        name = name.partition(".")[0]
     if name == "__get__":
         name = getattr(getattr(function, "__self__", None), "__name__", name).lower()
     name = name.strip("_") if name.startswith("__") else name.removesuffix("_")
@@ -65,7 +69,10 @@ def named_arguments(
 ) -> dict[str, Any]:
     """Return the arguments by name; those whose names are unknown are numbered."""
     names = _NAMES.get(kind_of(function))
-    if names is None:
+    if isinstance(function, OpOverload):
+        taken = [argument.name for argument in function._schema.arguments]
+        names = tuple("input" if name == "self" else name for name in taken)
+    elif names is None:
         try:
             names = tuple(inspect.signature(function).parameters)
         except (TypeError, ValueError):  # a function in C++ that does not say

@@ -14,6 +14,7 @@ from parity.trace.operations import kind_of, named_arguments
 from torch_ref.harness.no_dropout import DROPS
 
 _SKIPPED = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+_OWN = str(Path(__file__).parents[1])  # what runs a program that has no code of its own
 
 
 @dataclass(frozen=True)
@@ -106,21 +107,24 @@ def _written_over(operation: Operation) -> tuple[int, ...]:
     return operation.reads if in_place else ()
 
 
-def record(module: nn.Module, inputs: Sequence[torch.Tensor], drop: bool = False) -> Program:
+def record(
+    module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], drop: bool = False
+) -> Program:
     """Run the module without gradients and return what it did; its statistics stay.
 
     Args:
         module: in the mode in which it should run.
-        inputs: what it is called with.
+        args: what it is called with.
+        kwargs: what it is called with by name.
         drop: whether its dropout drops.
     """
     program = Program()
     held = dict(module.named_parameters()) | dict(module.named_buffers())
     kept = {name: value.detach().clone() for name, value in held.items()}
     with torch.no_grad(), _Recorder(program, module, drop) as recorder:
-        program.inputs = tuple(recorder.slot(x).index for x in inputs)
+        program.inputs = tuple(recorder.slot(x).index for x in tensors((tuple(args), dict(kwargs))))
         program.parameters = {name: recorder.slot(value).index for name, value in held.items()}
-        output = module(*inputs)
+        output = module(*args, **kwargs)
     program.output = recorder.slotted(output)
     program.state = {name: recorder.slot(value).index for name, value in held.items()}
     program.values = [value.detach().clone() for value in recorder.kept]
@@ -137,7 +141,7 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, program: Program, module: nn.Module, drop: bool):
         super().__init__()
         self.drop = drop
-        self.program, self.stack = program, [""]
+        self.program, self.module, self.stack = program, module, [""]
         self.kept: list[torch.Tensor] = []  # alive, so that no two have the same id
         self.known: dict[int, int] = {}
         self.handles = []
@@ -179,7 +183,8 @@ class _Recorder(TorchFunctionMode):
         if not writes and not tensors(result):
             return result
         made = self.slotted(given[0][0] if writes else result, new=True)
-        index, path = len(self.program.operations), self.stack[-1]
+        index = len(self.program.operations)
+        path = getattr(self.module, "running", self.stack[-1])
         function = _set_item if writes else func
         self.program.operations.append(
             Operation(index, kind, path, _line(), function, args, kwargs, made)
@@ -202,7 +207,9 @@ def _line() -> str:
     frame = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED):
         frame = frame.f_back
-    return "" if frame is None else f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    if frame is None or frame.f_code.co_filename.startswith(_OWN):
+        return ""
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 def mapped(tree: Any, function: Callable[[Any], Any], kind: type = Slot) -> Any:

@@ -125,5 +125,5 @@ def test_bad_arguments_are_refused():
         compare(*pair, X, names="caffe")
     with pytest.raises(TypeError, match=r"`torch_module` must be a torch\.nn\.Module"):
         compare(swapped[0], pair[1], X)
-    with pytest.raises(TypeError, match=r"`jax_module` must be a flax\.nnx\.Module"):
+    with pytest.raises(TypeError, match=r"`jax_module` must be a module of Flax NNX"):
         compare(pair[0], swapped[1], X)

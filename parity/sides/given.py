@@ -1,0 +1,95 @@
+"""What a user hands in as the two sides, brought to a PyTorch module and an NNX module."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from flax import linen, nnx
+from torch import nn
+
+from parity.sides.calls import Input
+from parity.sides.exported import Exported
+from parity.sides.frame import Frame
+from torch_ref.harness.passes import dtype_of
+
+
+class Called(nn.Module):
+    """A function as a module without parameters."""
+
+    def __init__(self, function: Callable[..., Any]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+
+def torch_side(given: Any, x: Input) -> nn.Module:
+    """Return a module, a function, a TorchScript or an exported program as a module.
+
+    Args:
+        given: what stands for PyTorch's side.
+        x: what it is called with.
+
+    Raises:
+        TypeError: if it is none of these.
+    """
+    if isinstance(given, torch.jit.ScriptModule):
+        args, kwargs = Frame.of(given, x).tensors(x, dtype_of(given))
+        return Exported.of_script(given, args, kwargs)
+    if isinstance(given, torch.export.ExportedProgram):
+        return Exported.of(given)
+    if isinstance(given, nn.Module):
+        return given
+    if isinstance(given, nnx.Module) or not callable(given):
+        raise TypeError(
+            "`torch_module` must be a torch.nn.Module, a function, a TorchScript or an exported "
+            f"program, got {type(given)}"
+        )
+    return Called(given)
+
+
+def jax_side(given: Any, x: Input) -> nnx.Module:
+    """Return a network of NNX, Linen, Equinox or Keras, or a function, as an NNX module.
+
+    Args:
+        given: a module of NNX, Linen, Equinox or Keras; or a pair: of a Linen module and its
+            variables, an Equinox module and its state, a function ``apply(params, x)`` and its
+            parameters.
+        x: what it is called with.
+
+    Raises:
+        TypeError: if it is none of these.
+    """
+    known, more = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+    if isinstance(known, nnx.Module) and more is None:
+        return known
+    if isinstance(known, linen.Module):
+        from parity.sides.ports import linen_port
+
+        return linen_port.as_port(known, more, x)
+    module: Any = known
+    if _is("equinox", "Module", module):
+        from parity.sides.ports import equinox_port
+
+        return equinox_port.as_port(module, more)
+    if _is("keras", "Model", module) and more is None:
+        from parity.sides.ports import keras_port
+
+        return keras_port.as_port(module)
+    if callable(module) and more is not None and not isinstance(module, nn.Module):
+        from parity.sides.ports import function_port
+
+        return function_port.as_port(module, more)
+    raise TypeError(
+        "`jax_module` must be a module of Flax NNX, Flax Linen, Equinox or Keras, or a function "
+        f"and its parameters, got {type(given)}"
+    )
+
+
+def _is(package: str, kind: str, value: object) -> bool:
+    """Return whether a value is of a package's kind, which is only imported where it is used."""
+    found = sys.modules.get(package)
+    return found is not None and isinstance(value, getattr(found, kind))

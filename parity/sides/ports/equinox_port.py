@@ -1,0 +1,117 @@
+"""A module of Equinox, which takes one example, channels first, with its state if it has one."""
+
+import inspect
+from typing import Any
+
+import equinox
+import jax
+import jax.numpy as jnp
+
+from flaxblocks.weights.axes import AS_IT_IS, Axes, joined
+from parity.sides.ports.function_port import key
+from parity.sides.ports.port import STATISTICS, Arrays, Port, named, variable
+
+BATCH = "batch"  # the axis over which Equinox's examples take means
+IMAGE = 3  # axes of an example that has channels
+
+
+def as_port(module: equinox.Module, state: equinox.nn.State | None) -> Port:
+    """Return a module as a port, which takes batches with channels last.
+
+    Args:
+        module: takes one example, as Equinox's modules do; norms mean over the axis ``batch``.
+        state: what `equinox.nn.make_with_state` made beside it.
+    """
+    own, fixed = equinox.partition(module, equinox.is_array)
+    flat, structure = jax.tree_util.tree_flatten_with_path(own)
+    names = [named(key(part) for part in path) for path, _ in flat]
+    values = dict(zip(names, (value for _, value in flat), strict=True))
+    indices = {} if state is None else _indices(module, state)
+    statistics = {n: state.get(i)[at] for n, (i, at) in indices.items()} if state else {}
+    up = _transposed_convolutions(module)
+    known = {n: _layout(n, v, n.rpartition(".")[0] in up) for n, v in values.items()}
+    held = {n: variable(n, v, known[n]) for n, v in values.items()}
+    held |= {n: variable(n, v, AS_IT_IS) for n, v in statistics.items()}
+
+    def call(arrays: Arrays, args: Any, kwargs: Any, training: bool) -> tuple[Any, Arrays]:
+        tree = equinox.combine(jax.tree.unflatten(structure, [arrays[n] for n in names]), fixed)
+        tree = equinox.nn.inference_mode(tree, not training)
+        tree = _without_dropout(tree)
+        own = None if state is None else _set(state, indices, arrays)
+        output, after = _batched(tree, own, args, kwargs)
+        return output, {n: after.get(i)[at] for n, (i, at) in indices.items()} if after else {}
+
+    return Port(held, known, call)
+
+
+def _batched(module: Any, state: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    takes = inspect.signature(type(module).__call__).parameters
+    more = {"key": jax.random.key(0)} if "key" in takes else {}
+
+    def one(args: Any, kwargs: Any) -> Any:
+        args, kwargs = jax.tree.map(_channels_first, (args, kwargs))
+        if state is None:
+            return jax.tree.map(_channels_last, module(*args, **kwargs, **more)), None
+        output, after = module(*args, state, **kwargs, **more)
+        return jax.tree.map(_channels_last, output), after
+
+    return jax.vmap(one, axis_name=BATCH, out_axes=(0, None))(args, kwargs)
+
+
+def _channels_first(array: Any) -> Any:
+    return jnp.moveaxis(array, -1, 0) if array.ndim >= IMAGE else array
+
+
+def _channels_last(array: Any) -> Any:
+    return jnp.moveaxis(array, 0, -1) if array.ndim >= IMAGE else array
+
+
+def _without_dropout(module: Any) -> Any:
+    def rested(part: Any) -> Any:
+        is_dropout = isinstance(part, equinox.nn.Dropout)
+        return equinox.nn.inference_mode(part, True) if is_dropout else part
+
+    return jax.tree.map(rested, module, is_leaf=lambda x: isinstance(x, equinox.nn.Dropout))
+
+
+def _indices(module: Any, state: Any) -> dict[str, tuple[Any, int]]:
+    """Return where the state holds each norm's mean and variance."""
+    is_index = lambda x: isinstance(x, equinox.nn.StateIndex)  # noqa: E731
+    flat, _ = jax.tree_util.tree_flatten_with_path(module, is_leaf=is_index)
+    pairs = [(path, x) for path, x in flat if is_index(x) and isinstance(state.get(x), tuple)]
+    return {
+        named([*(key(part) for part in path[:-1]), leaf]): (index, at)
+        for path, index in pairs
+        for at, leaf in enumerate(STATISTICS)
+    }
+
+
+def _set(state: Any, indices: dict[str, tuple[Any, int]], arrays: Arrays) -> Any:
+    """Return the state with these statistics, which are no longer a norm's first ones."""
+    flat, structure = jax.tree.flatten(state)
+    names = {id(state.get(index)[at]): name for name, (index, at) in indices.items()}
+    values = [arrays[names[id(x)]] if id(x) in names else _later(x) for x in flat]
+    return jax.tree.unflatten(structure, values)
+
+
+def _later(value: Any) -> Any:
+    """Return a flag, such as that of a first time, unset; and a count in a dtype that it keeps."""
+    return jnp.zeros_like(value) if value.dtype == bool else jnp.asarray(value, value.dtype)
+
+
+def _transposed_convolutions(module: Any) -> set[str]:
+    def is_one(part: Any) -> bool:
+        return isinstance(part, equinox.nn.ConvTranspose)
+
+    flat, _ = jax.tree_util.tree_flatten_with_path(module, is_leaf=is_one)
+    return {named(key(step) for step in path) for path, part in flat if is_one(part)}
+
+
+def _layout(name: str, value: Any, is_transposed: bool) -> Axes:
+    """Return the layout: a convolution's bias has axes for its window."""
+    is_bias = name.rpartition(".")[2] == "bias" and value.ndim > 1
+    if is_bias:
+        return joined(value.shape, value.shape[:1])
+    if is_transposed and value.ndim > 1:
+        return Axes((1, 0, *range(2, value.ndim)), mirrored=tuple(range(2, value.ndim)))
+    return AS_IT_IS

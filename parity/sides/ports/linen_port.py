@@ -1,0 +1,80 @@
+"""A module of Flax Linen with its variables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax import linen
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from flaxblocks.weights import axes
+from flaxblocks.weights.axes import Axes
+from parity.sides.calling import mode_arguments
+from parity.sides.calls import Input, arguments
+from parity.sides.ports.port import Arrays, Port, named, variable
+
+PARAMS = "params"
+Path = tuple[str, ...]
+
+
+def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input) -> Port:
+    """Return a module as a port.
+
+    Args:
+        module: the module.
+        variables: of all its collections, as `init` returns them; initialized where absent.
+        x: what it is called with.
+    """
+    args, kwargs = arguments(x)
+    kinds: dict[Path, linen.Module] = {}
+
+    def noted(next_call: Any, args: Any, kwargs: Any, context: linen.module.InterceptorContext):
+        kinds[context.module.path] = context.module.clone(parent=None)
+        return next_call(*args, **kwargs)
+
+    with linen.intercept_methods(noted):
+        rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+        rest = {**mode_arguments(type(module).__call__, False), **kwargs}
+        started = module.init(rngs, *args, **rest)
+    flat = flatten_dict(dict(started if variables is None else variables))
+    names = {path: named(path[1:]) for path in flat}
+    known = {names[p]: _layout(kinds.get(p[1:-1]), p[-1], v) for p, v in flat.items()}
+    held = {
+        names[p]: variable(names[p], v, known[names[p]], p[0] == PARAMS) for p, v in flat.items()
+    }
+    moving = sorted({path[0] for path in flat} - {PARAMS})
+
+    def call(arrays: Arrays, args: Any, kwargs: Any, training: bool) -> tuple[Any, Arrays]:
+        tree = unflatten_dict({path: arrays[name] for path, name in names.items()})
+        rest = {**mode_arguments(type(module).__call__, training), **kwargs}
+        with linen.intercept_methods(_without_dropout):
+            output, moved = module.apply(
+                tree, *args, **rest, rngs={"dropout": jax.random.key(0)}, mutable=moving
+            )
+        after = flatten_dict(dict(moved))
+        return output, {names[path]: value for path, value in after.items() if path in names}
+
+    return Port(held, known, call)
+
+
+def _without_dropout(
+    next_call: Any, args: Any, kwargs: Any, context: linen.module.InterceptorContext
+) -> Any:
+    if isinstance(context.module, linen.Dropout) and context.method_name == "__call__":
+        return args[0]
+    return next_call(*args, **kwargs)
+
+
+def _layout(module: linen.Module | None, leaf: str, value: Any) -> Axes:
+    shape = tuple(value.shape)
+    if isinstance(module, linen.DenseGeneral):
+        if leaf == "bias":
+            return axes.flat(shape)
+        return axes.matrix(shape, 1 if isinstance(module.axis, int) else len(module.axis))
+    if leaf != "kernel":
+        return axes.AS_IT_IS
+    if isinstance(module, linen.ConvTranspose):
+        if module.transpose_kernel:
+            return axes.conv(len(shape))
+        return axes.transposed_conv(len(shape))
+    return axes.LINEAR if len(shape) == 2 else axes.conv(len(shape))
