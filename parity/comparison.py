@@ -34,7 +34,7 @@ def compare(
     jax_module: Any,
     x: Any,
     *,
-    names: str | Mapping[str, str] = "native",
+    names: str | Mapping[str, Any] = "native",
     checks: Sequence[str] = tuple(CHECKS),
     randomize: bool = True,
     seed: int = 0,
@@ -56,7 +56,8 @@ def compare(
             is run. Integers, such as tokens, stay integers.
         names: whose parameter names PyTorch's module uses, as for `flaxblocks.load_state_dict`;
             or ``"found"``, to find out which tensor is which, see `parity.find_names`; or a
-            mapping of names of modules, or of tensors, in PyTorch to such names in JAX.
+            mapping of names of modules, or of tensors, in PyTorch to such names in JAX; what it
+            may say of layouts and of parts is in `parity.sides.links`.
         checks: which of `CHECKS` to make.
         randomize: whether to draw random weights and statistics, or keep PyTorch's own.
         seed: where random weights and targets come from.
@@ -97,7 +98,7 @@ def compare(
         pair.parameter_counts,
         time.perf_counter() - started,
         layer_errors(runs, wanted),
-        pair.keys,
+        pair.names,
     )
 
 

@@ -36,7 +36,7 @@ class Task:
     jax_module: nnx.Module  # the JAX module
     shape: tuple[int, int, int, int]  # shape ``(n, h, w, c)`` of the input
     # whose parameter names the PyTorch module uses, or which is which
-    names: str | Mapping[str, str] = "native"
+    names: str | Mapping[str, Any] = "native"
     names_only: bool = False  # whether the pair is too large to be run
 
 
@@ -135,7 +135,7 @@ def _channels(module: Any) -> int:
 
 def names_of(
     modules: tuple[nn.Module, nnx.Module], shape: tuple[int, ...], names: str
-) -> str | dict[str, str]:
+) -> str | dict[str, Any]:
     """Return what `parity.compare` takes as names, from what the command line was given."""
     if names == "native":
         return names

@@ -24,7 +24,8 @@ class Axes:
 
     def shape(self, own: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape in PyTorch of an array of a shape."""
-        return self.torch or tuple(own[i] for i in self.axes or range(len(own)))
+        order = range(len(own)) if self.axes is None else self.axes
+        return tuple(own[i] for i in order) if self.torch is None else self.torch
 
     def to_torch(self, array: Any) -> Any:
         """Return an array in PyTorch's layout."""
@@ -34,7 +35,8 @@ class Axes:
     def from_torch(self, array: Any) -> Any:
         """Return PyTorch's array in the library's layout."""
         array = self._mirrored(array)
-        axes = self.axes or tuple(range(len(self.own or array.shape)))
+        axes = tuple(range(array.ndim if self.own is None else len(self.own)))
+        axes = axes if self.axes is None else self.axes
         if self.own is not None:
             array = array.reshape([self.own[i] for i in axes])
         return (

@@ -62,7 +62,7 @@ def missing(site: Site) -> Iterator[Change]:
 
 def unexpected(site: Site) -> Iterator[Change]:
     """Yield an activation after an operation that has none."""
-    if site.kind in ACTIVATIONS or site.kind in LAYOUT or len(site.operation.writes) != 1:
+    if site.kind in ACTIVATIONS or site.kind in LAYOUT or not site.gives_one:
         return
     for name, function in FUNCTIONS.items():
         text = f"activation: JAX applies {name} after the {site.kind}, PyTorch none"

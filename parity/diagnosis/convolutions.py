@@ -99,7 +99,13 @@ def flatten_order(site: Site) -> Iterator[Change]:
         return site.original({**arguments, "input": x})
 
     text = "flatten order: JAX flattens (h, w, c), PyTorch (c, h, w)"
-    yield site.change(text, run, "transpose to (n, c, h, w) before the reshape")
+    change = site.change(text, run, "transpose to (n, c, h, w) before the reshape")
+    kernel = site.get("weight")
+    if kernel.ndim != 2 or kernel.shape[1] != shape[1:].numel():
+        yield change
+        return
+    order = (0, *range(2, len(shape)), 1)
+    yield replace(change, relays=((len(kernel), *shape[1:]), order))
 
 
 def _is_convolution(site: Site) -> bool:

@@ -1,30 +1,31 @@
 """Finds which tensor of a JAX module is which of PyTorch's, without a line written by hand.
 
-Both sides are taken in the order in which a run reads their tensors. Each of PyTorch's goes with
-the next of JAX's that has its role and its shape. Where layers of one shape are read in another
-order, as the branches of a block may be, what makes the outputs agree decides.
+Both sides are taken in the order in which a run reads their tensors, see `name_order`. Where layers
+of one shape are read in another order, as the branches of a block may be, what makes the outputs
+agree decides; so it does where a linear layer reads a flattened image.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from flax import nnx
-from torch import nn
 
-from flaxblocks.weights.entries import Entry, entries
+from flaxblocks.weights.entries import entries
 from parity.diagnosis.convolutions import other_weights
 from parity.diagnosis.diagnose import HYPOTHESES, search_in
+from parity.diagnosis.name_order import in_order
+from parity.diagnosis.search import Finding
 from parity.sides import flax_side, given
 from parity.sides.calls import Input, as_input
 from parity.sides.frame import Frame
+from parity.sides.links import Names
 from parity.sides.pairing import Pair, pair_up
 from parity.sides.runs import Runs
 from parity.trace.torch_program import Program, record
 from torch_ref.harness import passes
 
 EXCHANGES = 200  # layers that may be read in another order
-Names = dict[str, str]
 
 
 def find_names(torch_module: Any, jax_module: Any, x: Any) -> Names:
@@ -36,50 +37,28 @@ def find_names(torch_module: Any, jax_module: Any, x: Any) -> Names:
         x: an input.
 
     Returns:
-        A mapping that `parity.compare` takes as `names`; it may be saved as JSON and edited.
+        A mapping that `parity.compare` takes as `names`; it may be saved as JSON and edited. Where
+        a tensor is laid out otherwise, or is a part of another, it says so: see
+        `parity.sides.links`.
     """
     x = as_input(x)
     torch_module, jax_module = given.torch_side(torch_module, x), given.jax_side(jax_module, x)
     reference = passes.with_dtype(torch_module, "float64").eval()
     program = record(reference, *Frame.of(reference, x).tensors(x, torch.float64))
-    found = _in_order(program, reference, jax_module, x)
+    theirs = {name: tuple(value.shape) for name, value in reference.state_dict().items()}
+    ours = {name: entry.shape for name, entry in entries(jax_module).items()}
+    orders = _read_order(program), _jax_order(jax_module, x)
+    found = max((in_order(theirs, ours, *orders, turned) for turned in (False, True)), key=len)
     pair = pair_up(torch_module, jax_module, found)
-    return _exchanged(pair, x) if pair.lines_up else found
+    return _agreeing(pair, found, x) if pair.lines_up else found
 
 
-def _in_order(program: Program, module: nn.Module, port: nnx.Module, x: Input) -> Names:
-    """Match tensors in the order of their first use."""
-    theirs, ours = module.state_dict(), entries(port)
-    order = [name for name in _read_order(program) if name in theirs]
-    order += [name for name in theirs if name not in order]
-    left = [name for name in _flax_order(port, x) if name in ours]
-    left += [name for name in ours if name not in left]
-    found: Names = {}
-    owners: Names = {}
-    for name in order:
-        owner = name.rpartition(".")[0]
-        fitting = [n for n in left if _fits(name, tuple(theirs[name].shape), n, ours[n])]
-        beside = [n for n in fitting if n.rpartition(".")[0] == owners.get(owner)]
-        if fitting if owner not in owners else beside:
-            native = beside[0] if beside else fitting[0]
-            found[name] = native
-            owners.setdefault(owner, native.rpartition(".")[0])
-            left.remove(native)
-    return found
-
-
-def _fits(name: str, shape: tuple[int, ...], native: str, entry: Entry) -> bool:
-    roles = name.rpartition(".")[2], native.rpartition(".")[2]
-    return roles[0] == roles[1] and shape == entry.shape
-
-
-def _read_order(program: Program) -> Iterator[str]:
+def _read_order(program: Program) -> list[str]:
     names = {slot: name for name, slot in program.parameters.items()}
-    read = [names[slot] for o in program.operations for slot in o.reads if slot in names]
-    yield from dict.fromkeys(read)
+    return list(dict.fromkeys(names[s] for o in program.operations for s in o.reads if s in names))
 
 
-def _flax_order(port: nnx.Module, x: Input) -> list[str]:
+def _jax_order(port: nnx.Module, x: Input) -> list[str]:
     """Return the native names of the tensors in the order in which a run reads them."""
     port = nnx.clone(port)
     program = flax_side.program(port, x, "eval")
@@ -94,20 +73,34 @@ def _at(module: Any, path: Sequence[Any]) -> Any:
     return module
 
 
-def _exchanged(pair: Pair, x: Input) -> Names:
-    """Put right the layers of one shape that the two sides read in different orders.
+def _agreeing(pair: Pair, found: Names, x: Input) -> Names:
+    """Put right what the order of reading leaves open, by what makes the outputs agree.
 
-    There, JAX seems to take the weights of another layer; what else differs is a fault of the
-    port and says nothing of names.
+    Layers of one shape may be read in different orders: there, JAX seems to take the weights of
+    another layer. A linear layer may take a flattened image in another order. What else differs is
+    a fault of the port and says nothing of names.
     """
-    runs = Runs(pair, [x])
-    search = search_in(runs, training=False)
+    search = search_in(Runs(pair, [x]), training=False)
     result = search.find((other_weights, *HYPOTHESES), rounds=EXCHANGES)
-    names = dict(pair.keys)
+    names = dict(found)
     for finding in result.findings:
-        for operation in finding.operations if finding.change.takes else ():
-            own, other = f"{operation.path}.", f"{finding.change.takes}."
-            for name in (n for n in pair.keys if n.startswith(own)):
-                twin = other + name.removeprefix(own)
-                names[name] = pair.keys.get(twin, names[name])
-    return names if len(set(names.values())) == len(names) else dict(pair.keys)
+        for operation in finding.operations:
+            if finding.change.takes:
+                _exchange(names, found, operation.path, finding.change.takes)
+            weight = f"{operation.path}.weight"
+            if finding.change.relays and isinstance(names.get(weight), str):
+                names[weight] = _relaid(names[weight], finding)
+    natives = [str(native) for native in names.values()]
+    return names if len(set(natives)) == len(natives) else found
+
+
+def _exchange(names: Names, found: Names, path: str, other: str) -> None:
+    for name in (n for n in found if n.startswith(f"{path}.")):
+        twin = f"{other}.{name.removeprefix(f'{path}.')}"
+        names[name] = found.get(twin, names[name])
+
+
+def _relaid(native: str, finding: Finding) -> dict[str, Any]:
+    assert finding.change.relays is not None  # asked for by its caller
+    shape, order = finding.change.relays
+    return {"name": native, "reshape": list(shape), "transpose": list(order)}

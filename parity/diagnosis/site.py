@@ -9,7 +9,7 @@ import torch
 
 from parity.trace.jax_program import JaxProgram
 from parity.trace.operations import LAYOUT
-from parity.trace.torch_program import Operation, Program, Run
+from parity.trace.torch_program import Operation, Program, Run, Slot
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Change:
     runs: Mapping[int, Run]  # what operations compute instead, by their index
     fix: str = ""  # what to do about it
     takes: str = ""  # the layer whose weights JAX takes instead
+    # the kernel's shape and order of axes that give JAX's, where it may have its own
+    relays: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     portable: bool = True  # whether it may be made in another run of the module as it is
 
 
@@ -37,6 +39,11 @@ class Site:
     def kind(self) -> str:
         """The operation's kind."""
         return self.operation.kind
+
+    @property
+    def gives_one(self) -> bool:
+        """Whether the operation gives a tensor, not a structure of them."""
+        return isinstance(self.operation.result, Slot)
 
     @cached_property
     def arguments(self) -> dict[str, Any]:

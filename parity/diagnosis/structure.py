@@ -29,7 +29,7 @@ def residual(site: Site) -> Iterator[Change]:
 
 def unexpected_residual(site: Site) -> Iterator[Change]:
     """Yield the sum of an operation's output and an earlier tensor."""
-    if site.kind in LAYOUT or len(site.operation.writes) != 1:
+    if site.kind in LAYOUT or not site.gives_one:
         return
     shape = site.values[site.operation.writes[0]].shape
     earlier = site.program.operations[: site.operation.index]

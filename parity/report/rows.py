@@ -64,7 +64,7 @@ class Report:
     parameters: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -42,7 +42,14 @@ class Exported(nn.Module):
         with torch.no_grad():  # else the copies depend on the script's own tensors
             copy = deepcopy(script).eval()
             program = TS2EPConverter(copy, tuple(args), dict(kwargs)).convert()
-        return cls.of(program).requires_grad_()
+        module = cls.of(program)
+        for name, _ in script.named_parameters():
+            path, _, leaf = name.rpartition(".")
+            part = module.get_submodule(path)
+            value = part._buffers.pop(leaf, None)  # what needs no gradient is a buffer
+            if value is not None:
+                part.register_parameter(leaf, nn.Parameter(value))
+        return module
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Exported":
         """Copy the tensors; the graph stays as it is."""

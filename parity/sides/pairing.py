@@ -1,7 +1,8 @@
 """Lines up a PyTorch module and a JAX module: names, shapes, and what the input must look like."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from flaxblocks.weights.entries import COUNTER, Entry, entries
 from flaxblocks.weights.state_dict import NAMES
 from parity.sides import flax_side
 from parity.sides.calls import Input, is_float
+from parity.sides.links import Link, Names, joined, same_shape
 from parity.sides.torch_side import children_after
 
 
@@ -31,11 +33,18 @@ class Pair:
     paths: dict[str, str]
     # names, with both shapes, of what differs in shape alone
     misshapen: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
+    links: tuple[Link, ...] = ()  # which tensor becomes which, where JAX's has its own layout too
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # of native tensors
 
     @property
     def lines_up(self) -> bool:
         """Whether names and shapes are a bijection."""
         return not self.missing and not self.unexpected
+
+    @property
+    def names(self) -> Names:
+        """The correspondence as a mapping that `pair_up` takes."""
+        return self.keys | dict(link.entry for link in self.links)
 
     @property
     def is_abstract(self) -> bool:
@@ -58,15 +67,17 @@ class Pair:
 
     def weights(self, torch_named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return what JAX's side takes of PyTorch's arrays, under native names."""
-        return {self.keys[name]: value for name, value in torch_named.items() if name in self.keys}
+        return joined(self.links, torch_named, self.shapes)
 
     def native(self, torch_named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return PyTorch's arrays under native names; names without a counterpart stay."""
-        return {self.keys.get(name, name): value for name, value in torch_named.items()}
+        """Return PyTorch's arrays as native ones; what has no counterpart keeps its name."""
+        known = {*self.keys, *(link.theirs for link in self.links)}
+        rest = {name: value for name, value in torch_named.items() if name not in known}
+        return self.weights(torch_named) | rest
 
 
 def pair_up(
-    torch_module: nn.Module, jax_module: nnx.Module, names: str | Mapping[str, str] = "native"
+    torch_module: nn.Module, jax_module: nnx.Module, names: str | Mapping[str, Any] = "native"
 ) -> Pair:
     """Line up the two modules' names.
 
@@ -74,28 +85,36 @@ def pair_up(
         torch_module: the reference.
         jax_module: the module under test.
         names: whose parameter names PyTorch's module uses, as for `load_state_dict`; or a mapping
-            from module paths in PyTorch to module paths in JAX, where the two differ.
+            from module paths in PyTorch to module paths in JAX, where the two differ, and from
+            tensors to tensors, see `parity.sides.links.Names`.
 
     Raises:
         ValueError: if `names` is unknown.
     """
-    wanted = _entries(jax_module, names)
-    ours = entries(jax_module)
+    special = _special(names)
+    names = names if isinstance(names, str) else _plain(names)
+    back = {} if isinstance(names, str) else _back(names)
+    wanted, ours = _entries(jax_module, names), entries(jax_module)
     native = {id(e.variable): name for name, e in ours.items() if e.variable is not None}
+    for link in special:
+        wanted.pop(_renamed(link.native, back), None)
     held = torch_module.state_dict(keep_vars=True)
     given = {name: tuple(value.shape) for name, value in held.items()}
-    counters = {} if isinstance(names, str) else {_renamed(n, _back(names)): n for n in ours}
+    counters = {_renamed(n, back): n for n in ours} if back else {}
     keys = {
         name: native.get(id(wanted[name].variable), counters.get(name, name))
         for name, shape in given.items()
-        if name in wanted and wanted[name].shape == shape
+        if name in wanted and same_shape(wanted[name].shape, shape)
     }
+    links = (*(Link(name, native) for name, native in keys.items()), *special)
+    keys |= {link.theirs: link.native for link in special if link.is_whole}
     paths = _paths(torch_module, jax_module, keys, names)
     keys |= dict(_tied(held, keys))
+    linked = {*keys, *(link.theirs for link in special)}
     missing = [
         f"{name} {shape}" + (f" (JAX has {wanted[name].shape})" if name in wanted else "")
         for name, shape in given.items()
-        if name not in keys and (name in wanted or not is_constant(held[name]))
+        if name not in linked and (name in wanted or not is_constant(held[name]))
     ]
     unexpected = [
         f"{name} {e.shape}" for name, e in wanted.items() if name not in given and not _counts(name)
@@ -107,8 +126,24 @@ def pair_up(
         tuple(missing),
         tuple(unexpected),
         paths,
-        tuple((n, s, wanted[n].shape) for n, s in given.items() if n in wanted and n not in keys),
+        tuple((n, s, wanted[n].shape) for n, s in given.items() if n in wanted and n not in linked),
+        links,
+        {name: entry.shape for name, entry in ours.items()},
     )
+
+
+def _special(names: str | Mapping[str, Any]) -> list[Link]:
+    """Return what a mapping says of tensors beside their names."""
+    links = [] if isinstance(names, str) else [Link.of(*item) for item in names.items()]
+    return [link for link in links if not link.is_whole or link.reshape or link.transpose]
+
+
+def _plain(names: Mapping[str, Any]) -> dict[str, str]:
+    return {theirs: native for theirs, native in names.items() if _is_plain(theirs, native)}
+
+
+def _is_plain(theirs: str, native: Any) -> bool:
+    return isinstance(native, str) and Link.of(theirs, native).is_whole
 
 
 def check_input(pair: Pair, x: Input) -> None:

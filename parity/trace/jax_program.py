@@ -149,7 +149,7 @@ def _read(jaxpr: Any, origins: list[Any], seen: dict[int, None]) -> list[Any]:
         inner = _inner(equation)
         if inner is not None:
             outputs = _read(inner.jaxpr, own, seen)
-        elif equation.primitive.name in _LAYOUT:
+        elif equation.primitive.name in _LAYOUT | {"rev"}:
             outputs = own[:1]
         else:
             outputs = [None] * len(equation.outvars)

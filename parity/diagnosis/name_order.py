@@ -1,0 +1,142 @@
+"""Matches the tensors of two networks by the order in which they are read, role and shape."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from parity.sides.links import Names, same_shape
+
+Shapes = Mapping[str, tuple[int, ...]]
+_ROLES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def in_order(
+    theirs: Shapes, ours: Shapes, read: Iterable[str], taken: Iterable[str], turned: bool
+) -> Names:
+    """Return which tensor is which; what has no counterpart is left out.
+
+    Each of PyTorch's goes with the next of JAX's that has its role and shape, beside those of its
+    own layer. What is left then may be a part of another, or have another role.
+
+    Args:
+        theirs: shapes of PyTorch's tensors by name.
+        ours: those of JAX's by native name.
+        read: PyTorch's names in the order in which a run reads them.
+        taken: JAX's.
+        turned: whether JAX's kernels are taken to have their first axes last, (window, in, out).
+    """
+    order = [name for name in dict.fromkeys((*read, *theirs)) if name in theirs]
+    left = [name for name in dict.fromkeys((*taken, *ours)) if name in ours]
+    found: Names = {}
+    owners: dict[str, str] = {}
+    done: set[str] = set()
+    for place, name in enumerate(order):
+        if name in done:
+            continue
+        axes = _axes(name, theirs[name], turned)
+        shape = tuple(theirs[name][i] for i in axes)
+        fitting = [n for n in left if role(n) == role(name) and same_shape(shape, ours[n])]
+        beside = [n for n in fitting if owner(n) == owners.get(owner(name))]
+        known = owner(name) in owners
+        parts = {} if known else _parts(order[place:], left, theirs, ours, bool(fitting))
+        if parts:
+            found |= parts
+            done |= {name.partition("[")[0] for name in parts}
+        elif beside if known else fitting:
+            native = (beside or fitting)[0]
+            found[name] = _entry(native, axes)
+            owners.setdefault(owner(name), owner(native))
+            left.remove(native)
+            done.add(name)
+    rest = [name for name in order if name not in done]
+    return found | _of_other_roles(rest, left, theirs, ours)
+
+
+def owner(name: str) -> str:
+    """Return the path of the layer that a tensor belongs to."""
+    return name.rpartition(".")[0]
+
+
+def role(name: str) -> str:
+    """Return what a tensor is in its layer: a weight, a bias, a statistic, or something else."""
+    leaf = name.rpartition(".")[2]
+    return next((kind for kind in _ROLES if leaf.endswith(kind)), "")
+
+
+def _axes(name: str, shape: tuple[int, ...], turned: bool) -> tuple[int, ...]:
+    ndim = len(shape)
+    if not turned or ndim < 2 or role(name) != "weight":
+        return tuple(range(ndim))
+    return (*range(2, ndim), 1, 0)
+
+
+def _entry(native: str, axes: tuple[int, ...]) -> Any:
+    if axes == tuple(range(len(axes))):
+        return native
+    return {"name": native, "transpose": list(axes)}
+
+
+def _of_other_roles(rest: list[str], left: list[str], theirs: Shapes, ours: Shapes) -> Names:
+    """Match what has no role, such as a layer's scale, whatever it is called; remove what is."""
+    found: Names = {}
+    for name in list(rest):
+        fitting = [n for n in left if "" in (role(n), role(name)) and _alike(theirs[name], ours[n])]
+        if fitting:
+            found[name] = fitting[0]
+            left.remove(fitting[0])
+            rest.remove(name)
+    return found
+
+
+def _alike(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+    return same_shape(first, second) and len(first) > 0
+
+
+def _parts(
+    order: Sequence[str], left: list[str], theirs: Shapes, ours: Shapes, fits: bool
+) -> Names:
+    """Match a linear layer with several beside each other, such as the projections of attention.
+
+    Args:
+        order: PyTorch's tensors from this one on.
+        left: JAX's that have no counterpart yet; those that get one are removed.
+        theirs: shapes of PyTorch's.
+        ours: of JAX's.
+        fits: whether one of JAX's has the shape of PyTorch's.
+    """
+    weights = [n for n in left if role(n) == "weight"]
+    if role(order[0]) != "weight" or not weights:
+        return {}
+    found: Names = {}
+    one_of_theirs = [] if fits else _filling(theirs[order[0]], weights, ours)
+    for native, rows in one_of_theirs:
+        for name, own in ((order[0], native), (_bias(order[0]), _bias(native))):
+            if name in theirs and own in left:
+                found["{}[{}:{}]".format(name, *rows)] = own
+                left.remove(own)
+    one_of_ours = [] if found else _filling(ours[weights[0]], order, theirs)
+    for name, rows in one_of_ours if order[0] in dict(one_of_ours) else ():
+        for own, native in ((name, weights[0]), (_bias(name), _bias(weights[0]))):
+            if own in theirs and native in ours:
+                found[own] = {"name": native, "rows": list(rows)}
+    for native in {entry["name"] for entry in found.values() if isinstance(entry, dict)}:
+        left.remove(native)
+    return found
+
+
+def _bias(weight: str) -> str:
+    return weight.removesuffix("weight") + "bias"
+
+
+def _filling(
+    whole: tuple[int, ...], names: Sequence[str], shapes: Shapes
+) -> list[tuple[str, tuple[int, int]]]:
+    """Return the next layers beside each other that fill a matrix, each with its rows."""
+    fitting = [n for n in names if role(n) == "weight" and len(shapes[n]) == len(whole) == 2]
+    beside = [n for n in fitting if owner(owner(n)) == owner(owner(fitting[0]))]
+    same = [n for n in beside if shapes[n][1:] == whole[1:]]
+    ends = list(accumulate(shapes[name][0] for name in same))
+    if whole[:1] == () or whole[0] not in ends[1:]:
+        return []
+    count = ends.index(whole[0]) + 1
+    return list(zip(same[:count], zip((0, *ends), ends, strict=False), strict=False))

@@ -1,0 +1,105 @@
+"""Which part of a PyTorch tensor is which part of a JAX one, where that is more than a name."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Rows = tuple[int, int]
+Names = dict[str, Any]
+"""Native names by PyTorch's. A tensor that is laid out otherwise has a dictionary in place of a
+name: ``name``, and ``reshape``, ``transpose``, ``rows``; see `Link`. A part of PyTorch's tensor is
+called by its rows: ``in_proj_weight[0:64]``."""
+
+_PART = re.compile(r"(.*)\[(\d+):(\d+)\]")
+_KEYS = ("name", "reshape", "transpose", "rows")
+
+
+@dataclass(frozen=True)
+class Link:
+    """One tensor's place in another.
+
+    Args:
+        theirs: PyTorch's tensor.
+        native: JAX's, in PyTorch's layout.
+        their_rows: the rows of PyTorch's tensor that are meant; all where absent.
+        rows: those of JAX's that they become; all where absent.
+        reshape: the shape into which they are brought first.
+        transpose: the order of the axes into which they are brought then.
+    """
+
+    theirs: str
+    native: str
+    their_rows: Rows | None = None
+    rows: Rows | None = None
+    reshape: tuple[int, ...] | None = None
+    transpose: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, theirs: str, native: Any) -> "Link":
+        """Return what an entry of `Names` says.
+
+        Raises:
+            ValueError: if it is neither a name nor such a dictionary.
+        """
+        part = _PART.fullmatch(theirs)
+        name, their_rows = (part[1], (int(part[2]), int(part[3]))) if part else (theirs, None)
+        if isinstance(native, str):
+            return cls(name, native, their_rows)
+        if not isinstance(native, Mapping) or "name" not in native or {*native} - {*_KEYS}:
+            raise ValueError(
+                f"`names` must have a name, or a dictionary of {', '.join(_KEYS)}, for each "
+                f"tensor, got {native!r} for {theirs}"
+            )
+        more = {key: tuple(native[key]) for key in _KEYS[1:] if key in native}
+        return cls(name, native["name"], their_rows, **more)
+
+    @property
+    def entry(self) -> tuple[str, Any]:
+        """The entry of `Names` that says this."""
+        part = "" if self.their_rows is None else "[{}:{}]".format(*self.their_rows)
+        more = {"reshape": self.reshape, "transpose": self.transpose, "rows": self.rows}
+        said = {key: list(value) for key, value in more.items() if value is not None}
+        return self.theirs + part, {"name": self.native, **said} if said else self.native
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is one tensor for one."""
+        return self.their_rows is None and self.rows is None
+
+    def taken(self, array: np.ndarray) -> np.ndarray:
+        """Return the part of PyTorch's array that is meant, its axes in JAX's order."""
+        if self.their_rows is not None:
+            array = array[slice(*self.their_rows)]
+        array = array if self.reshape is None else array.reshape(self.reshape)
+        return array if self.transpose is None else array.transpose(self.transpose)
+
+
+def joined(
+    links: Sequence[Link], arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """Return the native tensors all of whose parts are among PyTorch's arrays, by name."""
+    parts: dict[str, list[Link]] = {}
+    for link in links:
+        parts.setdefault(link.native, []).append(link)
+    found = {}
+    for native, own in parts.items():
+        if not all(link.theirs in arrays for link in own):
+            continue
+        if own[0].rows is None:
+            found[native] = own[0].taken(arrays[own[0].theirs]).reshape(shapes[native])
+            continue
+        whole = np.empty(shapes[native], arrays[own[0].theirs].dtype)
+        for link in own:
+            rows = slice(*link.rows) if link.rows is not None else slice(None)
+            whole[rows] = link.taken(arrays[link.theirs]).reshape(whole[rows].shape)
+        found[native] = whole
+    return found
+
+
+def same_shape(first: Sequence[int], second: Sequence[int]) -> bool:
+    """Return whether two shapes are the same, or one only has more axes of length one."""
+    bare = [n for n in first if n != 1] == [n for n in second if n != 1]
+    return tuple(first) == tuple(second) or (len(first) != len(second) and bare)
