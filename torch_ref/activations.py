@@ -15,7 +15,7 @@ __all__ = ["gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "relu", "relu6", "
 gelu_tanh = partial(gelu, approximate="tanh")
 
 
-def hard_sigmoid(x):
+def hard_sigmoid(x: torch.Tensor) -> torch.Tensor:
     """Return ``relu6(x + 3) / 6``.
 
     `torch.nn.functional.hardsigmoid` has the same values and bends at the same numbers, but its

@@ -207,7 +207,7 @@ def nearest(name: str, names: Sequence[str]) -> str:
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """Return the versions of those packages that are installed."""
-    found = {}
+    found: dict[str, str] = {}
     for package in packages:
         try:
             found[package] = metadata.version(package)

@@ -1,3 +1,4 @@
+# pyright: basic
 """A module's passes as functions of its variables, for `jax.jit` and `jax.grad`."""
 
 from collections.abc import Callable

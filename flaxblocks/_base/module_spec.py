@@ -22,7 +22,7 @@ class Spec:
 
     name: str  # of the class, the same in both libraries
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def build(self, library: ModuleType, **common: Any) -> Any:
         """Return the library's module; it and the modules in it take the common arguments too."""

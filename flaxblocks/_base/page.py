@@ -5,7 +5,7 @@ import html
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
@@ -51,7 +51,8 @@ def write_page(
 
 def _escaped(value: Any) -> str:
     if isinstance(value, Mapping):
-        value = ", ".join(f"{name} {entry}" for name, entry in value.items()) or "none"
+        entries = cast(Mapping[Any, Any], value).items()
+        value = ", ".join(f"{name} {entry}" for name, entry in entries) or "none"
     return html.escape(str(value))
 
 

@@ -1,3 +1,4 @@
+# pyright: basic
 """Compiled programs kept from one process to the next."""
 
 from flaxblocks._base.cache import cache_folder
@@ -11,7 +12,7 @@ def keep_compiled_programs() -> None:
     """
     import jax  # the command line's own start is quick
 
-    if jax.config.jax_compilation_cache_dir is not None:
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         return
     try:
         folder = cache_folder() / "programs"

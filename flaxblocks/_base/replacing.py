@@ -1,13 +1,13 @@
 """Writing a file whole or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path, None, None]:
     """Give a temporary path that takes the place of `path` when the block ends without an error.
 
     Until then, and after an error, what was at `path` stays as it was.

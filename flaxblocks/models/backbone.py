@@ -1,3 +1,4 @@
+# pyright: basic
 """The network: a stem, stages and a head."""
 
 from collections.abc import Sequence

@@ -30,7 +30,8 @@ def densenet(
         pool: ends the stem.
     """
     features, kernel_size = (stem_features, 3) if stem_features else ((2 * growth,), 7)
-    stages, width = [], features[-1]
+    stages: list[StageRow] = []
+    width = features[-1]
     for stage, depth in enumerate(depths):
         blocks, start = (DenseLayer,) * depth, width // 2 if stage else width
         widths = tuple(start + growth * (layer + 1) for layer in range(depth))

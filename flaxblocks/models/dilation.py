@@ -24,7 +24,8 @@ def dilated(rows: Sequence[StageRow], stem_stride: int, output_stride: int) -> t
     """
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(f"`output_stride` must be 8, 16 or 32, got {output_stride!r}")
-    result, stride, dilation = [], stem_stride, 1
+    result: list[StageRow] = []
+    stride, dilation = stem_stride, 1
     for row in rows:
         before = dilation
         if stride * row.stride > output_stride:

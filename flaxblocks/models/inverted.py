@@ -137,7 +137,7 @@ def _shared(
     """Return how many layers each row of a stage has after the multiplication."""
     before = sum(row.depth for row in rows)
     after = max(1, round_depth(before * factor))
-    depths = []
+    depths: list[int] = []
     for row in reversed(rows):
         depths.append(max(1, round(row.depth / before * after)))
         before, after = before - row.depth, after - depths[-1]

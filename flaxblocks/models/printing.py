@@ -1,3 +1,4 @@
+# pyright: basic
 """A network in a few lines."""
 
 from itertools import groupby

@@ -1,3 +1,4 @@
+# pyright: basic
 """The networks by name."""
 
 from collections.abc import Iterator, Sequence

@@ -46,7 +46,7 @@ class Line:
             rounded: the multiple, of its second argument, that stands for its first: what turns
                 a width into one that the groups divide.
         """
-        widths = []
+        widths: list[int] = []
         for block in range(self.depth):
             wanted = self.start + self.slope * block
             power = round(log(wanted / self.start) / log(self.factor))

@@ -22,7 +22,8 @@ def squeezenet(stem_features: int, kernel_size: int, depths: tuple[int, ...]) ->
         kernel_size: height and width of the stem's kernel in pixels.
         depths: blocks of each stage; all but the first begin with a pool.
     """
-    stages, fires = [], iter(FIRES)
+    stages: list[StageRow] = []
+    fires = iter(FIRES)
     for stage, depth in enumerate(depths):
         squeezed, widths = zip(*(next(fires) for _ in range(depth)), strict=True)
         blocks = tuple(partial(Fire, squeeze_features=features) for features in squeezed)

@@ -1,3 +1,4 @@
+# pyright: basic
 """A stage of a network."""
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
+# pyright: basic
 """Reading, resizing and cropping images with Pillow, the one file that needs it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +35,7 @@ def rgb(image: Any) -> Image.Image:
 
 
 @contextmanager
-def readable(name: str) -> Iterator[None]:
+def readable(name: str) -> Generator[None, None, None]:
     """Say which image cannot be read, where the block finds one.
 
     Raises:

@@ -1,3 +1,4 @@
+# pyright: basic
 """The same optimizer from the same start on the same batches: optax against torch.optim."""
 
 from collections.abc import Callable, Iterator

@@ -107,7 +107,7 @@ def test_other_dtypes_are_refused(name: str):
 @pytest.mark.parametrize("name", CALLS)
 def test_no_images(name: str):
     """Nothing is written, and a gradient is zero."""
-    empty = {"_0": (0, 4, 4, 16)}
+    empty: dict[str, Any] = {"_0": (0, 4, 4, 16)}
     if "kernel" in name:
         assert not call(name, **empty, _1=(0, 4, 4, 16)).any()
     else:

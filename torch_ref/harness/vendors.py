@@ -1,6 +1,7 @@
+# pyright: basic
 """torchvision's and timm's own modules, against which the networks are checked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -85,7 +86,7 @@ def allocate(network: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _regnet_widths_on_cpu() -> Iterator[None]:
+def _regnet_widths_on_cpu() -> Generator[None, None, None]:
     """Let RegNet be made without arrays: it computes its widths with tensors of values."""
     from torchvision.models.regnet import BlockParams
 

@@ -133,7 +133,7 @@ def resnet(
         widths: channels of the stages; the stem's are the style's.
         norm: makes each normalization.
     """
-    blocks = block if isinstance(block, tuple) else (block,) * len(depths)
+    blocks = (block,) * len(depths) if callable(block) else block
     parts = {"shortcut": style.shortcut, "se": gate, "norm": norm}
 
     def stage(make: ModuleFactory, features: int, stride: int, depth: int) -> StageRow:
