@@ -127,7 +127,7 @@ SUITES: dict[str, Suite] = {
                 _ROLES,
                 (256,),
             ),
-            Plan(("convnext_tiny", "mobilenet_v3_large", "regnet_y_3_2gf"), ("step",), (256,)),
+            Plan(("convnext_tiny", "regnet_y_3_2gf", "mobilenet_v3_large"), ("step",), (256,)),
         ),
         ("torch", "torch-compile"),
         "bfloat16",
