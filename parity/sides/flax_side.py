@@ -19,12 +19,14 @@ from parity.sides import calling
 from parity.sides.calls import Input, inputs_of, is_float, outputs_of, widened
 from parity.trace.jax_program import JaxProgram
 
-QUICK = {
+QUICK: dict[str, bool | int] = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,  # half of the time, even so
 }
 """What makes XLA compile for CPU without optimizing machine code."""
+
+if jax.__version_info__ < (0, 12):  # whose XLA has another way to emit loops
+    QUICK["xla_cpu_use_fusion_emitters"] = False  # half of the time, even so
 
 
 @dataclass
