@@ -17,8 +17,8 @@ Dilate = Callable[["StageRow", int, int], "StageRow"]
 def dilate_after_first(row: "StageRow", before: int, dilation: int) -> "StageRow":
     """Return the stage with dilated blocks, of which the first has the previous stage's dilation.
 
-    Its kernels see what a stage with stride would have seen: only what comes after the stride is
-    spread out.
+    The first block reads the map of the stage before and has its dilation. The others read a map
+    that the stride would have halved, which their own dilation makes up for.
     """
     first, *rest = row.blocks
     blocks = (partial(first, dilation=before), *(partial(b, dilation=dilation) for b in rest))

@@ -248,13 +248,13 @@ class Backbone(Scoped):
             head.set_attributes(deterministic=not training, raise_if_not_found=False)
 
     def set_rematerialization(self, enabled: bool = True) -> None:
-        """Choose whether training computes activations a second time instead of keeping them.
+        """Choose whether the backward pass recomputes activations instead of storing them.
 
-        Only the feature maps between the stages stay in memory for the gradient. On CPU XLA undoes
-        that, unless it is told not to, as `make_train_step` does.
+        Only the feature maps between the stages stay in memory for the gradient. On CPU XLA merges
+        the two computations again unless it is told not to, as `make_train_step` does.
 
         Args:
-            enabled: whether it does.
+            enabled: whether to recompute.
         """
         self.rematerialization = enabled
 

@@ -43,7 +43,7 @@ def refuse(row: StageRow, before: int, dilation: int) -> StageRow:
     Raises:
         ValueError: always.
     """
-    raise ValueError("`output_stride` must be None for this network, which nobody has dilated")
+    raise ValueError("`output_stride` must be None for this network: no dilated version is defined")
 
 
 def dilate_all(row: StageRow, before: int, dilation: int) -> StageRow:

@@ -1,4 +1,4 @@
-"""What the tables of the mobile networks and EfficientNets have in common: one kind of row."""
+"""Rows of inverted residuals, of which mobile networks and EfficientNets are made."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -97,7 +97,7 @@ Stages = tuple[tuple[InvertedRow, ...], ...]
 
 
 def stages_of_one(*rows: InvertedRow) -> Stages:
-    """Return a table of which each row is a stage."""
+    """Return a table in which each row is a stage."""
     return tuple((row,) for row in rows)
 
 
@@ -116,8 +116,8 @@ def scaled(
         width: factor of the channels.
         depth: factor of each stage's layers, or one for each stage.
         round_width: makes a number of channels.
-        round_depth: makes a stage's number of layers; its rows share them as before, and where
-            that leaves a remainder the later rows round first.
+        round_depth: makes a stage's number of layers; they are shared among its rows in proportion,
+            rounded from the last row on.
 
     Source: Tan and Le 2019, equation 3.
     """
@@ -134,7 +134,7 @@ def scaled(
 def _shared(
     rows: Sequence[InvertedRow], factor: float, round_depth: Callable[[float], int]
 ) -> list[int]:
-    """Return how many layers each row of a stage has after the multiplication."""
+    """Return each row's number of layers after scaling."""
     before = sum(row.depth for row in rows)
     after = max(1, round_depth(before * factor))
     depths: list[int] = []

@@ -114,9 +114,9 @@ def list_models(pattern: str = "*", *, weights: bool = False) -> list[str]:
 
 
 def register_model(record: ModelRecord) -> None:
-    """Let `create_model` and all that takes a network's name know a network of one's own.
+    """Register a network of your own, for `create_model` and everything else that takes a name.
 
-    A record of one's own under the same name is replaced.
+    Registering a name again replaces the earlier record.
 
     >>> import dataclasses
     >>> deep = dataclasses.replace(fb.model_info("resnet18").architecture, drop_rate=0.2)

@@ -43,8 +43,8 @@ class Line:
         """Return the number of blocks of each width, in order (equations 2 to 4).
 
         Args:
-            rounded: the multiple, of its second argument, that stands for its first: what turns
-                a width into one that the groups divide.
+            rounded: ``rounded(width, multiple)``, which makes a width divisible by that of the
+                groups.
         """
         widths: list[int] = []
         for block in range(self.depth):
@@ -74,7 +74,7 @@ def regnet_block(
     act: Activation = relu,
     **arguments: Any,
 ) -> M:
-    """Make a bottleneck that does not narrow; its gate's width follows from its input's.
+    """Make a bottleneck whose gate is as wide as a fraction of the block's input.
 
     Args:
         in_features: channels of the input.
@@ -164,7 +164,7 @@ Y_SEER = {
 """Goyal et al. 2022 (SEER); Singh et al. 2022 trained the second of them."""
 
 SIZES = {"400mf": 4, "800mf": 8, "1_6gf": 16, "3_2gf": 32, "8gf": 80, "16gf": 160, "32gf": 320}
-"""What torchvision has of both."""
+"""The RegNets that torchvision has."""
 
 NETWORKS: Networks = {
     "Radosavovic et al. 2020": {

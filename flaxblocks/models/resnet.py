@@ -51,7 +51,7 @@ def bottleneck(base_width: int = 64, groups: int = 1) -> ModuleFactory:
 
 
 def dilate(row: StageRow, before: int, dilation: int) -> StageRow:
-    """Return the dilated stage; of basic blocks both kernels are, the first as those before."""
+    """Return the dilated stage, in which both kernels of a basic block are dilated."""
     if getattr(row.blocks[0], "func", None) is not BasicBlock:
         return dilate_after_first(row, before, dilation)
     first, *rest = dilate_all(row, before, dilation).blocks

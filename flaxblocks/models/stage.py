@@ -66,7 +66,7 @@ class Stage(Scoped):
 
     @scoped
     def rematerialized(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
-        """Apply the blocks so that the gradient computes them again instead of keeping results.
+        """Apply the blocks; the backward pass recomputes their activations instead of storing them.
 
         Unlike `nnx.remat` it writes back only what the call changed, so that a network in eval mode
         stays a pure function, which plain `jax` transformations may close over.

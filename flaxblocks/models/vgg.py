@@ -54,7 +54,7 @@ def vgg(
         depths: convolutions of each stage.
         norm: makes each normalization, see `ConvNormAct`; None for none.
         head: makes the last layers, see `Architecture`.
-        drop_rate: dropout before the classifier and its like.
+        drop_rate: dropout before the classifier and the linear layer before it.
         family: see `Architecture`.
     """
     first, *rest = ((width,) * n for width, n in zip((64, 128, 256, 512, 512), depths, strict=True))

@@ -1,8 +1,8 @@
 """Activation functions with PyTorch's values, and PyTorch's gradients at the kinks.
 
 Any callable from an array to an array of the same shape serves as an activation; these are the
-ones the published networks use. JAX's own `relu6`, `hard_sigmoid` and `hard_swish` split the
-gradient in two halves where they bend, and its `gelu` is the tanh approximation by default.
+ones the published networks use. JAX's own `relu6`, `hard_sigmoid` and `hard_swish` return half of
+the slope at the kinks, and its `gelu` is the tanh approximation by default.
 """
 
 from collections.abc import Callable

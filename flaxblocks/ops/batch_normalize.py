@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from flaxblocks.ops.recompute import recompute
 
 Finish = Callable[[jax.Array], jax.Array]
-"""An elementwise function: what is done with the normalized values at once."""
+"""An elementwise function, applied to the normalized values in the same pass."""
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5, 6))
@@ -25,9 +25,9 @@ def batch_normalize(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return ``finish((x - mean) / sqrt(var + epsilon) * scale + bias)``, mean and biased variance.
 
-    Sums of values that are far larger than their deviation lose it to rounding. So `x` is centered
-    twice: on the mean of one pixel in 64, which costs next to nothing to read, and then on what is
-    left of the mean, which XLA sums in the same pass as the squares.
+    Where values are far larger than their deviation, their sums lose it to rounding. So `x` is
+    centered twice: on the mean of one pixel in 64, which costs next to nothing to read, and then on
+    what is left of the mean, which XLA sums in the same pass as the squares.
 
     Differentiating through the two means would take five sums over the pixels. Written out, the
     derivative is a projection and takes two, which are the gradients of `scale` and `bias` too: a
@@ -80,7 +80,7 @@ def _derivative(
 
 
 def _sparse(x: jax.Array) -> jax.Array:
-    """Return every 8th row and column of images, of vectors all."""
+    """Return every 8th row and column of images; vectors as they are."""
     between = (slice(None, None, 8),) * (x.ndim - 2)
     return x[:, *between]
 

@@ -36,8 +36,8 @@ def in_chunks(function: Function, x: jax.Array, *, cache: int = CACHE) -> jax.Ar
     (4, 9, 9, 8)
 
     Args:
-        function: computes each image of the result from the same image of its argument alone, and
-            changes nothing: a module in eval mode, not in train mode.
+        function: maps each image by itself and has no side effects: a module in eval mode, not in
+            train mode.
         x: images, of shape ``(n, ...)``. Chunks divide `n`, so a prime one makes chunks of 1.
         cache: bytes that the widest array may take; it is one call where the temporary arrays in
             `function` fit as they are.
@@ -47,7 +47,8 @@ def in_chunks(function: Function, x: jax.Array, *, cache: int = CACHE) -> jax.Ar
     """
 
     def once(x: jax.Array) -> jax.Array:
-        # A function of its own: JAX remembers the trace, and so the weights, of one that it knows.
+        # A new function each time: JAX caches the trace, and with it the weights, of one it has
+        # seen.
         return function(x)
 
     if implementation.value == "lax":

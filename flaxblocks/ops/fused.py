@@ -3,7 +3,7 @@
 `fused` makes a function of modules and arrays one equation of the program. What it means is the
 traced function: derivatives, batching, and platforms without a form of their own use that. The
 forms of a platform are chosen when the program is lowered, by shape, dtype and kind of program, so
-a program that is traced on one platform and lowered for another has nothing of the first.
+a program traced on one platform and lowered for another contains nothing of the first's.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def fused(operation: Operation, *operands: Any) -> jax.Array:
     """Return ``operation(*operands)``, as one equation of the program.
 
     Args:
-        operation: a function that changes nothing.
+        operation: a function without side effects.
         operands: modules in eval mode, and arrays.
     """
     leaves, tree = jax.tree.flatten(operands)

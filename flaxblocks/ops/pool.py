@@ -61,8 +61,8 @@ def _max_pool_derivative(size: int, stride: int, side: Pair, primals, tangents):
     image = x.shape[1], x.shape[2]
     geometry = Geometry(image, (size, size), (stride, stride), (side, side), (1, 1), 1)
     pixels, changes = padded(x, geometry, -np.inf), padded(dx, geometry)
-    # By comparing the pixels with each other, not with `y`: XLA may compute them anew from what
-    # comes before, and round otherwise than it did for `y`.
+    # By comparing the pixels with each other, not with `y`: XLA may recompute them in another
+    # fusion and round them differently from `y`.
     best, largest = seen(pixels, geometry, (0, 0)), jnp.zeros(y.shape, jnp.uint8)
     for number, tap in enumerate(geometry.taps[1:], 1):
         pixel = seen(pixels, geometry, tap)

@@ -1,9 +1,9 @@
-"""A copy of an array that the compiler does not know to be one.
+"""A copy of an array that the compiler does not identify with the original.
 
 What is computed from the copy is computed again, not shared with what is computed from the
 original and stored in between. On an accelerator, whose time goes into reading and writing memory,
-that is the faster way. On CPU the copy is the array itself: there storing is cheaper, and barriers
-keep loops apart that XLA would fuse.
+that is the faster way. On CPU the copy is the array itself: there storing is cheaper, and a barrier
+would keep XLA from fusing loops.
 """
 
 import jax
@@ -15,7 +15,7 @@ recompute_p = Primitive("flaxblocks_recompute")
 
 
 def recompute(x: jax.Array) -> jax.Array:
-    """Return `x`, from which everything is computed anew."""
+    """Return a copy of `x`, whose uses are recomputed and not shared with those of `x`."""
     return recompute_p.bind(x)
 
 

@@ -47,7 +47,7 @@ V2_FIGURE = (
     *V2_S[1:-1],
     (_row(272, 15, 2, 6),),
 )
-"""EfficientNetV2-S as timm had it from the paper's table, before the release."""
+"""EfficientNetV2-S as timm built it from the paper's table, before the official release."""
 
 TEST = stages_of_one(
     _fused(16, 1, 1, 1),
@@ -91,7 +91,7 @@ def efficientnet(
 
 
 def lite(width: float, depth: float, numerics: Numerics = PYTORCH) -> Architecture:
-    """Describe an EfficientNet-Lite: without gates, and neither ends of the network scaled."""
+    """Describe an EfficientNet-Lite: without gates, its stem and head unscaled."""
     inner = (depth,) * (len(TABLE_1) - 2)
     return _network(
         scaled(restyled(TABLE_1, relu6), width=width, depth=(1, *inner, 1)),
@@ -105,7 +105,7 @@ def lite(width: float, depth: float, numerics: Numerics = PYTORCH) -> Architectu
 def edge(width: float, depth: float, numerics: Numerics = PYTORCH) -> Architecture:
     """Describe an EfficientNet-EdgeTPU.
 
-    Its first blocks expand as if they read as many channels as they write.
+    Its first blocks expand by a multiple of their output channels.
     """
     first = make_divisible(4 * make_divisible(24 * width))
     stages = stages_of_one(
@@ -152,7 +152,7 @@ def version2_base(
     stem_features: int = 32,
     head_features: int = 1280,
 ) -> Architecture:
-    """Describe an EfficientNetV2-B, see `efficientnet`; its channels may lose more than 10 %."""
+    """Describe an EfficientNetV2-B; rounding may take more than 10 % of its channels."""
     return _network(
         scaled(stages, width=width, depth=depth, round_width=_at_most_rounded_down),
         stem_features=_at_most_rounded_down(stem_features * width),

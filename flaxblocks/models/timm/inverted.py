@@ -1,4 +1,4 @@
-"""What timm's networks of inverted residuals have in common."""
+"""What timm's networks of inverted residuals share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from flaxblocks.ops.activations import Activation
 
 @dataclass(frozen=True)
 class Numerics:
-    """What a network computes differently where it was trained elsewhere.
+    """The numerics that depend on where a network's weights were trained.
 
     Args:
         norm: makes each normalization, see `ConvNormAct`.
@@ -29,7 +29,7 @@ class Numerics:
 
 PYTORCH = Numerics()
 TENSORFLOW = Numerics(partial(BatchNorm, epsilon=1e-3), "SAME")
-"""Of the networks that timm took over from TensorFlow with their weights."""
+"""The numerics of weights that were trained in TensorFlow."""
 
 INITIALIZATION = Initialization(
     conv=kaiming_normal,

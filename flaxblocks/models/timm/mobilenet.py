@@ -53,12 +53,12 @@ def _version2(width: float, depth: float | Sequence[float], stem: int, head: int
 
 
 def mobilenet_v2(width: float) -> Architecture:
-    """Describe a MobileNetV2, its last layer never narrower than the paper's."""
+    """Describe a MobileNetV2 whose last layer is at least as wide as the paper's."""
     return _version2(width, 1, make_divisible(32 * width), max(1280, make_divisible(1280 * width)))
 
 
 def mobilenet_v2_deep(width: float, depth: float) -> Architecture:
-    """Describe a MobileNetV2 that is scaled but for both its ends."""
+    """Describe a MobileNetV2 whose stem and head are not scaled."""
     return _version2(width, (1, *(depth,) * (len(TABLE_2) - 2), 1), 32, 1280)
 
 

@@ -26,7 +26,7 @@ SMALL: Stages = (*TABLE_2, (conv_row(576, act=hard_swish),))
 
 
 def minimal(stages: Stages) -> Stages:
-    """Return a table without what some phones are slow at: gates, large kernels, hard swish."""
+    """Return the minimal variant: no gates, no kernels above 3x3, ReLU for hard swish."""
     return tuple(
         tuple(
             replace(row, kernel_size=min(3, row.kernel_size), act=relu, gate=None) for row in rows
@@ -67,7 +67,7 @@ RW_GATE = Gate(lambda _, hidden: round(hidden / 4), gate=hard_sigmoid)
 
 
 def _rw(row: InvertedRow) -> InvertedRow:
-    """Return a row as timm had it first: gates with the block's activation, no early shortcut."""
+    """Return a row of timm's first version: block's activation in gates, no early shortcut."""
     gate = row.gate and replace(RW_GATE, act=row.act)
     return replace(row, gate=gate, residual=row.residual and row.expansion > 1)
 

@@ -1,4 +1,4 @@
-"""timm's MobileNetV4, as far as it has no attention."""
+"""timm's convolutional MobileNetV4s; those with attention are not here."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from flaxblocks.ops.activations import relu
 
 @dataclass(frozen=True)
 class UniversalRow(InvertedRow):
-    """Equal universal inverted bottlenecks: of `InvertedRow` it has sizes and activation.
+    """Equal universal inverted bottlenecks, with the sizes and the activation of `InvertedRow`.
 
     Args:
         start: height and width of the kernel before the expansion in pixels; None for none.

@@ -29,7 +29,7 @@ def nearest(width: int, group_width: int) -> int:
 
 
 def silu_neck(features: int, **_: Any) -> Activation:
-    """Return the activation that the last block left out, as `Head` takes its neck."""
+    """Return the activation that the last block leaves to the head, as a `neck` for `Head`."""
     return silu
 
 
@@ -53,7 +53,7 @@ def regnet(
         rounded: how a width becomes a multiple of the groups', see `Line.stages`.
         block: makes a bottleneck.
         norm: makes each normalization.
-        act: activation of all layers but the blocks' last, which is the block's own matter.
+        act: activation of all layers except each block's last, which the block decides.
         stem: makes the first layers; one convolution with norm and activation where None.
         head: makes the last layers.
         initialization: how the first weights are drawn.
@@ -104,7 +104,7 @@ NETWORKS: Networks = {
     "Goyal et al. 2022 (SEER)": {
         f"regnety_{flops}": regnet_y(line) for flops, line in Y_SEER.items()
     },
-    "Dollar et al. 2021 (RegNetZ)": {  # as timm understands it
+    "Dollar et al. 2021 (RegNetZ)": {  # as timm implements it
         "regnetz_005": regnet_z(
             Line(21, 16, 10.7, 2.51, 4, expansion=4),
             head=partial(Head, conv_features=1024, act=silu),

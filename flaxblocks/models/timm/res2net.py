@@ -15,7 +15,7 @@ FEATURES = (64, 128, 256, 512)
 def _block(
     in_features: int, out_features: int, *, scale: int, stride: int, **arguments: Any
 ) -> BottleNeck:
-    """Make a bottleneck; where it changes the shape, no part is added to the next."""
+    """Make a bottleneck; where the shape changes, its parts are convolved independently."""
     first = in_features != out_features or stride != 1
     spatial = partial(MultiScale, scale=scale, first=first)
     return BottleNeck(in_features, out_features, stride=stride, spatial=spatial, **arguments)
@@ -34,7 +34,7 @@ def res2net(
     Args:
         depths: blocks of each stage.
         base_width: channels per group of each 3x3 convolution in the first stage.
-        scale: parts of the channels, each with such a convolution but the last.
+        scale: parts into which the channels are split; all but the last are convolved.
         groups: groups of these convolutions.
         style: the stem's convolutions and the shortcuts.
     """

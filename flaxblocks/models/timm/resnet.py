@@ -25,7 +25,7 @@ INITIALIZATION = Initialization(conv=kaiming_normal, residual_scale=zeros)
 
 @dataclass(frozen=True)
 class Style:
-    """Where a ResNet departs from the first one, by the letters of the source.
+    """How a ResNet variant, named by a letter, differs from the original in stem and shortcuts.
 
     Args:
         stem: channels after each convolution of the stem: one of 7x7, or several of 3x3.
@@ -49,7 +49,7 @@ LIGHT = Style((64,), PooledProjection)
 
 @dataclass(frozen=True)
 class Halving:
-    """How a ResNet halves the size where it does not leave it to a convolution's stride.
+    """Pooling that takes the place of a convolution's stride.
 
     Args:
         stem: what ends the stem; None for one more convolution of stride 2 (ResNet-RS).
@@ -63,7 +63,7 @@ class Halving:
 
 
 def blurred_max_pool(x: jax.Array) -> jax.Array:
-    """Return the largest values of the windows around every pixel, blurred and halved.
+    """Max-pool with stride 1, then blur and keep every second pixel.
 
     Source: Zhang 2019, section 3.2, "MaxBlurPool".
     """
@@ -103,7 +103,7 @@ def _stem(style: Style, halving: Halving, norm: ModuleFactory) -> partial[Stem]:
 
 
 def _dilate(style: Style, halving: Halving, row: StageRow, before: int, dilation: int) -> StageRow:
-    """Return the dilated stage, whose pooled shortcut keeps pooling though its stride is 1."""
+    """Return the dilated stage, whose shortcut still pools although its stride is 1."""
     row = dilate(row, before, dilation)
     first, *rest = row.blocks
     first = partial(first, pool=halving.dilated)

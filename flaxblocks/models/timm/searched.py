@@ -1,4 +1,4 @@
-"""timm's networks that a search found: MNASNet, FBNet, Single-Path NAS, TinyNet."""
+"""timm's networks from architecture search: MNASNet, FBNet, Single-Path NAS, TinyNet."""
 
 from functools import partial
 
@@ -47,7 +47,7 @@ def mnasnet(stages: Stages, width: float = 1.0, stem_features: int = 32) -> Arch
     Args:
         stages: the rows of each stage.
         width: factor of all channels but the last 1280.
-        stem_features: channels after the stem, to be multiplied too.
+        stem_features: channels after the stem, before scaling.
     """
     return inverted_network(
         scaled(stages, width=width),
@@ -81,7 +81,7 @@ FBNET_C: Stages = (  # channels, layers, stride, expansion
 """Wu et al. 2019, FBNet-C."""
 
 FBNET_NUMERICS = Numerics(partial(BatchNorm, epsilon=1e-3))
-"""Of the trained weights; timm has another epsilon where it loads none."""
+"""The normalization of the trained weights; without them timm has another epsilon."""
 
 SINGLE_PATH: Stages = (
     (InvertedRow(16, 1, 1, 1),),

@@ -1,4 +1,4 @@
-"""The one door through which every convolution of the library goes."""
+"""The convolution that every layer of the library calls."""
 
 from collections.abc import Sequence
 
@@ -28,12 +28,11 @@ def conv_general_dilated(
 ) -> jax.Array:
     """Convolve as `jax.lax.conv_general_dilated` does, same arguments and same result, faster.
 
-    On CPU a 2-D convolution of NHWC with HWIO, and all its derivatives, run in a form that
-    XLA compiles well: a matrix product for a 1x1 kernel, a fused sum of shifted products for a
+    On CPU a 2-D convolution of NHWC with HWIO, and all its derivatives, run in a form that XLA
+    compiles well: a matrix product for a 1x1 kernel, a fused sum of shifted products for a
     depthwise one, a few dense convolutions for a grouped one. The choice is made for the platform
-    that the program is lowered for. What has no such form, and every other platform, gets JAX's
-    own convolution. Results agree with JAX's to rounding; half precision is computed in float32
-    and rounded once.
+    that the program is lowered for. Anything else gets JAX's own convolution. Results agree with
+    JAX's to rounding; half precision is computed in float32 and rounded once.
 
     It can be handed to any module that takes a convolution function, such as
     `nnx.Conv(conv_general_dilated=...)` or Linen's. `convolution` chooses between these forms,

@@ -122,7 +122,7 @@ def lower(
 ) -> jax.Array:
     """Compute the array that `role` names from the other two, in the fastest form on a GPU.
 
-    What is asked for in another precision than the default one was not measured and stays as it is.
+    Precisions other than the default were not measured and use XLA's convolution.
 
     Args:
         first: the first of the other two in the order of `primitive.ROLES`.

@@ -1,9 +1,8 @@
 """A convolution of narrow groups as one of fewer, wider groups.
 
 A matrix unit multiplies blocks of 64 channels and more; a group of 24 leaves most of it idle. Here
-several groups are one, whose kernel holds theirs along its diagonal and zeros beside them. The
-products with these zeros are wasted, and a number that is not finite spreads to the channels of
-its wide group.
+several groups are merged into one with a block-diagonal kernel. The products with its zeros are
+wasted, and a NaN or infinity spreads to the channels of its wide group.
 """
 
 import jax

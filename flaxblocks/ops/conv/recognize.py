@@ -67,7 +67,7 @@ def _are_plain_floats(*arrays: jax.Array | jax.ShapeDtypeStruct) -> bool:
 
 def _channels_fit(lhs: jax.Array | jax.ShapeDtypeStruct, rhs: jax.Array, groups: int) -> bool:
     sizes = (*lhs.shape[1:], *rhs.shape, groups)
-    # A form is chosen by size, so a size that is symbolic in an exported program leaves no choice.
+    # A form is chosen by size, which a symbolic dimension of an exported program does not have.
     if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
         return False
     return lhs.shape[3] == rhs.shape[2] * groups and rhs.shape[3] % groups == 0
