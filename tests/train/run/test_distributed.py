@@ -82,6 +82,22 @@ def test_two_processes_through_the_command_line(tmp_path: Path):
     assert (two / "log-1.jsonl").is_file()
 
 
+@pytest.mark.slow
+def test_processes_find_each_other_under_slurm(tmp_path: Path):
+    data, out = make_images(tmp_path / "images"), tmp_path / "out"
+    job = {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_NODELIST": "localhost"}
+    job |= {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
+    command = ["flaxblocks", "train", "--model", "tiny", "--data", data, "--out", out]
+    command += ["--distributed", "--recipe", "quick", "--epochs", "1", "--batch-size", "4"]
+    processes = [
+        start(command, 1, **job, SLURM_PROCID=str(number), SLURM_LOCALID=str(number))
+        for number in range(2)
+    ]
+    first, _ = finish(*processes)
+    assert f"{out}: tiny after step 5" in first[0]
+    assert (out / "log-1.jsonl").is_file()
+
+
 def trained(images: Path, out: Path, devices: int, **options: Any) -> None:
     """Train in float64."""
     training = Training(
