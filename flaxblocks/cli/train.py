@@ -61,7 +61,7 @@ def _add(group: Any, name: str, default: Any, about: Any) -> None:
         group.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=text)
         return
     more: dict[str, Any] = {"nargs": "+"} if about["many"] else {}
-    if about["choices"]:
+    if about["choices"] and not about["many"]:
         more["choices"] = about["choices"]
     else:
         more["metavar"] = {int: "N", float: "X"}.get(about["kind"], name.upper())
@@ -83,6 +83,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
         ValueError: if a setting is unknown or out of range.
     """
     given = {setting.name: getattr(options, setting.name) for setting in fields(Settings)}
+    if options.log is not None:
+        given["log"] = [name for text in options.log for name in text.split(",") if name]
     if options.amp:
         given["dtype"] = "bfloat16"
     config = {} if options.config is None else read_config(options.config)

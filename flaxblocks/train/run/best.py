@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flax import nnx
+from jax.experimental import multihost_utils
 
 from flaxblocks._base.replacing import replacing
 from flaxblocks.models import Backbone, model_info
@@ -27,6 +28,7 @@ class Best:
         self._folder = folder
         self._path = folder.path / "best.json"
         self._found = _read(self._path)
+        multihost_utils.sync_global_devices("read what was best")  # before the first one writes
         if self._found.get("step", 0) > step or self.metric not in self._found:
             self._found = {}
 

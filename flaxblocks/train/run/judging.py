@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any
 
+from flax import nnx
 from jax.sharding import Mesh
 
 from flaxblocks.train.data.batches import Feed, Place
@@ -14,8 +15,13 @@ from flaxblocks.train.run.outcome import trained
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.step.evaluation import evaluation_sums, means
 from flaxblocks.train.step.normalize import Prepare
-from flaxblocks.train.step.recalibrate import recalibrate
+from flaxblocks.train.step.recalibrate import recalibrate, remembered
 from flaxblocks.train.step.state import Batch, Metrics, TrainState
+
+RECALIBRATED = 16  # batches, where a run is short
+
+FORGOTTEN = 0.01
+"""Of the first values of a running statistic: what is less does not change an answer."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ class Recalibration:
             return state
         with Feed(self.batches, self.place) as feed:
             return recalibrate(state, islice(feed, self.count), prepare=self.prepare)
+
+
+def recalibrated(model: nnx.Module, steps: int) -> int:
+    """Return the number of batches that statistics are taken from after so many steps."""
+    return RECALIBRATED if remembered(model, steps) > FORGOTTEN else 0
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def check_logs(logs: Sequence[str]) -> None:
         ImportError: if one is not installed.
     """
     for log in logs:
-        _package(log)
+        if log != "jsonl":
+            _package(log)
 
 
 def _package(log: str) -> Any:
@@ -64,7 +65,7 @@ def log_writers(
     Args:
         folder: the run's.
         step: the step that the run is resumed from.
-        logs: ``"tensorboard"``, ``"wandb"``, ``"trackio"``.
+        logs: ``"tensorboard"``, ``"wandb"``, ``"trackio"``, and ``"jsonl"``, which always is.
         settings: what the result depends on.
 
     Raises:
@@ -74,6 +75,8 @@ def log_writers(
     with ExitStack() as stack:
         writers: list[Watcher] = [JsonLines(folder.log, step)]
         for log in logs if folder.process == 0 else ():
+            if log == "jsonl":  # the first one already
+                continue
             if log == "tensorboard":
                 writers.append(stack.enter_context(TensorBoard(folder.tensorboard, step)))
             else:

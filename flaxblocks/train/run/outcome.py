@@ -1,6 +1,7 @@
 """What a finished run leaves for others: its weights and their card."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -19,49 +20,50 @@ from flaxblocks.weights.files import save_weights
 PACKAGES = ("flaxblocks", "jax", "flax", "optax", "numpy", "pillow")
 
 
-def write_outcome(
-    folder: RunFolder,
-    mesh: Mesh,
-    state: TrainState,
-    *,
-    images: Source,
-    preprocess: Preprocess,
-    settings: Mapping[str, Any],
-    metrics: Mapping[str, float],
-) -> None:
-    """Write the weights, and the card with which `load_run` finds and uses them.
-
-    Every process must call it; the first one writes. A network that `create_model` did not name
-    has no card, and nothing is written.
+@dataclass(frozen=True)
+class Outcome:
+    """What is known about a finished run beside its network.
 
     Args:
-        folder: the run's.
-        mesh: the devices that hold the state.
-        state: the last one; its moving average is written where it keeps one.
         images: what it was trained on, for the classes' names.
         preprocess: how images are prepared.
         settings: what the result depends on.
         metrics: of the last evaluation.
-
-    Raises:
-        OSError: if a file cannot be written.
     """
-    network = trained(mesh, state)
-    if folder.process or not isinstance(network, Backbone) or network.name is None:
-        return
-    card = Card(
-        network.name,
-        num_classes=network.num_classes,
-        preprocess=preprocess,
-        names=model_info(network.name).source,
-        classes=class_names(images, network.num_classes),
-        in_features=network.stem.layers[0].conv.in_features,
-        recipe=settings,
-        versions=versions(PACKAGES),
-        metrics=metrics,
-    )
-    save_weights(network, folder.path / card.weights, names=card.names)
-    card.write(folder.path)
+
+    images: Source
+    preprocess: Preprocess
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, float]
+
+    def write(self, folder: RunFolder, network: nnx.Module) -> None:
+        """Write the weights, and the card with which `load_run` finds and uses them.
+
+        The first process writes. A network that `create_model` did not name has no card, and
+        nothing is written.
+
+        Args:
+            folder: the run's.
+            network: the trained one, see `trained`.
+
+        Raises:
+            OSError: if a file cannot be written.
+        """
+        if folder.process or not isinstance(network, Backbone) or network.name is None:
+            return
+        card = Card(
+            network.name,
+            num_classes=network.num_classes,
+            preprocess=self.preprocess,
+            names=model_info(network.name).source,
+            classes=class_names(self.images, network.num_classes),
+            in_features=network.stem.layers[0].conv.in_features,
+            recipe=self.settings,
+            versions=versions(PACKAGES),
+            metrics=self.metrics,
+        )
+        save_weights(network, folder.path / card.weights, names=card.names)
+        card.write(folder.path)
 
 
 def class_names(images: Source, outputs: int) -> tuple[str, ...]:
@@ -71,7 +73,10 @@ def class_names(images: Source, outputs: int) -> tuple[str, ...]:
 
 
 def trained(mesh: Mesh, state: TrainState) -> nnx.Module:
-    """Return the network of a state, or its moving average, whole on each device."""
+    """Return the network of a state, or its moving average, whole on each device.
+
+    Every process must call it.
+    """
     whole = NamedSharding(mesh, PartitionSpec())
     gathered = jax.jit(lambda state: state, out_shardings=whole)(state)
     return gathered.model(average=state.average is not None)

@@ -32,7 +32,11 @@ class RunFolder:
 
 
 def open_run(
-    path: str | os.PathLike[str], settings: Mapping[str, Any], *, resume: bool
+    path: str | os.PathLike[str],
+    settings: Mapping[str, Any],
+    *,
+    config: str | None = None,
+    resume: bool,
 ) -> RunFolder:
     """Return the folder of a new run, or of one that is resumed.
 
@@ -41,6 +45,7 @@ def open_run(
     Args:
         path: the folder; it is made if it does not exist.
         settings: what the result of the run depends on, as JSON can hold it.
+        config: what ``config.toml`` is to hold; None for no such file.
         resume: whether an existing run may be resumed.
 
     Raises:
@@ -57,6 +62,8 @@ def open_run(
         if new and folder.process == 0:
             with replacing(folder.settings) as temporary:
                 temporary.write_text(json.dumps(dict(settings), indent=1), encoding="utf-8")
+        if config is not None and folder.process == 0:
+            folder.config.write_text(config, encoding="utf-8")
     except OSError as error:
         raise OSError(f"the folder {path} cannot be written: {error.strerror}") from error
     return folder

@@ -17,7 +17,7 @@ OPTIMIZERS = ("adamw", "lamb", "momentum", "rmsprop", "rmsproptf", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 DECAYING = ("all", "all-but-norms", "kernels")
 CROPS = ("center", "random")
-LOGS = ("tensorboard", "wandb", "trackio")
+LOGS = ("jsonl", "tensorboard", "wandb", "trackio")
 DTYPES = ("float32", "bfloat16")
 INTERPOLATIONS = ("bilinear", "bicubic", "random")
 ERASING = ("pixel", "const")
@@ -143,7 +143,7 @@ class Settings:
     )
     log_every: int = setting(int, 50, "steps between lines of the log", result=False)
     log: tuple[str, ...] = setting(
-        str, ("tensorboard",), "beside the log in JSON lines", many=True, choices=LOGS, result=False
+        str, ("tensorboard",), "beside jsonl, always written", many=True, choices=LOGS, result=False
     )
 
     def __post_init__(self):

@@ -12,34 +12,28 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flaxblocks.preprocess.transform import Preprocess
-from flaxblocks.train.data.batches import Feed, Place
+from flaxblocks.train.data.batches import Feed
 from flaxblocks.train.data.source import Source
 from flaxblocks.train.run.best import Best
 from flaxblocks.train.run.checkpoints import Checkpoints
 from flaxblocks.train.run.json_log import last_evaluation, read_log
-from flaxblocks.train.run.judging import Judge, Recalibration, catch_up
+from flaxblocks.train.run.judging import Judge, Recalibration, catch_up, recalibrated
 from flaxblocks.train.run.log_writers import check_logs, log_writers
 from flaxblocks.train.run.loop import Loop
-from flaxblocks.train.run.outcome import write_outcome
+from flaxblocks.train.run.outcome import Outcome, trained
 from flaxblocks.train.run.pipelines import Pipelines
 from flaxblocks.train.run.plot import plot
 from flaxblocks.train.run.progress import ProgressLine
 from flaxblocks.train.run.recipe import Recipe
-from flaxblocks.train.run.run_folder import open_run
+from flaxblocks.train.run.run_folder import RunFolder, open_run
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.run.warnings import warnings
 from flaxblocks.train.step.evaluation import Scores, classification_scores, make_eval_step
 from flaxblocks.train.step.filters import Filter
 from flaxblocks.train.step.normalize import Prepare, normalize
-from flaxblocks.train.step.recalibrate import remembered
 from flaxblocks.train.step.sharding import Rule, make_mesh, place_state, replicate, shard_batch
 from flaxblocks.train.step.state import TrainState, create_state
 from flaxblocks.train.step.train_step import TrainStep, make_train_step
-
-RECALIBRATED = 16  # batches, where a run is short
-
-FORGOTTEN = 0.01
-"""Of the first values of a running statistic: what is less does not change an answer."""
 
 
 @dataclass(frozen=True)
@@ -146,16 +140,13 @@ class Training:
         batches = data.training()
         until = data.per_epoch * self.recipe.epochs
         settings = {"steps": until, "seed": self.seed, **settings}
-        folder = open_run(out, settings, resume=resume)
-        if config is not None and folder.process == 0:
-            folder.config.write_text(config, encoding="utf-8")
+        folder = open_run(out, settings, config=config, resume=resume)
         optimizer = self.recipe.optimizer(until, self.batch_size)
         state = create_state(model, optimizer, trainable=self.trainable, average=self._averages)
         state = place_state(mesh, state, self.rule)
         place = partial(shard_batch, mesh)
-        prepared = Recalibration(
-            data.training(last=True), self._recalibrated(model, until), place, self._prepare
-        )
+        count = recalibrated(model, until) if self.recalibrate is None else self.recalibrate
+        prepared = Recalibration(data.training(last=True), count, place, self._prepare)
         with (
             ProgressLine(until, first=folder.process == 0) as progress,
             Checkpoints(folder.checkpoints, keep=self.keep) as checkpoints,
@@ -164,10 +155,7 @@ class Training:
             state = _resumed(state, checkpoints, feed, progress.say)
             for line in warnings(self.recipe, images, until, self.batch_size):
                 progress.say(f"warning: {line}")
-            best = Best(folder, self.eval_metric, int(state.step)) if self.save_best else None
-            judge = self._judge(mesh, data, place, stop, prepared, best)
-            if judge is not None:  # in case it was killed between a checkpoint and the best weights
-                catch_up(judge, state, read_log(folder.log))
+            judge = self._judge(folder, mesh, data, stop, prepared, state)
             with log_writers(folder, int(state.step), self.logs, settings) as writers:
                 loop = Loop(
                     step=self._step(optimizer, until),
@@ -187,15 +175,8 @@ class Training:
         if folder.process == 0:
             plot(log, folder.curves)
         if int(state.step) == until:
-            write_outcome(
-                folder,
-                mesh,
-                prepared(state),
-                images=images,
-                preprocess=self.preprocess,
-                settings=settings,
-                metrics=last_evaluation(log),
-            )
+            outcome = Outcome(images, self.preprocess, settings, last_evaluation(log))
+            outcome.write(folder, trained(mesh, prepared(state)))
         return state
 
     @property
@@ -226,26 +207,25 @@ class Training:
             seed=self.seed,
         )
 
-    def _recalibrated(self, model: nnx.Module, steps: int) -> int:
-        """Return the number of batches from which statistics are taken."""
-        if self.recalibrate is not None:
-            return self.recalibrate
-        return RECALIBRATED if remembered(model, steps) > FORGOTTEN else 0
-
     def _judge(
         self,
+        folder: RunFolder,
         mesh: Mesh,
         data: Pipelines,
-        place: Place,
         stop: Stop,
         prepared: Recalibration,
-        best: Best | None,
+        state: TrainState,
     ) -> Judge | None:
-        """Return what evaluates a state on the images."""
+        """Return what evaluates states from this one on, where there are images to judge by."""
         if data.validation is None:
             return None
+        best = Best(folder, self.eval_metric, int(state.step)) if self.save_best else None
         step = make_eval_step(scores=self.scores, average=self._averages)
-        return Judge(step, data.evaluation(data.validation), place, stop, prepared, best, mesh)
+        batches = data.evaluation(data.validation)
+        judge = Judge(step, batches, prepared.place, stop, prepared, best, mesh)
+        # In case that the run was killed between a checkpoint and its best weights.
+        catch_up(judge, state, read_log(folder.log))
+        return judge
 
 
 def _resumed(

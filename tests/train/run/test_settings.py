@@ -44,7 +44,10 @@ def parsed(*options: str) -> Settings:
 def test_options_come_before_the_file_and_the_file_before_the_recipe(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('recipe = "quick"\nepochs = 7\nlr_base = 1\nfreeze = ["stem"]\n')
-    settings = parsed("--config", str(path), "--epochs", "3", "--no-save-best", "--amp")
+    settings = parsed(
+        "--config", str(path), "--epochs", "3", "--no-save-best", "--amp", "--log", "jsonl,wandb"
+    )
+    assert settings.log == ("jsonl", "wandb")
     assert settings.recipe == "quick"
     assert (settings.epochs, settings.lr_base, settings.weight_decay) == (3, 1.0, 0.05)
     assert (settings.freeze, settings.save_best, settings.dtype) == (("stem",), False, "bfloat16")
