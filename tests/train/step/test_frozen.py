@@ -103,7 +103,7 @@ def products(text: str) -> int:
     return text.count("stablehlo.convolution") + text.count("stablehlo.dot_general")
 
 
-def test_frozen_parameters_cost_no_gradient_and_no_optimizer_state(x64):
+def test_frozen_parameters_cost_no_gradient_and_no_optimizer_state(x64, xla_forms):
     """Counted in the program before XLA optimizes it: the forward pass, and one for the kernel."""
     model, data = float64_net(), jax.tree.map(jnp.asarray, batch())
     forward = jax.jit(lambda image: nnx.merge(*nnx.split(model), copy=True)(image))
