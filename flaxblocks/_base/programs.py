@@ -7,8 +7,8 @@ from flaxblocks._base.cache import cache_folder
 def keep_compiled_programs() -> None:
     """Let JAX keep what it compiles in ``programs`` in the cache folder, for later processes.
 
-    A folder that JAX was told of otherwise, as in ``$JAX_COMPILATION_CACHE_DIR``, stays the one.
-    Where there is no folder that can be written, programs are compiled anew.
+    A folder set by other means, such as ``$JAX_COMPILATION_CACHE_DIR``, stays. Where no folder can
+    be written, nothing is kept.
     """
     import jax  # the command line's own start is quick
 
@@ -20,6 +20,6 @@ def keep_compiled_programs() -> None:
     except OSError:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # Of a network's first answer most is many small programs.
+    # Many small programs make up most of the time to a network's first answer.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -49,7 +49,7 @@ def for_inference(model: M) -> M:
 
 
 def _copy(model: M) -> M:
-    # Not jax.tree.map of the module itself: it would tear a shared part in two.
+    # Not jax.tree.map of the module itself: it would make two copies of a shared part.
     graphdef, state = nnx.split(model)
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(state)):
         raise ValueError(

@@ -15,7 +15,7 @@ PAIRS: dict[type[nnx.Module], tuple[str, str]] = {
     ConvNormAct: ("conv", "norm"),
     ConvNeXtBlock: ("depthwise", "norm"),
 }
-"""What each class calls a convolution and the normalization of its result."""
+"""Each class's attributes that hold a convolution and the normalization after it."""
 
 
 def fold_batch_norms(model: nnx.Module) -> None:

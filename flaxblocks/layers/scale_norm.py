@@ -26,7 +26,7 @@ def variance(x: jax.Array) -> jax.Array:
 
 
 class ScaleNorm(Scoped):
-    """Divide each pixel by how large its channels are: ``x / sqrt(power(x) + epsilon) * scale``.
+    """Divide each pixel by the magnitude of its channels: ``x / sqrt(power(x) + epsilon) * scale``.
 
     >>> norm = ScaleNorm(8, power=mean_square, rngs=nnx.Rngs(0))
     >>> norm(jnp.ones((1, 4, 4, 8))).shape

@@ -15,10 +15,10 @@ _caller: ContextVar[object] = ContextVar("_caller", default=None)
 
 
 class Scoped(nnx.Module):
-    """A module whose calls are named by what the module that calls it has it as.
+    """A module whose operations carry its path in the model.
 
-    Operations are named ``stages.2/blocks.1/depthwise/conv`` by `jax.named_scope`. Nothing is
-    stored: modules that are equal stay equal wherever they stand.
+    They are named ``stages.2/blocks.1/depthwise/conv`` by `jax.named_scope`. Nothing is stored:
+    modules that are equal stay equal wherever they stand.
 
     `repr` is short; ``nnx.Module.__repr__(module)`` shows every variable, as `nnx.display` does in
     a notebook.
@@ -52,7 +52,7 @@ def scoped(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _name(caller: object, module: nnx.Module) -> str | None:
-    """Return the attribute, or the list's attribute and index, that the caller has a module as."""
+    """Return the caller's attribute that holds the module, with its index in a list."""
     for name, part in getattr(caller, "__dict__", {}).items():
         if part is module:
             return name

@@ -7,8 +7,8 @@ import numpy as np
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row, label
-from parity.sides.bends import Bend
 from parity.sides.calls import inputs_of
+from parity.sides.kinks import Kink
 from parity.sides.runs import Runs
 from parity.sides.weights import BATCH_NORM
 
@@ -43,14 +43,14 @@ def check_float32(runs: Runs) -> Iterator[Row]:
         )
         (truth, wide), (theirs, ours) = runs.train_step("float64", i), runs.train_step("float32", i)
         flips = [
-            _flips(truth.bends, *pair)
+            _flips(truth.kinks, *pair)
             for pair in ((ours.outputs, wide.outputs), (theirs.outputs, truth.outputs))
         ]
         statistics = {k: v for k, v in truth.state.items() if k in ours.state and v.ndim}
         gradients = truth.gradients
         scales = {name: measure.layer_scale(name, gradients) for name in gradients}
         if any(flips):
-            text = "units on the other side of a bend in float32: JAX {}, PyTorch {}".format(*flips)
+            text = "units on the other side of a kink in float32: JAX {}, PyTorch {}".format(*flips)
             yield Row("float32", label("all gradients", i), 0, sums, None, text)
         else:
             yield _pooled_row(
@@ -79,15 +79,15 @@ def _floor(usual: float) -> float:
     return max(bound("float32", "output") * usual, bound("float32", "floor"))
 
 
-def _flips(bends: Sequence[Bend], narrow: Named, wide: Named) -> int:
-    """Count the units that lie on one side of an activation's bend in one precision only.
+def _flips(kinks: Sequence[Kink], narrow: Named, wide: Named) -> int:
+    """Count the units that lie on different sides of an activation's kink in the two precisions.
 
-    The gradient jumps there: in float32 it is another function's, and not to be compared.
+    Their gradients differ by the jump, which says nothing about precision.
     """
     found = 0
-    for bend in bends:
-        for path in [path for path in bend if path in narrow and path in wide][:1]:
-            for number in bend[path]:
+    for kink in kinks:
+        for path in [path for path in kink if path in narrow and path in wide][:1]:
+            for number in kink[path]:
                 sides = np.sign(narrow[path] - number), np.sign(wide[path] - number)
                 found += int(np.count_nonzero(sides[0] != sides[1]))
     return found

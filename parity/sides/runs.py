@@ -203,5 +203,5 @@ class Runs:
             loss=run.loss,
             gradients=self.pair.native(run.gradients),
             state=self.pair.native(run.state),
-            bends=[{paths.get(path, path): at for path, at in b.items()} for b in run.bends],
+            kinks=[{paths.get(path, path): at for path, at in b.items()} for b in run.kinks],
         )

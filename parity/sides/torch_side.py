@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity.sides.bends import Bend, Bends
 from parity.sides.calls import Input, inputs_of, outputs_of
 from parity.sides.frame import Frame
+from parity.sides.kinks import Kink, Kinks
 from parity.sides.weights import BATCH_NORM
 from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import to_nhwc
@@ -35,8 +35,8 @@ class TorchRun:
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
     # parameters and buffers after the run, in PyTorch's layout
     state: dict[str, np.ndarray] = field(default_factory=dict)
-    # of a train-mode step: the activations whose slope jumps
-    bends: list[Bend] = field(default_factory=list)
+    # of a train-mode step: the activations with kinks
+    kinks: list[Kink] = field(default_factory=list)
 
 
 def features_of(module: nn.Module) -> tuple[int | None, int | None]:
@@ -81,11 +81,11 @@ def train_step(
     given = {n: t for n, t in inputs_of(kwargs or args).items() if t.is_floating_point()}
     for tensor in given.values():
         tensor.requires_grad_()
-    with _recording(module, run) as paths, ExactGradients(), NoDropout(), Bends(paths) as bends:
+    with _recording(module, run) as paths, ExactGradients(), NoDropout(), Kinks(paths) as kinks:
         results = outputs_of(module(*args, **kwargs))
     loss = loss_of(results, target, frame)
     loss.backward()
-    run.bends = bends.found
+    run.kinks = kinks.found
     _keep_results(run, results, frame)
     run.loss = loss.item()
     run.gradients = {

@@ -18,7 +18,7 @@ ACTIVATIONS = {
     *("leaky_relu", "prelu", "softplus", "mish", "selu", "celu", "hardtanh", "clamp", "logsigmoid"),
     *("softsign", "rrelu", "glu"),
 }
-"""Operations that bend each value by itself."""
+"""Elementwise nonlinearities."""
 
 NORMS = {"batch_norm", "instance_norm", "layer_norm", "group_norm", "rms_norm"}
 """Operations that normalize."""

@@ -18,7 +18,7 @@ import flaxblocks as fb
 import torch_ref
 from flaxblocks._base.module_spec import Function, Spec
 from parity import compare
-from parity.sides.bends import Bends
+from parity.sides.kinks import Kinks
 from tests.helpers.twins import BY_NAME
 
 GATE, UNIT = BY_NAME["SqueezeExcite/default"], BY_NAME["ConvNormAct/5x3-stride2"]
@@ -111,10 +111,10 @@ def test_means_of_large_squares_are_seen(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "bend"),
+    ("name", "kink"),
     [("relu", 0), ("relu6", 6), ("hard_sigmoid", -3), ("hard_sigmoid", 3), ("hard_swish", 3)],
 )
-def test_a_gradient_beyond_a_bend_is_not_judged(name: str, bend: float):
+def test_a_gradient_beyond_a_kink_is_not_judged(name: str, kink: float):
     spec = Spec("ConvNormAct", (1, 1, 1), {"norm": None, "act": Function(name)})
     theirs, ours = spec.build(torch_ref), spec.build(fb, rngs=nnx.Rngs(0))
     theirs.conv.weight.data.fill_(1)
@@ -122,7 +122,7 @@ def test_a_gradient_beyond_a_bend_is_not_judged(name: str, bend: float):
     ours.conv.conv_general_dilated = lambda *args, **kwargs: (
         jax.lax.conv_general_dilated(*args, **kwargs) + 2 * ULPS * (args[0].dtype == jnp.float32)
     )
-    x = np.array([1.0, 2.0, bend - ULPS, 5.0], np.float32).reshape(1, 2, 2, 1)
+    x = np.array([1.0, 2.0, kink - ULPS, 5.0], np.float32).reshape(1, 2, 2, 1)
     report = compare(theirs, ours, x, checks=("float32",), randomize=False)
     row = next(row for row in report.rows if row.quantity.startswith("all gradients"))
     assert row.ok is None
@@ -141,21 +141,21 @@ def test_a_gradient_beyond_a_bend_is_not_judged(name: str, bend: float):
         (nn.SiLU(), None, None),
     ],
 )
-def test_activations_say_where_they_bend(act, at_input, at_result):
+def test_the_kinks_of_an_activation(act, at_input, at_result):
     x, paths = torch.zeros(2), {}
-    with Bends(paths) as bends:
+    with Kinks(paths) as kinks:
         paths[id(x)] = ["before"]
         y = act(x)
         paths[id(y)] = ["after"]
-    found = bends.found[:1]
+    found = kinks.found[:1]
     expected = {"before": at_input} | ({"after": at_result} if at_result else {})
     assert found == ([expected] if at_input else [])
 
 
-def test_an_activation_in_place_bends_on_both_sides_of_it():
+def test_the_kinks_of_an_activation_in_place():
     x, paths = torch.zeros(2), {}
-    with Bends(paths) as bends:
+    with Kinks(paths) as kinks:
         paths[id(x)] = ["before"]
         assert F.hardswish(x, inplace=True) is x
         paths[id(x)].append("after")
-    assert bends.found == [{"before": (-3, 3), "after": (0, 3)}]
+    assert kinks.found == [{"before": (-3, 3), "after": (0, 3)}]

@@ -16,8 +16,8 @@ LIMITS = {
 }
 """How far an answer may be from ours, as a fraction of its root mean square."""
 
-BENDS = 5e-3
-"""The same for a training step in float32: where a unit rounds to the other side of ReLU's bend its
+KINKS = 5e-3
+"""The same for a training step in float32: where a unit rounds to the other side of ReLU's kink its
 gradient jumps. Of 8 million in a ResNet bottleneck 4 do, and PyTorch's own gradients are then 2e-3
 from those that it computes in float64."""
 
@@ -35,7 +35,7 @@ def limit(task: Task) -> float:
     if task.device != "cpu" and task.dtype == "float32":
         return TENSOR_CORES
     if task.mode in ("train", "step") and task.dtype == "float32":
-        return BENDS
+        return KINKS
     return LIMITS[task.dtype]
 
 

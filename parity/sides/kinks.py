@@ -1,4 +1,4 @@
-"""Where a PyTorch module's activations bend: there a float32 gradient may be another function's."""
+"""The kinks of a PyTorch module's activations, across which a gradient jumps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,19 +13,19 @@ _FIXED = {
     "hardsigmoid": ((-3, 3), (0, 1)),
     "hardswish": ((-3, 3), (0, 3)),
 }
-"""The inputs at which a function's slope jumps, and what it gives there."""
+"""The inputs at which a function's slope jumps, and its results there."""
 _AT_ZERO = {"relu", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs"}
 _CLIPS = {"hardtanh": (-1.0, 1.0), "clamp": (None, None)}
 _COMPARISONS = {"ge", "gt", "le", "lt"}
 
 Numbers = tuple[float, ...]
-Bend = dict[str, Numbers]
-"""One activation: the numbers at which it bends, by the path of each module whose output it takes,
-then of each whose output it makes."""
+Kink = dict[str, Numbers]
+"""An activation: the values at its kinks, by the path of each module whose output is its input,
+then of each whose output is its result."""
 
 
-class Bends(TorchFunctionMode):
-    """While open, collects the activations that bend, in the order of computation.
+class Kinks(TorchFunctionMode):
+    """While open, collects the activations with kinks, in the order of computation.
 
     Args:
         paths: the modules whose output a tensor is, by its `id`; filled while this is open.
@@ -34,7 +34,7 @@ class Bends(TorchFunctionMode):
     def __init__(self, paths: Mapping[int, list[str]]):
         super().__init__()
         self.paths = paths
-        self.seen: list[tuple[Bend, torch.Tensor, Numbers]] = []
+        self.seen: list[tuple[Kink, torch.Tensor, Numbers]] = []
 
     def __torch_function__(
         self,
@@ -43,24 +43,24 @@ class Bends(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call the function, and note where it bends."""
+        """Call the function, and note its kinks."""
         kwargs = kwargs or {}
         x = args[0] if args else kwargs.get("input")
         before, after = _numbers(kind_of(func), args[1:], kwargs)
-        bend = {path: before for path in self.paths.get(id(x), ())}
+        kink = {path: before for path in self.paths.get(id(x), ())}
         result = func(*args, **kwargs)
         if before and isinstance(result, torch.Tensor):
-            self.seen.append((bend, result, after))
+            self.seen.append((kink, result, after))
         return result
 
     @property
-    def found(self) -> list[Bend]:
+    def found(self) -> list[Kink]:
         """The activations next to some module's output."""
-        bends = [
-            bend | {path: after for path in self.paths.get(id(result), ()) if path not in bend}
-            for bend, result, after in self.seen
+        kinks = [
+            kink | {path: after for path in self.paths.get(id(result), ()) if path not in kink}
+            for kink, result, after in self.seen
         ]
-        return [bend for bend in bends if bend]
+        return [kink for kink in kinks if kink]
 
 
 def _numbers(kind: str, rest: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Numbers, Numbers]:
