@@ -10,7 +10,6 @@ from flaxblocks.models import Backbone
 from tests.helpers.networks import PUBLISHED, SMALLEST, abstract
 from tests.helpers.typed import present
 
-every_network = pytest.mark.parametrize("name", PUBLISHED)
 one_of_each_family = pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
 
 
@@ -44,12 +43,6 @@ def test_an_unknown_name_lists_the_nearest():
         fb.create_model("", rngs=nnx.Rngs(0))
 
 
-@every_network
-def test_has_the_published_number_of_parameters(name: str):
-    params = jax.tree.leaves(nnx.state(abstract(name), nnx.Param))
-    assert sum(param.size for param in params) == PUBLISHED[name]
-
-
 @one_of_each_family
 def test_features_are_what_feature_info_says(name: str):
     network = abstract(name)
@@ -74,19 +67,14 @@ def test_without_classes_the_pooled_features_come_out(name: str):
 
 
 @one_of_each_family
-@pytest.mark.parametrize("in_features", [1, 5])
-def test_takes_images_of_any_number_of_channels(name: str, in_features: int):
-    network = _make(name, in_features=in_features, num_classes=7)
-    image = jax.ShapeDtypeStruct((2, 64, 64, in_features), jnp.float32)
-    assert nnx.eval_shape(lambda net, x: net(x), network, image).shape == (2, 7)
-
-
-@one_of_each_family
-def test_computes_in_dtype_and_keeps_parameters_in_param_dtype(name: str):
-    network = _make(name, dtype=jnp.bfloat16, drop_rate=0.5, drop_path_rate=0.5)
-    image = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
+def test_takes_any_number_of_channels_and_computes_in_dtype(name: str):
+    """Parameters stay in `param_dtype`."""
+    network = _make(
+        name, in_features=5, num_classes=7, dtype=jnp.bfloat16, drop_rate=0.5, drop_path_rate=0.5
+    )
+    image = jax.ShapeDtypeStruct((2, 64, 64, 5), jnp.float32)
     y = nnx.eval_shape(lambda net, x: net(x), network, image)
-    assert y.dtype == jnp.bfloat16
+    assert (y.shape, y.dtype) == ((2, 7), jnp.bfloat16)
     assert {p.dtype for p in jax.tree.leaves(nnx.state(network, nnx.Param))} == {
         jnp.dtype("float32")
     }

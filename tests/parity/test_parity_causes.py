@@ -15,6 +15,8 @@ from parity.sides.runs import Runs
 from tests.helpers.user_faults import FAULTS, everything_of_a_norm, exchanged_layers
 from tests.helpers.user_net import SHAPE, FlaxNet, TorchNet
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 X = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
 
 

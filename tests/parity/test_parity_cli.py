@@ -15,6 +15,8 @@ from flaxblocks.models import registry
 from parity import CHECKS
 from parity.command import ALL_CHECKS, main
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 ROOT = Path(__file__).parents[2]
 QUICK = ["--blocks", "Conv1X1BnReLU", "--checks", "names,bitwise"]
 PAIR = ["--pair", "tests.helpers.parity_pairs:make_torch"]

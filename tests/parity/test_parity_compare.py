@@ -13,6 +13,8 @@ import torch_ref
 from parity import Report, Row, compare
 from tests.helpers import parity_pairs
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 X = np.random.default_rng(0).normal(size=(2, 9, 11, 3)).astype(np.float32)
 QUICK = ("names", "bitwise", "float64")
 

@@ -9,6 +9,8 @@ import flaxblocks as fb
 import torch_ref
 from parity import compare
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 CHECKS = ("float64", "float32", "statistics")
 
 

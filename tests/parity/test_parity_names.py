@@ -3,12 +3,15 @@
 import json
 
 import numpy as np
+import pytest
 import torch.nn.functional as F
 from flax import nnx
 from torch import nn
 
 import flaxblocks as fb
 from parity import compare, find_names
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 X = np.random.default_rng(0).normal(size=(2, 8, 6, 3)).astype(np.float32)
 

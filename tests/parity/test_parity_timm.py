@@ -22,6 +22,8 @@ from parity.sides import torch_side
 from parity.sides.pairing import pair_up
 from tests.helpers.networks import abstract, make_witness
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 X = np.random.default_rng(0).normal(size=(2, 10, 12, 8)).astype(np.float32)
 CHECKS = ("names", "float64", "gradients", "statistics")
 

@@ -11,10 +11,15 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks.weights.state_dict import NAMES
-from tests.helpers.networks import PUBLISHED, SMALLEST, abstract, abstract_torch
+from tests.helpers.networks import PUBLISHED, SMALLEST, abstract, abstract_torch, make_witness
 from tests.helpers.typed import present
+from torch_ref.harness.vendors import allocate
 
-LARGE, SLOW = 10_000_000, pytest.mark.slow  # in parameters: it takes seconds to make one
+# Each kind of block, stem and head; it takes a second or two to make a network.
+OTHERS = ("resnet50", "resnext50_32x4d", "efficientnet_v2_s", "regnet_x_400mf", "densenet121")
+OTHERS += ("googlenet", "inception_v3", "alexnet", "vgg11_bn", "squeezenet1_0")
+OTHERS += ("shufflenet_v2_x0_5",)
+DEFAULT = {*SMALLEST.values(), *OTHERS}
 
 BLOCKS = {  # blocks on their own, and torchvision's
     "ConvNormAct": (
@@ -42,12 +47,7 @@ BLOCKS = {  # blocks on their own, and torchvision's
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            name, marks=[] if present(count) < LARGE or name in SMALLEST.values() else [SLOW]
-        )
-        for name, count in PUBLISHED.items()
-    ],
+    [pytest.param(name, marks=[] if name in DEFAULT else [pytest.mark.slow]) for name in PUBLISHED],
 )
 def test_names_and_shapes_are_torchvisions(name: str):
     entries = NAMES["torchvision"](abstract(name))
@@ -72,7 +72,9 @@ def test_names_do_not_depend_on_the_order_of_attributes(name: str):
 
 @pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
 def test_state_dicts_go_in_and_out_of_torchvisions_module(name: str):
-    theirs, twin = (getattr(torchvision.models, name)() for _ in range(2))
+    theirs, twin = (allocate(make_witness(name)) for _ in range(2))
+    for number, value in enumerate(theirs.state_dict().values()):
+        value.copy_(torch.arange(value.numel()).reshape(value.shape) + number)
     network = nnx.eval_shape(lambda: fb.create_model(name, drop_rate=0, rngs=nnx.Rngs(0)))
 
     fb.load_state_dict(network, theirs.state_dict(), names="torchvision")

@@ -108,7 +108,7 @@ def survive(images: Path, tmp_path: Path, cache: Path, kills: int, steps: int) -
 
 
 def test_a_killed_run_ends_with_the_same_bits(images, tmp_path, cache):
-    survive(images, tmp_path, cache, kills=2, steps=60)
+    survive(images, tmp_path, cache, kills=1, steps=40)
 
 
 @pytest.mark.slow
