@@ -22,6 +22,8 @@ from tests.helpers.twins import (
     train_then_eval,
 )
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 RESIDUAL = {

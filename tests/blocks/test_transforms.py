@@ -13,6 +13,8 @@ from tests.helpers.tolerance import bound
 from tests.helpers.twins import BY_NAME, assert_same, image
 from tests.helpers.typed import instance
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 CASE = BY_NAME["MBConv/efficientnet"]
 SHAPE = (2, 5, 6, 8)
 

@@ -20,6 +20,8 @@ from tests.helpers.folded import M, gate
 
 pytestmark = pytest.mark.usefixtures("xla_forms")
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 
 

@@ -16,7 +16,7 @@ from flaxblocks import activations, ops
 from tests.helpers.arrays import assert_close
 from tests.helpers.folded import CALL, folded, gate, image, is_called, run
 
-pytestmark = pytest.mark.usefixtures("xla_forms")
+pytestmark = pytest.mark.usefixtures("quick", "xla_forms")
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from tests.helpers.tolerance import bound
 from tests.helpers.twins import assert_same, image
 from torch_ref.harness.layout import from_nhwc
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 GEOMETRIES = [
     pytest.param(size, arguments, id="-".join(f"{k}{v}" for k, v in arguments.items()) + f"-{size}")
     for size in (9, 10)

@@ -14,6 +14,8 @@ from tests.helpers.tolerance import bound
 from tests.helpers.twins import assert_same, image
 from tests.helpers.typed import instance, present
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.mark.parametrize(
     "arguments,squeezed", [({}, 4), ({"ratio": 0.5}, 8), ({"squeeze_features": 3}, 3)]

@@ -24,8 +24,8 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides.weights import randomize
 from tests.helpers.networks import abstract, flax_network, torch_network
+from tests.helpers.parts import assert_equal, gradients
 from tests.helpers.typed import present
-from tests.models.test_timm_residual_parts import _assert_equal, _gradients
 from torch_ref.harness.layout import from_nhwc
 
 
@@ -72,14 +72,14 @@ def test_parts_have_torchvisions_names_outputs_gradients_and_statistics(make, ma
     weights = rng.normal(size=y.shape)
     (y * torch.from_numpy(weights)).sum().backward()
 
-    output, of_params, of_input = _gradients(module, jnp.asarray(image), jnp.asarray(weights))
+    output, of_params, of_input = gradients(module, jnp.asarray(image), jnp.asarray(weights))
 
-    _assert_equal(output, y, "output")
-    _assert_equal(of_input, present(x.grad).permute(0, 2, 3, 1), "gradient")
+    assert_equal(output, y, "output")
+    assert_equal(of_input, present(x.grad).permute(0, 2, 3, 1), "gradient")
     moved = fb.state_dict(module, names="torchvision")
     for name, value in twin.named_buffers():
         if "running" in name:
-            _assert_equal(moved[name], value, "statistic", name)
+            assert_equal(moved[name], value, "statistic", name)
     nnx.update(module, of_params)  # so that the gradients get torchvision's names
     named = fb.state_dict(module, names="torchvision")
     truths = {name: parameter.grad.numpy() for name, parameter in twin.named_parameters()}
@@ -93,7 +93,7 @@ def test_parts_have_torchvisions_names_outputs_gradients_and_statistics(make, ma
 def test_adaptive_average_pool_is_pytorchs(size: int, pixels: tuple[int, int], x64):
     image = np.random.default_rng(0).normal(size=(2, *pixels, 3))
     truth = torch.nn.functional.adaptive_avg_pool2d(from_nhwc(image), size).permute(0, 2, 3, 1)
-    _assert_equal(adaptive_average_pool(jnp.asarray(image), (size, size)), truth, "output")
+    assert_equal(adaptive_average_pool(jnp.asarray(image), (size, size)), truth, "output")
 
 
 @pytest.mark.parametrize("pixels", [(7, 8), (5, 6), (3, 4)])
@@ -157,7 +157,7 @@ def test_an_auxiliary_head_is_torchvisions(x64):
     }
     fb.load_state_dict(head, weights)
     head.eval()
-    _assert_equal(head(jnp.asarray(image)), twin(from_nhwc(image)), "output")
+    assert_equal(head(jnp.asarray(image)), twin(from_nhwc(image)), "output")
 
 
 @pytest.mark.slow
@@ -174,7 +174,7 @@ def test_auxiliary_logits_are_googlenets(x64):
     truth, second, first = twin.train()(from_nhwc(image))
     logits, others = nnx.jit(lambda network, x: network.forward_auxiliary(x))(network, image)
     for ours, theirs in zip((logits, *others), (truth, first, second), strict=True):
-        _assert_equal(ours, theirs, "output")
+        assert_equal(ours, theirs, "output")
 
 
 def test_old_names_of_densenets_are_todays():

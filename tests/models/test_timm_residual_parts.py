@@ -28,9 +28,8 @@ from flaxblocks.layers.scale_norm import rms_norm, simple_norm
 from flaxblocks.models.timm import convnext
 from flaxblocks.models.timm.resnet import squeeze_excite
 from flaxblocks.ops import average_pool, blur_pool, max_pool
-from parity.checks import measure
-from parity.checks.tolerance import bound
 from parity.sides.weights import randomize
+from tests.helpers.parts import assert_equal, gradients
 from tests.helpers.typed import present
 from torch_ref.harness.layout import from_nhwc
 
@@ -150,26 +149,6 @@ PARTS = {  # ours, timm's and the shape of the input
 }
 
 
-@nnx.jit
-def _gradients(
-    module: nnx.Module, x: jax.Array, weights: jax.Array
-) -> tuple[jax.Array, nnx.State, jax.Array]:
-    """Return the output in train mode, and its weighted sum's gradients by parameter and input."""
-
-    def loss(net: nnx.Module, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        y = net(x)
-        return (y * weights).sum(), y
-
-    grads, y = nnx.grad(loss, argnums=(0, 1), has_aux=True)(module, x)
-    return y, *grads
-
-
-def _assert_equal(ours: object, truth: torch.Tensor, quantity: str, name: str = "") -> None:
-    value, expected = np.asarray(ours), truth.detach().numpy()
-    assert value.dtype == expected.dtype == np.float64
-    assert measure.scaled_error(value, expected) <= bound("float64", quantity), name
-
-
 @pytest.mark.parametrize("make,make_torch,shape", PARTS.values(), ids=PARTS)
 def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, shape, x64):
     rng = np.random.default_rng(0)
@@ -187,18 +166,18 @@ def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torc
     weights = rng.normal(size=y.shape)
     (y * torch.from_numpy(weights)).sum().backward()
 
-    output, of_params, of_input = _gradients(module, jnp.asarray(image), jnp.asarray(weights))
+    output, of_params, of_input = gradients(module, jnp.asarray(image), jnp.asarray(weights))
 
-    _assert_equal(output, y, "output")
-    _assert_equal(of_input, present(x.grad).permute(0, 2, 3, 1), "gradient")
+    assert_equal(output, y, "output")
+    assert_equal(of_input, present(x.grad).permute(0, 2, 3, 1), "gradient")
     moved = fb.state_dict(module, names="timm")
     for name, value in twin.state_dict().items():
         if name.rpartition(".")[2] in ("running_mean", "running_var"):
-            _assert_equal(moved[name], value, "statistic", name)
+            assert_equal(moved[name], value, "statistic", name)
     nnx.update(module, of_params)  # so that the gradients get timm's names
     named = fb.state_dict(module, names="timm")
     for name, value in twin.named_parameters():
-        _assert_equal(named[name], present(value.grad), "gradient", name)
+        assert_equal(named[name], present(value.grad), "gradient", name)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 4), (6, 6)])
@@ -207,13 +186,13 @@ def test_average_pool_is_torchs_with_and_without_the_odd_edge(size, x64):
     for ceil_mode in (False, True) if min(size) > 1 else (True,):
         pool = torch.nn.AvgPool2d(2, ceil_mode=ceil_mode, count_include_pad=False)
         truth = pool(from_nhwc(image)).permute(0, 2, 3, 1)
-        _assert_equal(average_pool(jnp.asarray(image), ceil_mode=ceil_mode), truth, "output")
+        assert_equal(average_pool(jnp.asarray(image), ceil_mode=ceil_mode), truth, "output")
 
 
 def test_blur_pool_is_timms(x64):
     image = np.random.default_rng(0).normal(size=(2, 7, 4, 3))
     truth = BlurPool2d(3).double()(from_nhwc(image)).permute(0, 2, 3, 1)
-    _assert_equal(blur_pool(jnp.asarray(image)), truth, "output")
+    assert_equal(blur_pool(jnp.asarray(image)), truth, "output")
 
 
 def test_a_silent_channel_has_no_gradient_of_its_strength():

@@ -17,6 +17,8 @@ from tests.helpers.twins import assert_same
 from tests.helpers.typed import gradient_of
 from torch_ref.harness.exact_gradients import ExactGradients
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 KINKS = (-6.0, -3.0, 0.0, -0.0, 3.0, 6.0)
 POINTS = np.concatenate(
     [

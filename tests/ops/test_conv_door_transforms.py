@@ -65,7 +65,7 @@ def test_other_platforms_get_the_library_convolution(form: str):
     transforms.other_platforms_get_the_library_convolution(form)
 
 
-def test_export_with_a_batch_of_any_size():
+def test_export_with_a_batch_of_any_size(quick):
     transforms.export_with_a_batch_of_any_size()
 
 
@@ -76,7 +76,7 @@ def test_every_float_is_as_close_to_the_truth_as_it_can_be(form: str, dtype: str
 
 
 @forms
-def test_under_strict_promotion_rules(form: str):
+def test_under_strict_promotion_rules(form: str, quick):
     x, kernel = arrays(form, np.float32)
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         assert_close(
@@ -86,5 +86,5 @@ def test_under_strict_promotion_rules(form: str):
         )
 
 
-def test_an_infinite_pixel_stays_in_its_group():
+def test_an_infinite_pixel_stays_in_its_group(quick):
     transforms.an_infinite_pixel_stays_in_its_group()

@@ -6,11 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import linen, nnx
 from flax.nnx import bridge
 
 import flaxblocks as fb
 from tests.helpers.twins import image
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def evaluate(block: nnx.Module, x: jax.Array) -> jax.Array:

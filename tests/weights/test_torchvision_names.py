@@ -12,7 +12,6 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks.weights.state_dict import NAMES
 from tests.helpers.networks import PUBLISHED, SMALLEST, abstract, abstract_torch, make_witness
-from tests.helpers.typed import present
 from torch_ref.harness.vendors import allocate
 
 # Each kind of block, stem and head; it takes a second or two to make a network.
