@@ -25,6 +25,18 @@ def program_of(module: Any, implementation: str) -> Program:
         module: JAX's context of the lowering.
         implementation: what `switch.convolution` had chosen when it was traced.
     """
-    one_device = getattr(module.axis_context, "num_devices", None) == 1
-    may_call = one_device and not module.lowering_parameters.for_export
-    return Program(kernels_in(implementation) if may_call else Kernels.NONE, one_device)
+    kernels = kernels_in(implementation) if may_call_kernels(module) else Kernels.NONE
+    return Program(kernels, _is_for_one_device(module))
+
+
+def may_call_kernels(module: Any) -> bool:
+    """Return whether XLA can call kernels in a program: it is for one device, and not exported.
+
+    Args:
+        module: JAX's context of the lowering.
+    """
+    return _is_for_one_device(module) and not module.lowering_parameters.for_export
+
+
+def _is_for_one_device(module: Any) -> bool:
+    return getattr(module.axis_context, "num_devices", None) == 1

@@ -21,7 +21,7 @@ from jax.interpreters import ad, batching, mlir, xla
 from flaxblocks.ops.conv import cpu_choice, gpu_choice
 from flaxblocks.ops.conv import xla as xla_form
 from flaxblocks.ops.conv.geometry import Geometry
-from flaxblocks.ops.program import program_of
+from flaxblocks.ops.program import may_call_kernels, program_of
 
 ROLES = ("input", "kernel", "output")
 
@@ -130,7 +130,7 @@ def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, implementatio
 
 
 def _lower_on_gpu(ctx: mlir.LoweringRuleContext, first, second, *, implementation: str, **others):
-    kernels = bool(program_of(ctx.module_context, "native").kernels)
+    kernels = may_call_kernels(ctx.module_context)
     rule = mlir.lower_fun(partial(gpu_choice.lower, kernels=kernels), multiple_results=False)
     return rule(ctx, first, second, **others)
 
