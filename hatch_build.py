@@ -25,7 +25,7 @@ class CustomBuildHook(BuildHookInterface):
         except (RuntimeError, OSError) as error:
             self.app.display_warning(f"flaxblocks is built without its native kernels: {error}")
             return
-        if paths:
+        if paths and version != "editable":  # which uses the tree itself
             build_data["force_include"].update(
                 {str(path): (NATIVE / "built" / path.name).as_posix() for path in paths}
             )
