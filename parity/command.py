@@ -22,9 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Compare, print, and write what was asked for; return 0, or 1 where something differs."""
     checks = _checks(options)
-    if options.names != "native" and options.pair is None:
-        raise ValueError("`--names` needs `--pair`")
-    check_writable(options.json, options.report)
+    for name in ("names", "input", "weights", "to_port"):
+        if options.pair is None and getattr(options, name) not in (None, "native"):
+            raise ValueError(f"`--{name.replace('_', '-')}` needs `--pair`")
+    if (options.from_port is None) != (options.convert is None):
+        raise ValueError("`--from-port` and `--convert` need each other")
+    if options.convert is not None:
+        from parity.conversion import convert
+
+        print(convert(options.from_port, *options.convert))
+        return 0
+    check_writable(options.json, options.report, options.to_port)
     from parity import run_suite
 
     return run_suite(options, checks)
@@ -50,15 +58,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pair",
         nargs=2,
-        metavar=("TORCH", "FLAX"),
-        help="your own modules, each by a function without arguments: pkg.mod:function",
+        metavar=("TORCH", "JAX"),
+        help="your own modules, each by a function without arguments that returns what "
+        "`parity.compare` takes: pkg.mod:function",
+    )
+    parser.add_argument(
+        "--input", metavar="FUNCTION", help="--pair's input, by a function: pkg.mod:function"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", type=Path, help="--pair's weights, a checkpoint of PyTorch's"
+    )
+    parser.add_argument(
+        "--to-port",
+        metavar="FILE",
+        type=Path,
+        help="write, as JSON, how PyTorch's tensors become those of --pair's port",
+    )
+    parser.add_argument(
+        "--from-port", metavar="FILE", type=Path, help="what --to-port wrote, for --convert"
+    )
+    parser.add_argument(
+        "--convert",
+        nargs=2,
+        type=Path,
+        metavar=("IN", "OUT.safetensors"),
+        help="write a checkpoint of PyTorch's as the port's, and print what does so without us",
     )
     parser.add_argument(
         "--names",
         metavar="FILE",
         default="native",
-        help="of --pair's tensors: 'native' (the same on both sides), 'found', or a JSON file, "
-        "which is written with the names that are found where there is none, and read where "
+        help="of --pair's tensors: 'native' (the same on both sides), 'found', which prints them, "
+        "or a JSON file, which is written with the names that are found where there is none, and read where "
         "there is one (default: native)",
     )
     parser.add_argument(

@@ -1,5 +1,6 @@
 """What the command line compares: blocks and networks by name, or a user's own pair."""
 
+import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import torch
 from flax import nnx
 from torch import nn
 
@@ -18,8 +20,10 @@ from flaxblocks._base.command_line import matching
 from flaxblocks.blocks import BasicBlock
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
+from parity.conversion import read, recipe_of
 from parity.diagnosis.name_map import find_names
 from parity.sides import given
+from parity.sides.calls import as_inputs
 from parity.sides.pairing import pair_up
 from torch_ref.harness.vendors import allocate, make_network
 
@@ -38,6 +42,8 @@ class Task:
     # whose parameter names the PyTorch module uses, or which is which
     names: str | Mapping[str, Any] = "native"
     names_only: bool = False  # whether the pair is too large to be run
+    inputs: Any = None  # what it is called with, in place of images of that shape
+    randomize: bool = True  # whether weights are drawn
 
 
 Jobs = dict[str, Callable[[], Task]]
@@ -92,30 +98,27 @@ def _image_for(network: nnx.Module) -> tuple[int, int, int, int]:
     return EVEN_IMAGE if average_pool in pools else IMAGE
 
 
-def pair_job(torch_name: str, flax_name: str, size: int, names: str = "native") -> Jobs:
-    """Return the user's own pair, made by two functions, each ``pkg.mod:function``.
-
-    Args:
-        torch_name: the function that makes the PyTorch module.
-        flax_name: the function that makes the JAX module.
-        size: height of the input, two pixels wider.
-        names: ``"native"``, ``"found"``, or a JSON file of names: it is read where there is one,
-            else it is written with the names that are found.
+def pair_job(options: argparse.Namespace) -> Jobs:
+    """Return the user's own pair, as `parity.command` was asked for it.
 
     Raises:
         ValueError: if a function cannot be imported, makes something else, the modules do not
-            line up, or the file cannot be read.
+            line up, or a file cannot be read.
     """
-    handed = _called(torch_name), _called(flax_name)
-    if size < 1:
-        raise ValueError(f"`--size` must be at least 1 pixel, got {size}")
-    shape = (2, size, size + 2, _channels(handed[0]))
-    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    handed = [_called("--pair", name) for name in options.pair]
+    if options.size < 1:
+        raise ValueError(f"`--size` must be at least 1 pixel, got {options.size}")
+    shape = (2, options.size, options.size + 2, _channels(handed[0]))
+    random = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    inputs = None if options.input is None else as_inputs(_called("--input", options.input))
+    x = random if inputs is None else inputs[0]
     try:
         modules = given.torch_side(handed[0], x), given.jax_side(handed[1], x)
     except TypeError as error:
         raise ValueError(f"`--pair`: {error}") from error
-    known = names_of(modules, shape, names)
+    if options.weights is not None:
+        _load(modules[0], options.weights)
+    known = names_of(modules, x, options.names)
     pair = pair_up(*modules, known)
     if not pair.lines_up:
         differences = [f"only PyTorch has {name}" for name in pair.missing]
@@ -123,7 +126,18 @@ def pair_job(torch_name: str, flax_name: str, size: int, names: str = "native") 
         hint = "" if known != "native" else " (try `--names found`)"
         text = "; ".join(differences)
         raise ValueError(f"`--pair`: the modules do not line up{hint}: {text}")
-    return {torch_name.rpartition(":")[2]: lambda: Task(*modules, shape, known)}
+    if options.to_port is not None:
+        options.to_port.write_text(json.dumps(recipe_of(pair), indent=1) + "\n", encoding="utf-8")
+    task = Task(*modules, shape, known, inputs=inputs, randomize=options.weights is None)
+    return {options.pair[0].rpartition(":")[2]: lambda: task}
+
+
+def _load(module: nn.Module, path: Path) -> None:
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in read(path).items()}
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"`--weights` {path} does not fit: {error}") from error
 
 
 def _channels(module: Any) -> int:
@@ -133,9 +147,7 @@ def _channels(module: Any) -> int:
     return 3 if first is None else first.in_channels
 
 
-def names_of(
-    modules: tuple[nn.Module, nnx.Module], shape: tuple[int, ...], names: str
-) -> str | dict[str, Any]:
+def names_of(modules: tuple[nn.Module, nnx.Module], x: Any, names: str) -> str | dict[str, Any]:
     """Return what `parity.compare` takes as names, from what the command line was given."""
     if names == "native":
         return names
@@ -145,18 +157,21 @@ def names_of(
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"`--names` cannot be read as JSON: {path}: {error}") from error
-    found = find_names(*modules, np.random.default_rng(0).normal(size=shape).astype(np.float32))
-    if path is not None:
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    found = find_names(*modules, x)
+    text = json.dumps(found, indent=1)
+    if path is None:
+        print(text)
+    else:
+        path.write_text(f"{text}\n", encoding="utf-8")
     return found
 
 
-def _called(name: str) -> Any:
+def _called(option: str, name: str) -> Any:
     module_name, colon, function_name = name.partition(":")
     if not colon:
-        raise ValueError(f"`--pair` takes pkg.mod:function, got {name!r}")
+        raise ValueError(f"`{option}` takes pkg.mod:function, got {name!r}")
     try:
         function = getattr(import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"`--pair`: {name!r} cannot be imported: {error}") from error
+        raise ValueError(f"`{option}`: {name!r} cannot be imported: {error}") from error
     return function()

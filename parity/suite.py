@@ -37,7 +37,7 @@ def run_suite(options: argparse.Namespace, checks: Sequence[str]) -> int:
 
 def _jobs(options: argparse.Namespace) -> Jobs:
     if options.pair is not None:
-        return pair_job(options.pair[0], options.pair[1], options.size, options.names)
+        return pair_job(options)
     if options.all:
         return block_jobs(["*"]) | model_jobs(["*"])
     jobs = {} if options.models is None else model_jobs(split(options.models))
@@ -82,9 +82,10 @@ def _run(jobs: Jobs, inputs_of: Inputs, checks: Sequence[str], seed: int) -> Ite
             yield compare(
                 task.torch_module,
                 task.jax_module,
-                inputs_of(task.shape),
+                inputs_of(task.shape) if task.inputs is None else task.inputs,
                 names=task.names,
                 checks=("names",) if task.names_only else checks,
+                randomize=task.randomize,
                 seed=seed,
                 name=name,
                 on_check=show,

@@ -41,7 +41,8 @@ def as_port(module: equinox.Module, state: equinox.nn.State | None) -> Port:
         output, after = _batched(tree, own, args, kwargs)
         return output, {n: after.get(i)[at] for n, (i, at) in indices.items()} if after else {}
 
-    return Port(held, known, call)
+    own = {n: ".".join(str(key(step)) for step in p) for n, (p, _) in zip(names, flat, strict=True)}
+    return Port(held, known, own | {n: n for n in statistics}, call)
 
 
 def _batched(module: Any, state: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:

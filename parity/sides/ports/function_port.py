@@ -28,7 +28,9 @@ def as_port(apply: Callable[..., Any], params: Any) -> Port:
         return apply(tree, *args, **{**mode_arguments(apply, training), **kwargs}), {}
 
     values = {n: v for n, (_, v) in zip(names, flat, strict=True)}
-    return Port({n: variable(n, v, layouts[n]) for n, v in values.items()}, layouts, call)
+    held = {n: variable(n, v, layouts[n]) for n, v in values.items()}
+    own = {n: "/".join(str(key(step)) for step in p) for n, (p, _) in zip(names, flat, strict=True)}
+    return Port(held, layouts, own, call)
 
 
 def key(part: Any) -> Any:

@@ -48,7 +48,7 @@ def as_port(model: keras.Model) -> Port:
         output, after = in_float64(run)(own, moving, args, kwargs)
         return output, {names[id(v)]: value for v, value in zip(rest, after, strict=True)}
 
-    return Port(held, known, call)
+    return Port(held, known, {names[id(v)]: v.path for v in (*trained, *rest)}, call)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
         after = flatten_dict(dict(moved))
         return output, {names[path]: value for path, value in after.items() if path in names}
 
-    return Port(held, known, call)
+    return Port(held, known, {name: "/".join(path) for path, name in names.items()}, call)
 
 
 def _without_dropout(

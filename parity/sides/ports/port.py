@@ -39,13 +39,19 @@ class Port(Part):
     Args:
         variables: by PyTorch-like names, such as ``stem.conv.weight``, in PyTorch's layout.
         layouts: how the library lays them out; those that are absent are as in PyTorch.
+        own_names: what the library calls them; those that are absent have no name of their own.
         call: runs the network on arrays in the library's own layout.
     """
 
     def __init__(
-        self, variables: Mapping[str, nnx.Variable], layouts: Mapping[str, Axes], call: Call
+        self,
+        variables: Mapping[str, nnx.Variable],
+        layouts: Mapping[str, Axes],
+        own_names: Mapping[str, str],
+        call: Call,
     ):
         self.call, self.layouts = call, nnx.static(dict(layouts))
+        self.own_names = nnx.static(dict(own_names))
         self.names = tuple(variables)
         for name, variable in variables.items():
             *path, leaf = name.split(".")
@@ -59,13 +65,14 @@ class Port(Part):
     def __call__(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         """Run the network; its statistics move where it trains."""
         held = {name: self._variable(name) for name in self.names}
-        own = {n: self._layout(n).from_torch(v[...]) for n, v in held.items()}
+        own = {n: self.layout(n).from_torch(v[...]) for n, v in held.items()}
         output, moved = self.call(own, args, kwargs, training)
         for name, value in moved.items():
-            held[name].set_value(self._layout(name).to_torch(value))
+            held[name].set_value(self.layout(name).to_torch(value))
         return output
 
-    def _layout(self, name: str) -> Axes:
+    def layout(self, name: str) -> Axes:
+        """Return how the library lays out an array."""
         return self.layouts.get(name, AS_IT_IS)
 
     def _variable(self, name: str) -> nnx.Variable:
