@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         default="native",
         help="of --pair's tensors: 'native' (the same on both sides), 'found', which prints them, "
-        "or a JSON file, which is written with the names that are found where there is none, and read where "
+        "or a JSON file, which is written with the names that are found where there is none, and "
         "there is one (default: native)",
     )
     parser.add_argument(

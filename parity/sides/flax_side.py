@@ -17,16 +17,7 @@ from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.entries import children, entries
 from parity.sides import calling
 from parity.sides.calls import Input, inputs_of, is_float, outputs_of, widened
-from parity.trace.jax_program import JaxProgram
-
-QUICK: dict[str, bool | int] = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
-"""What makes XLA compile for CPU without optimizing machine code."""
-
-if jax.__version_info__ < (0, 12):  # whose XLA has another way to emit loops
-    QUICK["xla_cpu_use_fusion_emitters"] = False  # half of the time, even so
+from parity.trace.jax_program import QUICK, JaxProgram
 
 
 @dataclass
@@ -61,10 +52,10 @@ def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: s
     return copy
 
 
-def output_shape(module: nnx.Module, x: Input) -> tuple[int, ...]:
-    """Return the shape of the module's first output, without running it."""
+def output_shapes(module: nnx.Module, x: Input) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the module's outputs, without running it."""
     output = nnx.eval_shape(lambda module, x: calling.call(module, x, False), module, x)
-    return outputs_of(output)[""].shape
+    return {name: value.shape for name, value in outputs_of(output).items()}
 
 
 def forward(module: nnx.Module, x: Input, dtype: str) -> FlaxRun:

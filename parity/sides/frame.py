@@ -1,6 +1,6 @@
 """Where the two sides have their channels: PyTorch first, JAX last, except where they agree."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,24 +38,30 @@ class Frame:
             }
         )
 
-    def fitted(self, theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> "Frame":
+    def fitted(
+        self,
+        theirs: Mapping[str, np.ndarray],
+        shapes: Mapping[str, tuple[int, ...]],
+        run: Callable[[], Mapping[str, np.ndarray]],
+    ) -> "Frame":
         """Return the frame in which PyTorch's outputs have the shapes that JAX's have.
 
         Args:
             theirs: PyTorch's outputs in this frame.
-            ours: JAX's. Where several layouts have its shape, the nearest numbers decide.
+            shapes: the shapes of JAX's.
+            run: returns JAX's; where several layouts have the shape, the nearest numbers decide.
         """
         found = {}
         for name, value in theirs.items():
-            if name not in ours or value.ndim < IMAGES - 1:
+            if name not in shapes or value.ndim < IMAGES - 1:
                 continue
             moved = self._moves(name, value.ndim, self.outputs)
-            other = _first(value) if moved else _last(value)
-            both = [(value, moved), (other, not moved)]
-            fit = [(a, m) for a, m in both if a.shape == ours[name].shape]
-            found[name] = min(
-                fit, key=lambda pair: float(np.abs(pair[0] - ours[name]).max()), default=both[0]
-            )[1]
+            both = {moved: value, not moved: _first(value) if moved else _last(value)}
+            fit = [moves for moves, array in both.items() if array.shape == shapes[name]]
+            if len(fit) == 2:
+                errors = {m: float(np.abs(both[m] - run()[name]).max()) for m in fit}
+                fit = [min(fit, key=lambda moves: errors[moves])]
+            found[name] = fit[0] if fit else moved
         return replace(self, outputs={**self.outputs, **found})
 
     def tensors(self, x: Input, dtype: torch.dtype) -> tuple[tuple[Any, ...], dict[str, Any]]:

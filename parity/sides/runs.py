@@ -72,7 +72,8 @@ class Runs:
         first = Frame.of(self.pair.torch_module, self.inputs[0])
         theirs = torch_side.forward(self.torch_module("float64"), self.inputs[0], "float64", first)
         results = {n: v for n, v in theirs.outputs.items() if is_result(n)}
-        return first.fitted(results, self._ours("float64", 0).outputs)
+        shapes = flax_side.output_shapes(self.jax_module("float32"), self.inputs[0])
+        return first.fitted(results, shapes, lambda: self._ours("float64", 0).outputs)
 
     def _forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         ours = self._ours(dtype, i)
@@ -109,7 +110,7 @@ class Runs:
             x, pair = self.inputs[0], self.pair
             return (
                 torch_side.output_shape(pair.torch_module, x),
-                flax_side.output_shape(pair.jax_module, x),
+                flax_side.output_shapes(pair.jax_module, x)[""],
             )
         theirs, ours = self.forward("float64", 0)
         return theirs.outputs[""].shape, ours.outputs[""].shape

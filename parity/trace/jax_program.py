@@ -24,6 +24,13 @@ _LIBRARIES = (
     *("site-packages", "dist-packages", str(Path(__file__).parents[1])),
     str(Path(flaxblocks.__file__).parent),
 )
+QUICK: dict[str, bool | int] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+"""What makes XLA compile for CPU without optimizing machine code."""
+if jax.__version_info__ < (0, 12):  # whose XLA has another way to emit loops
+    QUICK["xla_cpu_use_fusion_emitters"] = False  # half of the time, even so
 SMALLEST = 2  # values; fewer are parts of other things
 
 
@@ -132,8 +139,7 @@ class JaxProgram:
             lines[:] = [line for _, line in kept]
             return [array for array, _ in kept], outputs
 
-        quick = {"xla_backend_optimization_level": 0}
-        return (run if stepwise else jax.jit(run, compiler_options=quick)), lines
+        return (run if stepwise else jax.jit(run, compiler_options=QUICK)), lines
 
     def read_order(self) -> list[int]:
         """Return which flat inputs are read, the first read first; laying out is no reading."""
