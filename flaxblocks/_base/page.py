@@ -13,6 +13,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 85rem; padding: 0 1rem }
 pre { font: 13px/1.35 ui-monospace, monospace; overflow-x: auto }
 figure { margin: 2rem 0 } img { max-width: 100% } dt { font-weight: 600 }
+:root { color-scheme: light dark }
 """
 
 
@@ -23,6 +24,7 @@ def write_page(
     print_table: Callable[[Console], None],
     plots: Sequence[tuple[Path, str]],
     width: int = 150,
+    sections: str = "",
 ) -> Path:
     """Write ``index.html`` into a folder and return its path.
 
@@ -33,6 +35,7 @@ def write_page(
         print_table: prints the tables to a terminal.
         plots: PNG files, each with a description.
         width: of that terminal, in characters.
+        sections: more of the page, in HTML, before the plots.
     """
     console = Console(file=io.StringIO(), record=True, width=width)
     print_table(console)
@@ -41,8 +44,9 @@ def write_page(
     page = folder / "index.html"
     page.write_text(
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{_escaped(title)}</title><style>{STYLE}</style></head><body>"
-        f"<h1>{_escaped(title)}</h1><dl>{''.join(items)}</dl>{table}"
+        f"<h1>{_escaped(title)}</h1><dl>{''.join(items)}</dl>{table}{sections}"
         f"{''.join(_figure(path, text) for path, text in plots)}</body></html>\n",
         encoding="utf-8",
     )

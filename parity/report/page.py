@@ -1,4 +1,4 @@
-"""The report as a page: the table, and a plot of the errors from layer to layer."""
+"""The report as a page: the table, both programs side by side, and a plot of the errors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from flaxblocks._base import page
 from parity.checks.tolerance import bound
 from parity.report.rows import Report, label
 from parity.report.table import print_reports
+from parity.report.track import STYLE, track
 
 SMALLEST = 1e-17  # an error of 0 has no place on a logarithmic axis; it is drawn here
 SERIES = (
@@ -44,7 +45,10 @@ def write_page(reports: Sequence[Report], folder: Path, facts: dict[str, Any]) -
         for report in reports
         if report.layers
     ]
-    return page.write_page(folder, "Parity with PyTorch", facts, print_table, plots)
+    tracks = f"<style>{STYLE}</style>{''.join(track(report) for report in reports)}"
+    return page.write_page(
+        folder, "Parity with PyTorch", facts, print_table, plots, sections=tracks
+    )
 
 
 def _plot(report: Report, folder: Path) -> Path:
