@@ -28,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", metavar="DIR", help="the folder that `flaxblocks train` left")
     add_weights_arguments(parser)
     parser.add_argument(
-        "--to", dest="format", metavar="FORMAT", help="stablehlo or onnx (default: by the suffix)"
+        "--to",
+        dest="format",
+        metavar="FORMAT",
+        help="stablehlo, onnx, litert or torch (default: by the suffix)",
     )
     parser.add_argument("--out", dest="path", required=True, metavar="PATH", help="the file")
     parser.add_argument(

@@ -68,6 +68,10 @@ FORMATS = {
     "onnx": Format(
         "ONNX Runtime", (".onnx",), "onnx.file", "onnx and onnxruntime", ("float32", "float16")
     ),
+    "litert": Format(
+        "LiteRT", (".tflite",), "litert", "ai-edge-litert and litert-converter", ("float32",)
+    ),
+    "torch": Format("torch.export", (".pt2",), "torch_program", "torch", HALF),
 }
 
 

@@ -30,7 +30,13 @@ def suffix(format: str) -> str:
     return FORMATS[format].suffixes[0]
 
 
-@pytest.mark.parametrize("format", FORMAT_NAMES)
+@pytest.mark.parametrize(
+    "format",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "torch" else ())
+        for name in FORMAT_NAMES
+    ],
+)
 def test_the_blocks_of_the_tutorial_are_the_same_functions(format: str, tmp_path):
     model, path = randomized(Column()), tmp_path / f"column{suffix(format)}"
     fb.export(model, path, input_size=(13, 11), batch=2, in_features=CHANNELS)
