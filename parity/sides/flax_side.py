@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from flaxblocks.weights.entries import children, entries
 from parity.sides import calling
 from parity.sides.calls import Input, inputs_of, is_float, outputs_of, widened
 from parity.trace.jax_program import QUICK, JaxProgram
+from parity.trace.widen import in_float64
 
 
 @dataclass
@@ -49,7 +50,19 @@ def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: s
     for _, part in nnx.iter_modules(copy):
         if isinstance(part, nnx.Embed) and part.dtype == part.param_dtype:
             part.dtype = jnp.dtype(dtype)  # it writes down the dtype that its weights had
+        if isinstance(part, nnx.MultiHeadAttention):
+            part.attention_fn = _exact_attention(part.attention_fn)
     return copy
+
+
+@cache
+def _exact_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an attention that keeps float64: JAX's own computes its logits in float32."""
+
+    def attention(query: Any, key: Any, value: Any, **options: Any) -> Any:
+        return in_float64(lambda *arrays: attend(*arrays, **options))(query, key, value)
+
+    return attention
 
 
 def output_shapes(module: nnx.Module, x: Input) -> dict[str, tuple[int, ...]]:

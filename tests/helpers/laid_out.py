@@ -1,6 +1,5 @@
 """A network and its port, whose tensors are laid out otherwise or are parts of others."""
 
-import jax
 import jax.numpy as jnp
 import torch
 from flax import nnx
@@ -26,17 +25,11 @@ class TorchNet(nn.Module):
         return self.head(self.slope(self.up(self.mix(x))).flatten(1))
 
 
-def attention(query, key, value, **_):
-    """Attention over axis 1; JAX's own computes its logits in float32 whatever it is given."""
-    scores = jnp.einsum("nqhd,nkhd->nhqk", query, key) / query.shape[-1] ** 0.5
-    return jnp.einsum("nhqk,nkhd->nqhd", jax.nn.softmax(scores), value)
-
-
 class Port(nnx.Module):
     """The same in Flax, whose attention is split into heads; a 1x1 convolution is linear."""
 
     def __init__(self, rngs: nnx.Rngs):
-        self.attend = nnx.MultiHeadAttention(2, 6, decode=False, attention_fn=attention, rngs=rngs)
+        self.attend = nnx.MultiHeadAttention(2, 6, decode=False, rngs=rngs)
         self.scale = nnx.Param(jnp.ones(6))
         self.linear = nnx.Linear(6, 4, rngs=rngs)
         self.wider = nnx.ConvTranspose(4, 5, (2, 2), (2, 2), padding="VALID", rngs=rngs)
