@@ -6,6 +6,7 @@ This file stands at the root because the doctests of the packages and of README.
 # ruff: noqa: E402 (the order of these statements is what this file is for)
 
 import os
+from typing import Any
 
 # Before JAX starts: four devices on one CPU, for the tests of sharded batches.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -72,7 +73,7 @@ def quick(request, monkeypatch):
     make = compiler.get_compile_options
 
     def make_quick(*args, env_options_overrides=None, **kwargs):
-        options = QUICK | (env_options_overrides or {})
+        options: dict[str, Any] = {**QUICK, **(env_options_overrides or {})}
         return make(*args, env_options_overrides=options, **kwargs)
 
     # JAX has no public setting for what is compiled in a context.

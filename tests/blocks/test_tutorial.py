@@ -20,6 +20,7 @@ import torch_ref
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides import flax_side, torch_side
+from parity.sides.frame import Frame
 from parity.sides.torch_side import TorchRun
 from tests.helpers.twins import assert_same, image
 from tests.helpers.typed import gradient_of, present
@@ -195,8 +196,10 @@ def test_computes_what_the_tutorial_prints(name: str, widths: tuple[int, int], x
 
     truth = flat_run(function, p, names, x, target)
 
-    run = torch_side.train_step(theirs, x, target)
-    assert_same_run(run, torch_side.forward(theirs, x).outputs[""], *truth)
-    run = flax_side.train_step(ours, x, target, "float64")
+    goal, frame = {"": target}, Frame()
+    run = torch_side.train_step(theirs, x, goal, "float64", frame)
+    after = torch_side.forward(theirs, x, "float64", frame).outputs[""]
+    assert_same_run(run, after, *truth)
+    run = flax_side.train_step(ours, x, goal, "float64", training=True)
     fb.load_state_dict(ours, weights | run.state)
     assert_same_run(run, flax_side.forward(ours, x, "float64").outputs[""], *truth)
