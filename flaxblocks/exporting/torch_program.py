@@ -37,9 +37,17 @@ def _module(program: Program) -> Any:
             raise unsupported(operation.name, operation.layer)
         for operand in operation.operands:
             if isinstance(operand, np.ndarray):
-                # A copy: torch refuses arrays that cannot be written to.
-                module.register_buffer(_name(operand), torch.from_numpy(np.array(operand)))
+                module.register_buffer(_name(operand), _tensor(operand))
     return module.eval()
+
+
+def _tensor(array: np.ndarray) -> Any:
+    """Return a copy as a tensor; PyTorch takes no bfloat16 of NumPy's."""
+    import torch
+
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.astype(np.float32)).bfloat16()
+    return torch.from_numpy(np.array(array))
 
 
 def _name(array: np.ndarray) -> str:

@@ -79,6 +79,19 @@ def test_each_block_is_the_same_function(format: str, case, tmp_path):
     assert fb.verify_exported(model, path, x).ok
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("format", "dtype"),
+    [(name, dtype) for name in FORMAT_NAMES for dtype in FORMATS[name].dtypes[1:]],
+)
+def test_half_precision_differs_by_its_rounding(format: str, dtype: str, network, tmp_path):
+    path = tmp_path / f"model{suffix(format)}"
+    fb.export(network, path, input_size=SIZE, dtype=dtype)
+    images = (crops(4, SIZE) / np.float32(255) - np.float32(0.45)) / np.float32(0.22)
+    found = fb.verify_exported(network, path, images)
+    assert found.ok and found.difference > 1e-5, found
+
+
 def test_another_function_is_found_out(network, tmp_path):
     path = tmp_path / "model.stablehlo"
     fb.export(network, path, input_size=SIZE, batch=1)
