@@ -14,6 +14,7 @@ from PIL import Image
 
 import flaxblocks as fb
 from tests.helpers.exported import SIZE, crops
+from tests.helpers.typed import present
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serve_onnx.py"
 
@@ -21,9 +22,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "serve_onnx.py"
 def test_the_example_answers_as_the_network_does(network: nnx.Module, tmp_path):
     source = EXAMPLE.read_text()
     assert "jax" not in source.lower().split('"""')[2]
-    spec = importlib.util.spec_from_file_location("serve_onnx", EXAMPLE)
+    spec = present(importlib.util.spec_from_file_location("serve_onnx", EXAMPLE))
     example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    present(spec.loader).exec_module(example)
     classes = tuple("abcdefg")
     path = fb.export(
         network, tmp_path / "model.onnx", input_size=SIZE, classes=classes, prepare_images=True
@@ -43,6 +44,6 @@ def test_the_example_answers_as_the_network_does(network: nnx.Module, tmp_path):
     server.server_close()
 
     exported = fb.load_exported(path)
-    (likely,) = exported(exported.preprocess.pixels(photo))
+    (likely,) = exported(present(exported.preprocess).pixels(photo))
     assert answer["class"] == classes[int(likely.argmax())]
     assert answer["probability"] == pytest.approx(float(likely.max()))
