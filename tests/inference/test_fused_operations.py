@@ -18,9 +18,7 @@ from flaxblocks import activations, ops
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from tests.helpers.folded import M, gate
 
-pytestmark = pytest.mark.usefixtures("xla_forms")
-
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "xla_forms")
 
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
 
