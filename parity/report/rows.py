@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
+WHOLE = "the whole module"
+"""The path of the compared module itself, as a report says it."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -150,7 +153,7 @@ def _badness(row: Row) -> tuple[bool, float]:
 
 def label(path: str, i: int | None = None, mode: str = "") -> str:
     """Return how a row calls a layer: its path, the mode, and the number of the input."""
-    where = path or "the whole module"
+    where = path or WHOLE
     notes = [mode] if mode else []
     notes += [] if i is None else [f"input {i}"]
     return f"{where} ({', '.join(notes)})" if notes else where

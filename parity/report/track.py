@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from html import escape
 from math import log10
 
-from parity.report.rows import Report, Row
+from parity.report.rows import WHOLE, Report, Row
 
 STYLE = """
 .track { list-style: none; padding: 0; max-width: 60rem }
@@ -27,10 +27,27 @@ def track(report: Report) -> str:
     if not layers:
         return ""
     causes = "".join(f"<p>{escape(cause)}</p>" for cause in report.causes)
-    theirs = {_owner(n): _owner(t) for t, n in report.names.items() if isinstance(n, str)}
+    theirs = _their_names(report)
     items = "".join(_item(theirs.get(path, ""), path, row) for path, row in layers)
     head = "<li><details><summary><i></i><b>PyTorch</b><b>JAX</b></summary></details></li>"
     return f"<h2>{escape(report.name)}</h2>{causes}<ol class='track'>{head}{items}</ol>"
+
+
+def _their_names(report: Report) -> dict[str, str]:
+    """Return the PyTorch names of our modules: of those with tensors, and of what holds them.
+
+    Two hold the same where the names below them are the same.
+    """
+    names = {WHOLE: WHOLE}
+    for their_tensor, our_tensor in report.names.items():
+        if not isinstance(our_tensor, str):
+            continue
+        ours, theirs = _owner(our_tensor), _owner(their_tensor)
+        names[ours] = theirs
+        while _last(ours) == _last(theirs) and ours:
+            ours, theirs = _owner(ours), _owner(theirs)
+            names.setdefault(ours, theirs)
+    return names
 
 
 def _layers(report: Report) -> Iterator[tuple[str, Row]]:
@@ -57,3 +74,7 @@ def _hue(error: float) -> float:
 
 def _owner(name: str) -> str:
     return name.partition("[")[0].rpartition(".")[0]
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

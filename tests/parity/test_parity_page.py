@@ -7,10 +7,16 @@ from parity.report.track import track
 
 ROWS = (
     Row.judged("float64", "stem.conv (eval, input 0)", 1e-16, 1e-10),
+    Row.judged("float64", "head.fc (eval, input 0)", 1e-16, 1e-10),
+    Row.judged("float64", "head (eval, input 0)", 1e-16, 1e-10),
     Row.judged("float64", "the whole module (eval, input 0)", 0.5, 1e-10),
     Row.judged("float64", "the whole module (train, input 0)", 0.5, 1e-10),
 )
-NAMES = {"features.0.weight": "stem.conv.weight", "a": {"name": "b", "rows": [0, 1]}}
+NAMES = {
+    "features.0.weight": "stem.conv.weight",
+    "end.fc.bias": "head.fc.bias",
+    "a": {"name": "b", "rows": [0, 1]},
+}
 
 
 class Texts(HTMLParser):
@@ -32,9 +38,12 @@ def test_a_layer_has_both_names_its_numbers_and_a_color():
     page.feed(track(Report("mine", ROWS, ("eps: <1>",), names=NAMES)))
     assert page.texts[:2] == ["mine", "eps: <1>"]
     assert "features.0" in page.texts and "stem.conv" in page.texts
-    assert page.texts.count("the whole module") == 1  # in eval mode
+    assert page.texts.count("the whole module") == 2  # on both sides, in eval mode
+    whole = page.texts.index("head")
+    assert page.texts[whole - 1] == "end"  # what holds end.fc
     assert "off by 5.0e-01 of the layer's scale, at most 1.0e-10" in page.texts
-    assert page.colors == ["background:hsl(130 70% 45%)", "background:hsl(0 70% 45%)"]
+    green, red = "background:hsl(130 70% 45%)", "background:hsl(0 70% 45%)"
+    assert page.colors == [green, green, green, red]
 
 
 def test_nothing_is_shown_where_nothing_was_compared():
