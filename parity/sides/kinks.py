@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from parity.trace.operations import kind_of
+from torch_ref.harness.function_mode import FunctionMode
 
 _FIXED = {
     "relu6": ((0, 6), (0, 6)),
@@ -24,7 +24,7 @@ Kink = dict[str, Numbers]
 then of each whose output is its result."""
 
 
-class Kinks(TorchFunctionMode):
+class Kinks(FunctionMode):
     """While open, collects the activations with kinks, in the order of computation.
 
     Args:
@@ -36,15 +36,8 @@ class Kinks(TorchFunctionMode):
         self.paths = paths
         self.seen: list[tuple[Kink, torch.Tensor, Numbers]] = []
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call the function, and note its kinks."""
-        kwargs = kwargs or {}
         x = args[0] if args else kwargs.get("input")
         before, after = _numbers(kind_of(func), args[1:], kwargs)
         kink = {path: before for path in self.paths.get(id(x), ())}

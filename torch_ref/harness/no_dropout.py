@@ -1,9 +1,9 @@
 """PyTorch's functions, none of which drops anything."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch.overrides import TorchFunctionMode
+from torch_ref.harness.function_mode import FunctionMode
 
 DROPS = frozenset(
     ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
@@ -11,18 +11,11 @@ DROPS = frozenset(
 """The functions that drop, by name."""
 
 
-class NoDropout(TorchFunctionMode):
+class NoDropout(FunctionMode):
     """While open, dropout gives what it takes, also where a function is called in train mode."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call the function, or return its input."""
-        kwargs = kwargs or {}
         if func.__name__.rstrip("_") in DROPS:
             return args[0] if args else kwargs["input"]
         return func(*args, **kwargs)

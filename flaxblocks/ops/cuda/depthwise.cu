@@ -111,6 +111,27 @@ INLINE constexpr int offset(int t, int j) {
   return t * STRIDE_W + j * DILATION_W - LOW_W - kLeft * UP_W;
 }
 
+// Calls `visit(r, i, in)` wherever row `r` of a tile meets row `in` of the input at the kernel's row
+// `i`. The next row of the input is on its way while one is used.
+template <typename Visit>
+INLINE void each_row(const Pair* x, const Sizes& n, Tile tile, Visit visit) {
+  Pair rows[2][kColumns];
+  load_input(x, n, tile, 0, rows[0]);
+  UNROLL
+  for (int q = 0; q < kRows; ++q) {
+    if (q + 1 < kRows) load_input(x, n, tile, q + 1, rows[(q + 1) % 2]);
+    Two in[kColumns];
+    widen(rows[q % 2], in);
+    UNROLL
+    for (int r = 0; r < ROWS; ++r) {
+      UNROLL
+      for (int i = 0; i < TAPS_H; ++i) {
+        if (meet(r, i, q)) visit(r, i, in);
+      }
+    }
+  }
+}
+
 #if !GRADIENT
 
 KERNEL depthwise(const Pair* __restrict__ x, const Two* __restrict__ kernel,
@@ -126,29 +147,16 @@ KERNEL depthwise(const Pair* __restrict__ x, const Two* __restrict__ kernel,
   if (tile.image >= n.images || pair >= n.pairs) return;
   x += pair, kernel += pair, y += pair;
   Two sum[ROWS][COLUMNS] = {};
-  Pair rows[2][kColumns];  // the next one is on its way while one is used
-  load_input(x, n, tile, 0, rows[0]);
-  UNROLL
-  for (int q = 0; q < kRows; ++q) {
-    if (q + 1 < kRows) load_input(x, n, tile, q + 1, rows[(q + 1) % 2]);
-    Two in[kColumns];
-    widen(rows[q % 2], in);
+  each_row(x, n, tile, [&](int r, int i, const Two(&in)[kColumns]) {
     UNROLL
-    for (int r = 0; r < ROWS; ++r) {
+    for (int j = 0; j < TAPS_W; ++j) {
+      const Two weight = kernel[(i * TAPS_W + j) * n.pairs];
       UNROLL
-      for (int i = 0; i < TAPS_H; ++i) {
-        if (!meet(r, i, q)) continue;
-        UNROLL
-        for (int j = 0; j < TAPS_W; ++j) {
-          const Two weight = kernel[(i * TAPS_W + j) * n.pairs];
-          UNROLL
-          for (int t = 0; t < COLUMNS; ++t) {
-            if (offset(t, j) % UP_W == 0) add(sum[r][t], in[offset(t, j) / UP_W], weight);
-          }
-        }
+      for (int t = 0; t < COLUMNS; ++t) {
+        if (offset(t, j) % UP_W == 0) add(sum[r][t], in[offset(t, j) / UP_W], weight);
       }
     }
-  }
+  });
   const int row = tile.row * ROWS, column = tile.column * COLUMNS;
   y += pixel(tile.image, row, column, n.out_h, n.out_w) * n.pairs;
   UNROLL
@@ -178,34 +186,19 @@ KERNEL depthwise(const Pair* __restrict__ x, const Pair* __restrict__ g,
   const Tile step = {n.slots / tiles, n.slots / n.tiles_w % n.tiles_h, n.slots % n.tiles_w};
   Two sum[TAPS_H][TAPS_W] = {};
   while (tile.image < n.images) {
-    Pair rows[2][kColumns], outputs[ROWS][COLUMNS];
-    Two out[ROWS][COLUMNS];
+    Pair outputs[ROWS][COLUMNS];
     UNROLL
     for (int r = 0; r < ROWS; ++r) {
       load_row(g, tile.image, tile.row * ROWS + r, tile.column * COLUMNS, n.out_h, n.out_w,
                n.pairs, outputs[r]);
     }
-    load_input(x, n, tile, 0, rows[0]);
-    UNROLL
-    for (int r = 0; r < ROWS; ++r) widen(outputs[r], out[r]);
-    UNROLL
-    for (int q = 0; q < kRows; ++q) {
-      if (q + 1 < kRows) load_input(x, n, tile, q + 1, rows[(q + 1) % 2]);
-      Two in[kColumns];
-      widen(rows[q % 2], in);
+    each_row(x, n, tile, [&](int r, int i, const Two(&in)[kColumns]) {
       UNROLL
-      for (int r = 0; r < ROWS; ++r) {
+      for (int j = 0; j < TAPS_W; ++j) {
         UNROLL
-        for (int i = 0; i < TAPS_H; ++i) {
-          if (!meet(r, i, q)) continue;
-          UNROLL
-          for (int j = 0; j < TAPS_W; ++j) {
-            UNROLL
-            for (int t = 0; t < COLUMNS; ++t) add(sum[i][j], out[r][t], in[offset(t, j)]);
-          }
-        }
+        for (int t = 0; t < COLUMNS; ++t) add(sum[i][j], widen(outputs[r][t]), in[offset(t, j)]);
       }
-    }
+    });
     tile.column += step.column;
     const int over_w = tile.column >= n.tiles_w;
     tile.column -= over_w ? n.tiles_w : 0;

@@ -1,36 +1,24 @@
 """Recipes as papers and their released code have them."""
 
-EFFICIENTNET = {
+_TAN_LE = {
     "epochs": 350,
     "batch_size": 256,
     "opt": "rmsproptf",
     "opt_eps": 1e-3,
     "lr_base": 0.016,
     "weight_decay": 1e-5,
-    "decay_on": "all-but-norms",
     "sched": "step",
     "decay_epochs": 2.4,
     "decay_rate": 0.97,
     "warmup_epochs": 5.0,
     "smoothing": 0.1,
     "model_ema": 0.9999,
-    "aa": "original",
 }
+
+EFFICIENTNET = _TAN_LE | {"decay_on": "all-but-norms", "aa": "original"}
 """Tan and Le 2019, section 5, and the released code."""
 
-EFFICIENTNET_V2 = {
-    "epochs": 350,
-    "batch_size": 256,
-    "opt": "rmsproptf",
-    "opt_eps": 1e-3,
-    "lr_base": 0.016,
-    "weight_decay": 1e-5,
-    "sched": "step",
-    "decay_epochs": 2.4,
-    "decay_rate": 0.97,
-    "warmup_epochs": 5.0,
-    "smoothing": 0.1,
-    "model_ema": 0.9999,
+EFFICIENTNET_V2 = _TAN_LE | {
     "aa": "rand-m10-n2-p1",
     "train_crop_size": 300,
     "grow_stages": 4,
