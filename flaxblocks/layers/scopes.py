@@ -10,6 +10,7 @@ import jax
 from flax import nnx
 
 from flaxblocks.layers.printing import describe
+from flaxblocks.layers.signatures import ArgumentsOfInit
 
 _caller: ContextVar[object] = ContextVar("_caller", default=None)
 
@@ -21,8 +22,10 @@ class Scoped(nnx.Module):
     modules that are equal stay equal wherever they stand.
 
     `repr` is short; ``nnx.Module.__repr__(module)`` shows every variable, as `nnx.display` does in
-    a notebook.
+    a notebook. `help` and `inspect.signature` show the arguments of ``__init__``.
     """
+
+    __signature__ = ArgumentsOfInit()
 
     def __init_subclass__(cls, **arguments: Any):
         super().__init_subclass__(**arguments)
