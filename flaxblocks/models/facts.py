@@ -5,7 +5,8 @@ number of classes, license, top-1 and top-5 accuracy, the default weights first.
 
 Source: torchvision 0.28, `torchvision.models.get_model_weights`; timm 1.0.31, the
 `pretrained_cfg` of its networks, and its results/results-imagenet.csv, where it evaluated them
-at the resolution that the configuration names. Multiply-adds are counted by `flops`.
+at the resolution that the configuration names. Multiply-adds are counted by `flops`. timm's
+rows are written by `benchmarks/timm_facts.py`.
 """
 
 import json

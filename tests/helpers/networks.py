@@ -142,8 +142,8 @@ def run_by_blocks(network: Any, image: np.ndarray) -> jax.Array:
     return _step(network.head, x)
 
 
-def assert_same_logits(name: str, shape: tuple[int, int, int, int]) -> None:
-    """Fail unless the network's logits for a random image equal its source's in float64."""
+def logits_error(name: str, shape: tuple[int, int, int, int]) -> float:
+    """Return how far the network's float64 logits are from its source's for a random image."""
     image = np.random.default_rng(1).normal(size=shape)
     twin = torch_network(name, image)
     network = flax_network(name, twin.state_dict())
@@ -154,4 +154,9 @@ def assert_same_logits(name: str, shape: tuple[int, int, int, int]) -> None:
 
     assert logits.dtype == truth.dtype == np.float64
     assert np.std(truth[0] - truth[1]) > 1e-3 * np.std(truth)  # the image is not lost on the way
-    assert measure.scaled_error(logits, truth) <= bound("float64", "output")
+    return measure.scaled_error(logits, truth)
+
+
+def assert_same_logits(name: str, shape: tuple[int, int, int, int]) -> None:
+    """Fail unless the network's logits for a random image equal its source's in float64."""
+    assert logits_error(name, shape) <= bound("float64", "output")
