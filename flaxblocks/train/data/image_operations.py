@@ -1,78 +1,48 @@
-"""The image operations that AutoAugment and RandAugment draw from, with Pillow."""
+"""The image operations that AutoAugment, RandAugment and TrivialAugment draw from, with Pillow."""
 
+import math
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
-ImageOperation = Callable[[Any, float], Any]
-"""Takes a Pillow image and a magnitude, and returns an image."""
-
-
-def _affine(image: Any, *coefficients: float) -> Any:
-    from PIL import Image
-
-    return image.transform(image.size, Image.Transform.AFFINE, coefficients)
-
-
-def _enhance(kind: str) -> ImageOperation:
-    def operation(image: Any, magnitude: float) -> Any:
-        from PIL import ImageEnhance
-
-        return getattr(ImageEnhance, kind)(image).enhance(1 + 0.9 * magnitude)
-
-    return operation
-
-
-def _ops(name: str, argument: Callable[[float], float] | None = None) -> ImageOperation:
-    def operation(image: Any, magnitude: float) -> Any:
-        from PIL import ImageOps
-
-        arguments = () if argument is None else (argument(magnitude),)
-        return getattr(ImageOps, name)(image, *arguments)
-
-    return operation
-
-
-SIGNED: Mapping[str, ImageOperation] = MappingProxyType(
-    {
-        "shear_x": lambda image, m: _affine(image, 1, 0.3 * m, 0, 0, 1, 0),
-        "shear_y": lambda image, m: _affine(image, 1, 0, 0, 0.3 * m, 1, 0),
-        "translate_x": lambda image, m: _affine(image, 1, 0, 150 / 331 * image.width * m, 0, 1, 0),
-        "translate_y": lambda image, m: _affine(image, 1, 0, 0, 0, 1, 150 / 331 * image.height * m),
-        "rotate": lambda image, m: image.rotate(30 * m),
-        "brightness": _enhance("Brightness"),
-        "color": _enhance("Color"),
-        "contrast": _enhance("Contrast"),
-        "sharpness": _enhance("Sharpness"),
-    }
+DIRECTED = (
+    *("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"),
+    *("Brightness", "Color", "Contrast", "Sharpness"),
 )
-"""Operations in either direction, with magnitudes from -1 to 1.
+"""The operations that have two directions: of either sign."""
 
-Source: Cubuk et al. 2018, AutoAugment, table 6.
-"""
-
-UNSIGNED: Mapping[str, ImageOperation] = MappingProxyType(
-    {
-        "identity": lambda image, m: image,
-        "posterize": _ops("posterize", lambda m: 8 - round(4 * m)),
-        "solarize": _ops("solarize", lambda m: 256 * (1 - m)),
-        "autocontrast": _ops("autocontrast"),
-        "equalize": _ops("equalize"),
-        "invert": _ops("invert"),
-    }
-)
-"""Operations in one direction, with magnitudes from 0 to 1; the source is that of `SIGNED`."""
+UNDIRECTED = ("Identity", "Posterize", "Solarize", "AutoContrast", "Equalize", "Invert")
 
 
-def apply_operation(image: Any, name: str, magnitude: float, rng: Any) -> Any:
-    """Return the image after an operation, in a random direction where there are two.
+def apply_operation(image: Any, name: str, magnitude: float) -> Any:
+    """Return the image after an operation, as torchvision has it with bilinear interpolation.
 
     Args:
-        image: a Pillow image.
-        name: a key of `SIGNED` or `UNSIGNED`.
-        magnitude: from 0 to 1.
-        rng: a numpy generator.
+        image: a Pillow image in RGB.
+        name: one of `DIRECTED` or `UNDIRECTED`.
+        magnitude: in the operation's own unit: shear in pixels for each pixel, translation in
+            pixels, rotation in degrees, enhancement as a factor beyond 1, the bits that posterize
+            keeps, the value from which solarize inverts; the others have none.
     """
-    if name in UNSIGNED:
-        return UNSIGNED[name](image, magnitude)
-    return SIGNED[name](image, -magnitude if rng.random() < 0.5 else magnitude)
+    from PIL import Image, ImageEnhance, ImageOps
+
+    plain: Mapping[str, Callable[[], Any]] = {
+        "Identity": lambda: image,
+        "Posterize": lambda: ImageOps.posterize(image, int(magnitude)),
+        "Solarize": lambda: ImageOps.solarize(image, math.ceil(magnitude)),
+        "AutoContrast": lambda: ImageOps.autocontrast(image),
+        "Equalize": lambda: ImageOps.equalize(image),
+        "Invert": lambda: ImageOps.invert(image),
+        "Rotate": lambda: image.rotate(magnitude, Image.Resampling.BILINEAR),
+    }
+    if name in plain:
+        return plain[name]()
+    matrix = {
+        "ShearX": (1, magnitude, 0, 0, 1, 0),
+        "ShearY": (1, 0, 0, magnitude, 1, 0),
+        "TranslateX": (1, 0, -int(magnitude), 0, 1, 0),
+        "TranslateY": (1, 0, 0, 0, 1, -int(magnitude)),
+    }.get(name)
+    if matrix is None:
+        return getattr(ImageEnhance, name)(image).enhance(1 + magnitude)
+    affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    return image.transform(image.size, affine, matrix, bilinear)

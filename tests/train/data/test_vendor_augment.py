@@ -8,20 +8,24 @@ import pytest
 from PIL import Image
 from timm.data import auto_augment
 from timm.data.transforms_factory import create_transform
-from torchvision.transforms import InterpolationMode, TrivialAugmentWide, autoaugment
+from torchvision.transforms import AutoAugment, InterpolationMode, TrivialAugmentWide
+from torchvision.transforms import RandAugment as TheirRandAugment
+from torchvision.transforms import autoaugment as theirs
 
-from flaxblocks.train.data.timm_randaugment import COLOR, OPERATIONS, STRONGEST, TimmRandAugment
-from flaxblocks.train.data.trivialaugment import (
-    BINS,
-    NAMES,
-    SIGNED,
-    UNSIGNED,
-    apply_operation,
-    trivialaugment,
+from flaxblocks.train.data.autoaugment import (
+    IMAGENET,
+    LEVELS,
+    RANDOM,
+    RandAugment,
+    autoaugment,
+    magnitude_of,
 )
+from flaxblocks.train.data.image_operations import DIRECTED, UNDIRECTED, apply_operation
+from flaxblocks.train.data.timm_randaugment import COLOR, OPERATIONS, STRONGEST, TimmRandAugment
+from flaxblocks.train.data.trivialaugment import BINS, MAGNITUDES, NAMES, trivialaugment
 
 auto: Any = auto_augment
-apply_theirs: Any = autoaugment._apply_op
+apply_theirs: Any = theirs._apply_op
 IMAGE = Image.fromarray(
     np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8), "RGB"
 ).resize((24, 20), Image.Resampling.BILINEAR, box=(0, 0, 12, 10))
@@ -82,19 +86,44 @@ def test_trivialaugment_has_torchvisions_magnitudes():
     space = TrivialAugmentWide()._augmentation_space(BINS)
     assert set(space) == set(NAMES)
     for name, (magnitudes, signed) in space.items():
-        ours = (SIGNED if signed else UNSIGNED)[name]
-        np.testing.assert_allclose(ours, np.atleast_1d(magnitudes.numpy()), rtol=1e-6, atol=1e-6)
+        expected = np.atleast_1d(magnitudes.numpy())
+        np.testing.assert_allclose(MAGNITUDES[name], expected, rtol=1e-6, atol=1e-6)
+        assert signed == (name in DIRECTED)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("kind", "bins"), [(AutoAugment, LEVELS + 1), (TheirRandAugment, 31)])
+def test_the_papers_magnitudes_are_torchvisions(kind: Any, bins: int):
+    size = (24, 20)
+    space = kind()._augmentation_space(bins, size[::-1])
+    assert set(space) - {"Invert"} | {"Identity"} == set(RANDOM)
+    for name, (magnitudes, signed) in space.items():
+        ours = [magnitude_of(name, bin / (bins - 1), size) for bin in range(bins)]
+        expected = np.broadcast_to(magnitudes.numpy(), bins)
+        np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-4)
+        assert signed == (name in DIRECTED)
+
+
+def test_the_pairs_are_torchvisions():
+    pairs = AutoAugment().policies
+    expected = [[(name, p, level or 0) for name, p, level in pair] for pair in pairs]
+    assert [list(pair) for pair in IMAGENET] == expected
+
+
+def test_signed_operations_go_either_way():
+    rng = np.random.default_rng(0)
+    drawn = {RandAugment(1, 20)(IMAGE, rng).tobytes() for _ in range(200)}
+    assert len(drawn) == len(RANDOM) + len(DIRECTED)
+    assert len({autoaugment(IMAGE, rng).tobytes() for _ in range(60)}) > 20
+
+
+@pytest.mark.parametrize("name", [*DIRECTED, *UNDIRECTED])
 def test_each_operation_is_torchvisions(name: str):
-    signs = (1, -1) if name in SIGNED else (1,)
-    magnitudes = SIGNED[name] if name in SIGNED else UNSIGNED[name]
-    for value in (
-        sign * magnitudes[place] for place in (0, -1, len(magnitudes) // 4) for sign in signs
-    ):
-        got = apply_operation(IMAGE, name, float(value))
-        expected = apply_theirs(IMAGE, name, float(value), InterpolationMode.BILINEAR, fill=None)
+    strengths = (0.0, 0.25, 1.0)
+    magnitudes = [magnitude_of(name, strength, IMAGE.size) for strength in strengths]
+    widest = float(MAGNITUDES.get(name, np.zeros(1))[-1])
+    for value in (*magnitudes, *(-m for m in magnitudes if name in DIRECTED), widest):
+        got = apply_operation(IMAGE, name, value)
+        expected = apply_theirs(IMAGE, name, value, InterpolationMode.BILINEAR, fill=None)
         off = np.abs(np.asarray(got, int) - np.asarray(expected, int))
         # Their matrix is an inverse whose entries round: a few pixels fall to the next number.
         assert (off > 0).mean() <= 0.02 and off.max() <= 1, value
