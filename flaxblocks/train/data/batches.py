@@ -36,9 +36,9 @@ def training_batches(
 ) -> Any:
     """Return endless batches of training images, in a new order in each epoch.
 
-    The last, incomplete batch of an epoch is dropped. An image that cannot be read is replaced by
-    the next one. The order and the augmentations depend on the seed only, not on the number of
-    processes.
+    The last, incomplete batch of an epoch is dropped. In place of an image that cannot be read
+    stands the source's next one that can. The order and the augmentations depend on the seed only,
+    not on the number of processes.
 
     Args:
         source: images and labels.
@@ -83,9 +83,9 @@ def training_batches(
             index = order[epoch * length + block * apart + inside % apart]
         return index, epoch
 
-    def train_on(numbers: tuple[int, int], rng: np.random.Generator) -> Batch | None:
+    def train_on(numbers: tuple[int, int], rng: np.random.Generator) -> Batch:
         index, epoch = numbers
-        return readable.row(index, lambda image: of_epoch(epoch)(image, rng))
+        return readable.next_row(index, lambda image: of_epoch(epoch)(image, rng))
 
     images = order.map_with_index(numbered).random_map(train_on)
     images = images[: length // batch_size * batch_size]

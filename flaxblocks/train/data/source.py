@@ -1,5 +1,6 @@
 """The interface of a source of images, and how its images are read and checked."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
@@ -91,3 +92,19 @@ class Readable:
                 f"{self.source.num_classes - 1}, got {label!r}"
             )
         return {"image": image, "label": np.asarray(label, np.int32)}
+
+    def next_row(self, index: int, prepare: Callable[[Any], np.ndarray]) -> dict[str, np.ndarray]:
+        """Return a prepared image and its label: the first that can be read, from `index` on.
+
+        Args:
+            index: which image.
+            prepare: see `row`.
+
+        Raises:
+            ValueError: see `row`.
+        """
+        places = itertools.cycle(range(len(self.source)))
+        for place in itertools.islice(places, index, None):
+            if (row := self.row(place, prepare)) is not None:
+                return row
+        raise AssertionError("more than half of the images are unreadable, which `row` refuses")

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -134,9 +134,10 @@ class Loop:
         batch = next(self.feed)
         start = time.monotonic()
         state, metrics = self.step(state, batch)
-        if not window.images:  # the first one was compiled, as the others are not
+        shapes = jax.tree.map(jnp.shape, batch)
+        if shapes != window.shapes:  # compiled now, as the others are not
             window.pause(time.monotonic() - start)
-        window.images = len(jax.tree.leaves(batch)[0])
+        window.shapes = shapes
         return state, metrics
 
     def _report(self, number: int, metrics: Metrics, window: "_Window") -> None:
@@ -183,7 +184,7 @@ class _Window:
     def __init__(self, feed: Feed, until: int):
         self.feed = feed
         self.until = until
-        self.images = 0
+        self.shapes: Any = None
         self._reset()
 
     def _reset(self) -> None:
@@ -204,10 +205,11 @@ class _Window:
         steps = len(self._seen)
         waited = self.feed.waited - self._waited
         names = self._seen[0]
+        images = jax.tree.leaves(self.shapes)[0]  # the first axis of the first array
         record = {name: sum(values[name] for values in self._seen) / steps for name in names}
         self._reset()
         return record | {
-            "images_per_second": steps * self.images / seconds,
+            "images_per_second": steps * images / seconds,
             "seconds_left": (self.until - number) * seconds / steps,
             "input_stall": min(waited / seconds, 1.0),
         }

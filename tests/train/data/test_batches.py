@@ -112,6 +112,20 @@ def test_training_leaves_out_what_cannot_be_read(broken):
     assert name == str(broken / "b" / "1.png")
 
 
+def test_an_image_that_cannot_be_read_moves_no_other(broken):
+    def batches(**share: int) -> list[dict[str, np.ndarray]]:
+        return take(training(ImageFolder(broken), AUGMENT, **share), 7)
+
+    whole, parts = batches(), [batches(process=p, processes=2) for p in (0, 1)]
+    Image.new("RGB", (12, 12)).save(broken / "b" / "1.png")
+    mended, differing = batches(), 0
+    for number, batch in enumerate(whole):
+        for process in (0, 1):
+            assert np.array_equal(parts[process][number]["image"], batch["image"][process::2])
+        differing += (mended[number]["image"] != batch["image"]).any((1, 2, 3)).sum()
+    assert differing == 2  # once in each of two epochs, and not in a third of the next
+
+
 def test_where_most_cannot_be_read_training_ends(broken):
     for file in broken.rglob("*.png"):
         file.write_text("no picture")

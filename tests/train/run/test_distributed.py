@@ -83,6 +83,21 @@ def test_two_processes_through_the_command_line(tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_statistics_of_some_devices_through_the_command_line(tmp_path: Path):
+    """Those of all four devices are the batch's, those of two are not."""
+    register_tiny()
+    options = ["--model", "tiny", "--data", str(make_images(tmp_path / "images")), "--epochs", "1"]
+    options += ["--recipe", "quick", "--batch-size", "4", "--log-every", "1"]
+    found = {}
+    for devices in ("global", "4", "2"):
+        out = tmp_path / devices
+        assert main(["train", *options, "--sync-bn", devices, "--out", str(out)]) == 0
+        found[devices] = losses(out)
+    assert found["4"] == pytest.approx(found["global"], rel=1e-4)  # float32, in another order
+    assert abs(found["2"][1] - found["global"][1]) > 1e-3
+
+
+@pytest.mark.slow
 def test_processes_find_each_other_under_slurm(tmp_path: Path):
     data, out = make_images(tmp_path / "images"), tmp_path / "out"
     job = {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_NODELIST": "localhost"}

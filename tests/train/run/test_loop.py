@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import grain
 import jax
@@ -16,6 +17,7 @@ import pytest
 from flax import nnx
 
 from flaxblocks.train.data import Feed, UnreadableImages
+from flaxblocks.train.run import loop as loop_module
 from flaxblocks.train.run.checkpoints import Checkpoints
 from flaxblocks.train.run.loop import DivergedError, Evaluation, Loop, all_finite
 from flaxblocks.train.run.stop import Stop
@@ -37,12 +39,13 @@ def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Arr
     return replace(state, step=state.step + 1, params=params), {"loss": loss, "accuracy": 1 - loss}
 
 
-def feed(pause: float = 0.0) -> Feed:
+def feed(pause: float = 0.0, grows_at: int = 1000) -> Feed:
     """Return endless batches of four labels, each made after a pause."""
 
     def batch(index: int) -> dict[str, np.ndarray]:
         time.sleep(pause)
-        return {"image": np.zeros((4, 1, 1, 3)), "label": np.full(4, index % 7)}
+        side = 1 if index < grows_at else 2
+        return {"image": np.zeros((4, side, side, 3)), "label": np.full(4, index % 7)}
 
     images = grain.MapDataset.range(1000).map(batch)
     return Feed(images.to_iter_dataset(grain.ReadOptions(1, 1)), lambda batch: batch)
@@ -55,13 +58,14 @@ def run(
     step: Step = step,
     *,
     pause: float = 0.0,
+    grows_at: int = 1000,
     evaluate: Evaluation | None = None,
     unreadable: UnreadableImages | None = None,
     stop: Stop | None = None,
 ) -> tuple[TrainState, list[dict]]:
     """Go on in a folder, and return the end and what was told."""
     records = []
-    with feed(pause) as batches, Checkpoints(folder) as checkpoints:
+    with feed(pause, grows_at) as batches, Checkpoints(folder) as checkpoints:
         found = checkpoints.restore(state, print)
         if found is not None:
             state, position = found
@@ -90,6 +94,24 @@ def test_it_tells_means_and_rates(beginning, tmp_path):
         assert record["images_per_second"] > 0
         assert 0 <= record["input_stall"] <= 1
     assert records[-1]["seconds_left"] == 0
+
+
+def test_compiling_for_a_new_shape_is_no_training_time(beginning, tmp_path, monkeypatch):
+    now = [0.0]
+    compiled: set[tuple[int, ...]] = set()
+
+    def timed(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        shape = batch["image"].shape
+        now[0] += 1 if shape in compiled else 1001  # seconds
+        compiled.add(shape)
+        return step(state, batch)
+
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    _, records = run(beginning, tmp_path, 8, timed, grows_at=4)
+    assert len(compiled) == 2
+    # The steps that are compiled count as taking no time.
+    assert max(record["seconds_left"] for record in records) <= 6
+    assert min(record["images_per_second"] for record in records) >= 4
 
 
 def test_a_run_that_goes_on_is_one_that_never_stopped(beginning, tmp_path):
