@@ -13,6 +13,7 @@ from flaxblocks.blocks import LinearBottleNeck as LinearBottleNeck
 from flaxblocks.blocks import MBConv as MBConv
 from flaxblocks.blocks import MobileNetLikeBlock as MobileNetLikeBlock
 from flaxblocks.blocks import NormConv as NormConv
+from flaxblocks.blocks import RepConv as RepConv
 from flaxblocks.blocks import ResidualAdd as ResidualAdd
 from flaxblocks.blocks import Stem as Stem
 from flaxblocks.create import create_model as create_model

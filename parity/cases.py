@@ -101,6 +101,8 @@ VARIANT_CASES: tuple[Case, ...] = (
     _variant("mobilenetv3", "MBConv", (8, 8), hidden_features=20, se=_SE_HARD, act=_HARD_SWISH),
     _variant("identity", "FusedMBConv", (8, 8)),
     _variant("expansion1", "FusedMBConv", (8, 8, 1), **_PUBLISHED),
+    _variant("repvgg", "RepConv", (8, 8)),
+    _variant("mobileone", "RepConv", (8, 8), stride=2, groups=8, branches=3),
     _variant("stride2-se", "FusedMBConv", (8, 12), stride=2, se=_SE_SILU),
 )
 """What published networks vary: strides, kernels, groups, dilation, gates, eps, activations."""

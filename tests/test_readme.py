@@ -112,7 +112,7 @@ def test_the_numbers_of_networks():
     assert (
         f"{len(fb.list_models()) - len(timm)} of torchvision's convolutional classifiers" in README
     )
-    assert f"{len(timm)} of timm's 325 entry points" in README
+    assert f"And {len(timm)} of timm's" in README
 
 
 COMMANDS = re.findall(r"^flaxblocks (.*)$", README, re.MULTILINE)

@@ -19,3 +19,4 @@ from torch_ref.layers import Conv3X3BnReLU as Conv3X3BnReLU
 from torch_ref.layers import ConvNormAct as ConvNormAct
 from torch_ref.layers import SqueezeExcite as SqueezeExcite
 from torch_ref.layers import StochasticDepth as StochasticDepth
+from torch_ref.rep import RepConv as RepConv

@@ -10,6 +10,7 @@ from flaxblocks.blocks.inverted_residual import InvertedResidual as InvertedResi
 from flaxblocks.blocks.inverted_residual import MobileNetLikeBlock as MobileNetLikeBlock
 from flaxblocks.blocks.mbconv import FusedMBConv as FusedMBConv
 from flaxblocks.blocks.mbconv import MBConv as MBConv
+from flaxblocks.blocks.rep_conv import RepConv as RepConv
 from flaxblocks.blocks.residual import ResidualAdd as ResidualAdd
 from flaxblocks.blocks.residual import projection as projection
 from flaxblocks.blocks.separable import DepthWiseSeparableConv as DepthWiseSeparableConv

@@ -33,6 +33,7 @@ class Stem(Scoped):
         use_bias: whether the convolutions have a bias.
         norm: makes each normalization, see `ConvNormAct`.
         act: activation after each convolution; None for none.
+        conv: makes each convolution, with `ConvNormAct`'s arguments; such as `RepConv` (RepVGG).
         pool: halves the size at the end, such as `fb.ops.max_pool` (ResNet); None for none.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
@@ -60,21 +61,23 @@ class Stem(Scoped):
         use_bias: bool = False,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
+        conv: ModuleFactory = ConvNormAct,
         pool: Activation | None = None,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        given = {} if padding is None else {"padding": padding}
         unit = partial(
-            ConvNormAct,
+            checks.function("conv", conv),
             kernel_size=kernel_size,
-            padding=padding,
             use_bias=use_bias,
             norm=norm,
             act=act,
             dtype=dtype,
             param_dtype=param_dtype,
             rngs=rngs,
+            **given,
         )
         strides = (stride,) + (1,) * (len(features) - 1) if isinstance(stride, int) else stride
         if len(strides) != len(features):

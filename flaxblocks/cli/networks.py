@@ -26,8 +26,7 @@ def abstract_network(name: str, num_classes: int = 1000) -> Backbone:
 
 def image_shape(network: Backbone, size: int) -> jax.ShapeDtypeStruct:
     """Return a square image, its pixels unknown, as a network takes it."""
-    channels = network.stem.layers[0].conv.in_features
-    return jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
+    return jax.ShapeDtypeStruct((1, size, size, network.in_features), jnp.float32)
 
 
 def cost(module: nnx.Module, x: jax.ShapeDtypeStruct) -> int:

@@ -73,7 +73,7 @@ def prepare(
     """
     name = None
     if isinstance(model, Backbone):
-        name, in_features = model.name, model.stem.layers[0].conv.in_features
+        name, in_features = model.name, model.in_features
     if preprocess is None and name is not None:
         preprocess = model_info(name).preprocess
     if prepare_images and preprocess is None:

@@ -1,7 +1,6 @@
 """Batch normalizations folded into the convolutions before them."""
 
 from collections import Counter
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,8 @@ PAIRS: dict[type[nnx.Module], tuple[str, str]] = {
     ConvNeXtBlock: ("depthwise", "norm"),
 }
 """Each class's attributes that hold a convolution and the normalization after it."""
+
+Arrays = dict[str, jax.Array]
 
 
 def fold_batch_norms(model: nnx.Module) -> None:
@@ -42,20 +43,45 @@ def fold_batch_norms(model: nnx.Module) -> None:
 
 
 def _fold(conv: nnx.Conv, norm: nnx.BatchNorm) -> None:
-    variables = {"kernel": conv.kernel, "bias": conv.bias, "mean": norm.mean, "var": norm.var}
-    variables |= {"scale": norm.scale, "shift": norm.bias}
-    arrays = {name: v.get_value() for name, v in variables.items() if v is not None}
-    kernel, bias = _folded(arrays, norm.epsilon)
+    set_weights(conv, *_folded(arrays_of(conv, norm)))
+
+
+def arrays_of(conv: nnx.Conv | None, norm: object) -> Arrays:
+    """Return the numbers of a convolution and of a batch's normalization, as `folded` takes them.
+
+    Both may be absent: a convolution that is None, and what is no `nnx.BatchNorm`.
+    """
+    variables = {} if conv is None else {"kernel": conv.kernel, "bias": conv.bias}
+    numbers = {}
+    if isinstance(norm, nnx.BatchNorm):
+        variables |= {"mean": norm.mean, "var": norm.var, "scale": norm.scale, "shift": norm.bias}
+        numbers = {"epsilon": jnp.asarray(norm.epsilon, norm.var.dtype)}
+    return numbers | {name: v.get_value() for name, v in variables.items() if v is not None}
+
+
+def set_weights(conv: nnx.Conv, kernel: jax.Array, bias: jax.Array) -> None:
+    """Give a convolution another kernel, and a bias."""
     conv.kernel.set_value(kernel)
     conv.bias = nnx.data(nnx.Param(bias))
     conv.use_bias = True
 
 
-@partial(jax.jit, static_argnums=1)
-def _folded(arrays: dict[str, jax.Array], epsilon: float) -> tuple[jax.Array, jax.Array]:
-    """Return the new kernel and bias; an absent scale is 1, an absent bias or shift 0."""
+def folded(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+    """Return the kernel and bias of a convolution and its normalization, in at least float32.
+
+    An absent scale is 1, an absent bias or shift 0, and an absent normalization changes nothing.
+    """
+    wide = {n: a.astype(np.promote_types(a.dtype, np.float32)) for n, a in arrays.items()}
+    bias = wide.get("bias", jnp.zeros(wide["kernel"].shape[-1:], wide["kernel"].dtype))
+    if "var" not in wide:
+        return wide["kernel"], bias
+    multiplier = wide.get("scale", 1) / jnp.sqrt(wide["var"] + wide["epsilon"])
+    bias = wide.get("shift", 0) + (bias - wide["mean"]) * multiplier
+    return wide["kernel"] * multiplier, bias
+
+
+@jax.jit
+def _folded(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
     dtype = arrays["kernel"].dtype
-    wide = {n: a.astype(np.promote_types(dtype, np.float32)) for n, a in arrays.items()}
-    multiplier = wide.get("scale", 1) / jnp.sqrt(wide["var"] + epsilon)
-    bias = wide.get("shift", 0) + (wide.get("bias", 0) - wide["mean"]) * multiplier
-    return (wide["kernel"] * multiplier).astype(dtype), bias.astype(dtype)
+    kernel, bias = folded(arrays)
+    return kernel.astype(dtype), bias.astype(dtype)

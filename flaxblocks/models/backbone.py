@@ -78,6 +78,7 @@ class Backbone(Scoped):
     Attributes:
         feature_info: channels and stride of each entry of `features`.
         num_features: length of the pooled features.
+        in_features: channels of the image.
         auxiliary: classifiers of middle stages, see `forward_auxiliary`; none in most networks.
         name: what `create_model` calls the network; None for one made without it.
         family: the architecture's.
@@ -124,6 +125,7 @@ class Backbone(Scoped):
         )
         self.feature_info = _feature_info(self.stem.stride, rows)
         self.num_features = self.head.pooled_features
+        self.in_features = in_features
         self.initialization = architecture.initialization
         self.rematerialization = False
         self.name: str | None = None

@@ -52,7 +52,7 @@ def keep_head(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming)
 
 
 def adapt_rgb(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming) -> dict[str, Any]:
-    """Turn the checkpoint's first kernel, which reads RGB, into one for the network's channels.
+    """Turn the checkpoint's first kernels, which read RGB, into ones for the network's channels.
 
     One channel gets the sum of the three; more repeat them, in order, times ``3 / in_features``,
     so that an image of equal channels gives what it gave.
@@ -68,18 +68,30 @@ def adapt_rgb(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming)
 
     Source: timm 1.0, `timm.models.adapt_input_conv`.
     """
-    first = _network("adapt_stem", module).stem.layers[0].conv.kernel
-    ((name, entry),) = ((n, e) for n, e in naming(module).items() if e.variable is first)
-    if name not in state_dict:
-        return dict(state_dict)
-    given, needed = np.shape(state_dict[name])[1], entry.shape[1]
+    network = _network("adapt_stem", module)
+    first: Any = network.stem.layers[0]
+    kernels = {
+        id(part.kernel)
+        for _, part in nnx.iter_modules(first)
+        if isinstance(part, nnx.Conv) and part.in_features == network.in_features
+    }
+    needed = {n: e.shape[1] for n, e in naming(module).items() if id(e.variable) in kernels}
+    return {
+        name: _adapted(name, value, needed[name]) if name in needed else value
+        for name, value in state_dict.items()
+    }
+
+
+def _adapted(name: str, kernel: Any, needed: int) -> Any:
+    """Return a kernel of shape ``(out, given, h, w)`` for the channels that are needed."""
+    given = np.shape(kernel)[1]
     if given == needed:
-        return dict(state_dict)
+        return kernel
     if given != RGB:
         raise ValueError(
             f"`adapt_stem` adapts kernels of {RGB} channels to {needed}, got {given} in {name}"
         )
-    return {**state_dict, name: _for_channels(to_numpy(state_dict[name]), needed)}
+    return _for_channels(to_numpy(kernel), needed)
 
 
 def _for_channels(kernel: np.ndarray, channels: int) -> np.ndarray:

@@ -50,6 +50,6 @@ def _differences(
     if classes is not None and classes != network.num_classes and not new_head:
         yield f"num_classes: {classes} given, {network.num_classes} needed; see `new_head`"
     channels = arguments.get("in_chans") or details.get("input_size", [None])[0]
-    own_channels = network.stem.layers[0].conv.in_features
+    own_channels = network.in_features
     if channels is not None and channels != own_channels and not adapt_stem:
         yield f"in_features: {channels} given, {own_channels} needed; see `adapt_stem`"

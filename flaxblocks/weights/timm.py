@@ -3,6 +3,7 @@
 from flaxblocks.layers import ConvNormAct
 from flaxblocks.weights.naming import Vendor
 from flaxblocks.weights.timm_inverted import INVERTED
+from flaxblocks.weights.timm_rep import REP
 from flaxblocks.weights.timm_residual import RESIDUAL
 from flaxblocks.weights.torchvision import conv_norm
 from flaxblocks.weights.torchvision_plain import TIMMS_PLAIN
@@ -11,5 +12,6 @@ TIMM: Vendor = {
     ConvNormAct: conv_norm("conv", "bn"),
     **INVERTED,
     **RESIDUAL,
+    **REP,
     **TIMMS_PLAIN,
 }

@@ -1,12 +1,20 @@
 """A part of a network beside PyTorch's: what comes out of it, and its gradients."""
 
+from collections.abc import Callable
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from flax import nnx
+from timm.layers.blur_pool import BlurPool2d
 
+import flaxblocks as fb
 from parity.checks import measure
 from parity.checks.tolerance import bound
+from parity.sides.weights import randomize
+from tests.helpers.typed import present
+from torch_ref.harness.layout import from_nhwc
 
 
 @nnx.jit
@@ -35,3 +43,44 @@ def assert_equal(ours: object, truth: torch.Tensor, quantity: str, name: str = "
     value, expected = np.asarray(ours), truth.detach().numpy()
     assert value.dtype == expected.dtype == np.float64
     assert measure.scaled_error(value, expected) <= bound("float64", quantity), name
+
+
+def assert_part_is_timms(
+    make: Callable[..., nnx.Module],
+    make_torch: Callable[[], torch.nn.Module],
+    shape: tuple[int, int, int, int],
+) -> None:
+    """Fail unless a part is timm's: its names, output, gradients and statistics, in train mode.
+
+    Args:
+        make: makes ours: ``make(param_dtype=, rngs=)``.
+        make_torch: makes timm's.
+        shape: shape ``(n, h, w, c)`` of the input.
+    """
+    rng = np.random.default_rng(0)
+    twin = make_torch().double()
+    blurs = [m.get_buffer("filt") for m in twin.modules() if isinstance(m, BlurPool2d)]
+    fixed = [blur.clone() for blur in blurs]
+    randomize(twin, rng)
+    for blur, values in zip(blurs, fixed, strict=True):
+        blur.copy_(values)  # no weight, though PyTorch keeps it among the buffers
+    module = make(param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    fb.load_state_dict(module, twin.state_dict(), names="timm")
+    image = rng.normal(size=shape)
+    x = from_nhwc(image).requires_grad_()
+    y = twin.train()(x).permute(0, 2, 3, 1)
+    weights = rng.normal(size=y.shape)
+    (y * torch.from_numpy(weights)).sum().backward()
+
+    output, of_params, of_input = gradients(module, jnp.asarray(image), jnp.asarray(weights))
+
+    assert_equal(output, y, "output")
+    assert_equal(of_input, present(x.grad).permute(0, 2, 3, 1), "gradient")
+    moved = fb.state_dict(module, names="timm")
+    for name, value in twin.state_dict().items():
+        if name.rpartition(".")[2] in ("running_mean", "running_var"):
+            assert_equal(moved[name], value, "statistic", name)
+    nnx.update(module, of_params)  # so that the gradients get timm's names
+    named = fb.state_dict(module, names="timm")
+    for name, value in twin.named_parameters():
+        assert_equal(named[name], present(value.grad), "gradient", name)

@@ -28,9 +28,7 @@ from flaxblocks.layers.scale_norm import rms_norm, simple_norm
 from flaxblocks.models.timm import convnext
 from flaxblocks.models.timm.resnet import squeeze_excite
 from flaxblocks.ops import average_pool, blur_pool, max_pool
-from parity.sides.weights import randomize
-from tests.helpers.parts import assert_equal, gradients
-from tests.helpers.typed import present
+from tests.helpers.parts import assert_equal, assert_part_is_timms
 from torch_ref.harness.layout import from_nhwc
 
 # timm takes more than its types say.
@@ -151,33 +149,7 @@ PARTS = {  # ours, timm's and the shape of the input
 
 @pytest.mark.parametrize("make,make_torch,shape", PARTS.values(), ids=PARTS)
 def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, shape, x64):
-    rng = np.random.default_rng(0)
-    twin = make_torch().double()
-    blurs = [m.get_buffer("filt") for m in twin.modules() if isinstance(m, BlurPool2d)]
-    fixed = [blur.clone() for blur in blurs]
-    randomize(twin, rng)
-    for blur, values in zip(blurs, fixed, strict=True):
-        blur.copy_(values)  # no weight, though PyTorch keeps it among the buffers
-    module = make(param_dtype=jnp.float64, rngs=nnx.Rngs(0))
-    fb.load_state_dict(module, twin.state_dict(), names="timm")
-    image = rng.normal(size=shape)
-    x = from_nhwc(image).requires_grad_()
-    y = twin.train()(x).permute(0, 2, 3, 1)
-    weights = rng.normal(size=y.shape)
-    (y * torch.from_numpy(weights)).sum().backward()
-
-    output, of_params, of_input = gradients(module, jnp.asarray(image), jnp.asarray(weights))
-
-    assert_equal(output, y, "output")
-    assert_equal(of_input, present(x.grad).permute(0, 2, 3, 1), "gradient")
-    moved = fb.state_dict(module, names="timm")
-    for name, value in twin.state_dict().items():
-        if name.rpartition(".")[2] in ("running_mean", "running_var"):
-            assert_equal(moved[name], value, "statistic", name)
-    nnx.update(module, of_params)  # so that the gradients get timm's names
-    named = fb.state_dict(module, names="timm")
-    for name, value in twin.named_parameters():
-        assert_equal(named[name], present(value.grad), "gradient", name)
+    assert_part_is_timms(make, make_torch, shape)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 4), (6, 6)])

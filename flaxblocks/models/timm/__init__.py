@@ -10,6 +10,7 @@ from flaxblocks.models.timm import (
     mobilenet_v3_like,
     mobilenet_v4,
     regnet,
+    rep,
     res2net,
     resnet_table,
     searched,
@@ -29,5 +30,6 @@ TABLES = (
     convnext.NETWORKS,
     densenet.NETWORKS,
     hardcorenas.NETWORKS,
+    rep.NETWORKS,
     vgg.NETWORKS,
 )

@@ -57,7 +57,7 @@ class Outcome:
             preprocess=self.preprocess,
             names=model_info(network.name).source,
             classes=class_names(self.images, network.num_classes),
-            in_features=network.stem.layers[0].conv.in_features,
+            in_features=network.in_features,
             recipe=self.settings,
             versions=versions(PACKAGES),
             metrics=self.metrics,
