@@ -6,9 +6,11 @@ from flaxblocks.blocks import BasicBlock as BasicBlock
 from flaxblocks.blocks import BottleNeck as BottleNeck
 from flaxblocks.blocks import ConvNeXtBlock as ConvNeXtBlock
 from flaxblocks.blocks import DepthWiseSeparableConv as DepthWiseSeparableConv
+from flaxblocks.blocks import FeaturePyramidNetwork as FeaturePyramidNetwork
 from flaxblocks.blocks import FusedMBConv as FusedMBConv
 from flaxblocks.blocks import Head as Head
 from flaxblocks.blocks import InvertedResidual as InvertedResidual
+from flaxblocks.blocks import LastLevelP6P7 as LastLevelP6P7
 from flaxblocks.blocks import LinearBottleNeck as LinearBottleNeck
 from flaxblocks.blocks import MBConv as MBConv
 from flaxblocks.blocks import MobileNetLikeBlock as MobileNetLikeBlock
@@ -16,6 +18,7 @@ from flaxblocks.blocks import NormConv as NormConv
 from flaxblocks.blocks import RepConv as RepConv
 from flaxblocks.blocks import ResidualAdd as ResidualAdd
 from flaxblocks.blocks import Stem as Stem
+from flaxblocks.blocks import last_level_max_pool as last_level_max_pool
 from flaxblocks.create import create_model as create_model
 from flaxblocks.create import create_preprocess as create_preprocess
 from flaxblocks.create import load_run as load_run

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from flaxblocks.imagenet import CLASSES
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.rngs import check_rngs
-from flaxblocks.models import Backbone, model_info
+from flaxblocks.models import Backbone, Segmenter, model_info
 from flaxblocks.models.foreign import FOREIGN, answers
 from flaxblocks.ops.activations import Activation
 from flaxblocks.preprocess import Preprocess
@@ -22,6 +21,9 @@ from flaxblocks.weights.files import load_tensors, read_weights
 from flaxblocks.weights.hub_config import check_config
 from flaxblocks.weights.origin import Origin, resolve
 from flaxblocks.weights.state_dict import named_entries
+
+KINDS: dict[str, type[Backbone]] = {"classification": Backbone, "segmentation": Segmenter}
+"""What makes the networks of each task."""
 
 
 @answers(FOREIGN)
@@ -58,7 +60,8 @@ def create_model(
             them.
         key: where in a checkpoint of `torch.save` the weights are, see `load_weights`.
         num_classes: length of the output; 0 for the pooled features. Where it is not what the
-            weights have, the classifier is a new one; absent, it is what they have, or 1000.
+            weights have, the classifier is a new one; absent, it is what they have, or the
+            source's own: 1000 of ImageNet, 21 of Pascal VOC.
         in_features: channels of the image. The first kernel of weights for 3 is adapted to other
             numbers, see `load_state_dict`.
         drop_rate: dropout before the classifier; the source's own where absent.
@@ -72,7 +75,7 @@ def create_model(
         rngs: random streams; ``params`` and ``dropout`` are drawn from.
 
     Returns:
-        The network, in train mode.
+        The network, in train mode; a `flaxblocks.models.Segmenter` where it classifies every pixel.
 
     Raises:
         ConnectionError: if the weights are out of reach, see `load_weights`.
@@ -84,8 +87,10 @@ def create_model(
     """
     architecture = model_info(name).architecture
 
-    def make(num_classes: int, rngs: nnx.Rngs) -> Backbone:
-        model = Backbone(
+    kind = KINDS[architecture.task]
+
+    def make(num_classes: int | None, rngs: nnx.Rngs) -> Backbone:
+        model = kind(
             architecture,
             num_classes=num_classes,
             in_features=in_features,
@@ -102,7 +107,7 @@ def create_model(
         return model
 
     if weights is None:
-        return make(CLASSES if num_classes is None else num_classes, rngs)
+        return make(num_classes, rngs)
     return _pretrained(make, resolve(name, weights), key, num_classes, rngs)
 
 
@@ -172,7 +177,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
 
 
 def _pretrained(
-    make: Callable[[int, nnx.Rngs], Backbone],
+    make: Callable[[int | None, nnx.Rngs], Backbone],
     origin: Origin,
     key: str | None,
     num_classes: int | None,
@@ -181,11 +186,11 @@ def _pretrained(
     """Return a network with weights, of which only what they do not hold is drawn."""
     check_rngs(rngs)
 
-    def abstract(num_classes: int) -> Backbone:
+    def abstract(num_classes: int | None) -> Backbone:
         return nnx.eval_shape(lambda: make(num_classes, nnx.Rngs(0)))
 
-    guess = CLASSES if origin.num_classes is None else origin.num_classes
-    model = abstract(guess)
+    model = abstract(origin.num_classes)
+    guess = model.num_classes
     if hub.is_repository(origin.source):
         config = hub.read_config(origin.source)
         check_config(model, config, new_head=True, adapt_stem=True)

@@ -57,6 +57,8 @@ class Head(Scoped):
     Source: Sandler et al. 2018, table 2; Howard et al. 2019, section 5.1 (hidden layer).
     """
 
+    classifiers = ("classifier",)  # the attributes whose shapes follow from `num_classes`
+
     def __init__(
         self,
         in_features: int,

@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 
 from flaxblocks.cli.networks import cost, count, image_shape
-from flaxblocks.models import Backbone
+from flaxblocks.models import Backbone, Segmenter
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,34 @@ def block_rows(network: Backbone, size: int) -> Iterator[Row]:
     Raises:
         ValueError: if the image is too small for the network.
     """
-    x = image_shape(network, size)
-    for path, stride, part in _parts(network):
-        y = nnx.eval_shape(lambda part, x: part(x), part, x)
+
+    def row(path: str, stride: int | None, part: Any, *inputs: jax.ShapeDtypeStruct) -> Row:
+        y = nnx.eval_shape(lambda part, *inputs: part(*inputs), part, *inputs)
         if 0 in y.shape:
             raise ValueError(f"`--input-size` {size} is too small: nothing is left after {path}")
         kind = type(part).__name__
-        yield Row(path, stride, kind, y.shape[1:], count(part), cost(part, x))
-        x = jax.ShapeDtypeStruct(y.shape, y.dtype)
+        return Row(path, stride, kind, y.shape[1:], count(part), cost(part, *inputs))
+
+    x, maps = image_shape(network, size), []
+    for number, parts in enumerate(_parts(network)):
+        for path, stride, part in parts:
+            found = row(path, stride, part, x)
+            yield found
+            x = jax.ShapeDtypeStruct((1, *found.shape), x.dtype)
+        if number:
+            maps.append(x)
+    is_segmenter = isinstance(network, Segmenter)
+    read = network.head_stages if is_segmenter else (-1,)
+    yield row("head", None, network.head, *(maps[stage] for stage in read))
+    if is_segmenter:
+        for number, stage in enumerate(network.auxiliary_stages):
+            yield row(f"auxiliary.{number}", None, network.auxiliary[number], maps[stage])
 
 
-def _parts(network: Backbone) -> Iterator[tuple[str, int | None, Any]]:
-    """Yield the parts in data-flow order, with their paths and strides."""
-    yield "stem", network.stem.stride, network.stem
+def _parts(network: Backbone) -> Iterator[list[tuple[str, int | None, Any]]]:
+    """Yield the parts of the stem and of each stage, with their paths and strides."""
+    yield [("stem", network.stem.stride, network.stem)]
     for number, (stage, info) in enumerate(zip(network.stages, network.feature_info, strict=True)):
-        if stage.downsample is not None:
-            yield f"stages.{number}.downsample", info.stride, stage.downsample
-        for position, block in enumerate(stage.blocks):
-            yield f"stages.{number}.blocks.{position}", info.stride, block
-    yield "head", None, network.head
+        before = [] if stage.downsample is None else [("downsample", stage.downsample)]
+        blocks = [(f"blocks.{place}", block) for place, block in enumerate(stage.blocks)]
+        yield [(f"stages.{number}.{path}", info.stride, part) for path, part in [*before, *blocks]]

@@ -9,7 +9,7 @@ from flaxblocks.flops import multiply_adds
 from flaxblocks.models import Backbone
 
 
-def abstract_network(name: str, num_classes: int = 1000) -> Backbone:
+def abstract_network(name: str, num_classes: int | None = None) -> Backbone:
     """Return a network in eval mode, its arrays known by shape only, without random streams.
 
     Raises:
@@ -29,10 +29,10 @@ def image_shape(network: Backbone, size: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, size, size, network.in_features), jnp.float32)
 
 
-def cost(module: nnx.Module, x: jax.ShapeDtypeStruct) -> int:
+def cost(module: nnx.Module, *inputs: jax.ShapeDtypeStruct) -> int:
     """Return the multiply-adds of a module in eval mode."""
     graphdef, state = nnx.split(module)
-    return multiply_adds(lambda state, x: nnx.merge(graphdef, state)(x), state, x)
+    return multiply_adds(lambda state, *x: nnx.merge(graphdef, state)(*x), state, *inputs)
 
 
 def count(module: nnx.Module, kind: type[nnx.Variable] = nnx.Param) -> int:

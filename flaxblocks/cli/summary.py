@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input-size", type=positive, metavar="PIXELS", help="default: the network's own"
     )
-    parser.add_argument("--num-classes", type=positive, default=1000, metavar="N")
+    parser.add_argument("--num-classes", type=positive, metavar="N", help="default: its source's")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks.imagenet import synsets
 from flaxblocks.models import Backbone, model_info
+from flaxblocks.models.registry import check_classifies
 from flaxblocks.train import (
     Training,
     recipe_of,
@@ -32,7 +33,7 @@ def origin_of(settings: Settings) -> Origin:
 
     Raises:
         OSError: if there are no such weights, or they are out of reach.
-        ValueError: if the network is unknown, or nothing names it.
+        ValueError: if the network is unknown or does not classify images, or nothing names it.
     """
     if settings.weights is not None:
         origin = resolve(settings.model, settings.weights)
@@ -40,6 +41,7 @@ def origin_of(settings: Settings) -> Origin:
         origin = Origin(settings.model, "", model_info(settings.model).preprocess)
     else:
         raise ValueError("`model` or `weights` must say which network, got neither")
+    check_classifies(origin.name)
     preprocess = origin.preprocess
     if settings.in_chans != preprocess.channels and settings.in_chans == 1:
         preprocess = preprocess.in_gray()

@@ -70,14 +70,17 @@ def origin_of(options: argparse.Namespace) -> "Origin":
 
     Raises:
         OSError: if there are no such weights, or they are out of reach.
-        ValueError: if the options name none, or two, or a network that they are not of.
+        ValueError: if the options name none, or two, or a network that they are not of, or one that
+            does not classify images.
     """
+    from flaxblocks.models.registry import check_classifies
     from flaxblocks.weights.origin import resolve
 
     if (options.run is None) == (options.weights is None):
         got = "both" if options.run else "neither"
         raise ValueError(f"give a run's folder or `--weights`, got {got}")
     origin = resolve(options.model, options.run or options.weights)
+    check_classifies(origin.name)
     preprocess = origin.preprocess
     if options.preprocess is not None:
         preprocess = resolve(origin.name, options.preprocess).preprocess

@@ -15,7 +15,7 @@ from flaxblocks._base.command_line import versions
 from flaxblocks.exporting.activations import use_forward_activations
 from flaxblocks.exporting.description import Description
 from flaxblocks.inference import for_inference
-from flaxblocks.models import Backbone, model_info
+from flaxblocks.models import Backbone, Segmenter, model_info
 from flaxblocks.preprocess import Preprocess
 
 M = TypeVar("M", bound=nnx.Module)
@@ -69,9 +69,15 @@ def prepare(
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if an argument is out of range, or the model takes no such images.
+        ValueError: if an argument is out of range, or the model takes no such images or returns
+            several arrays.
     """
     name = None
+    if isinstance(model, Segmenter):
+        raise ValueError(
+            "`model` must return one array, a Segmenter returns a mapping: "
+            "export a module that returns the value of 'out'"
+        )
     if isinstance(model, Backbone):
         name, in_features = model.name, model.in_features
     if preprocess is None and name is not None:

@@ -85,6 +85,11 @@ def kaiming_uniform_in(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike)
     return Uniform(sqrt(6 / prod(shape[:-1])))(key, shape, dtype)
 
 
+def uniform_in(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Draw from a uniform distribution of variance ``1 / fan_in``."""
+    return Uniform(sqrt(3 / prod(shape[:-1])))(key, shape, dtype)
+
+
 def constant(value: float, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
     """Return an array filled with `value`, without the program that `jnp.full` compiles."""
     return jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))

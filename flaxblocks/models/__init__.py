@@ -10,4 +10,6 @@ from flaxblocks.models.record import PublishedWeights as PublishedWeights
 from flaxblocks.models.registry import list_models as list_models
 from flaxblocks.models.registry import model_info as model_info
 from flaxblocks.models.registry import register_model as register_model
+from flaxblocks.models.segmenter import Segmentation as Segmentation
+from flaxblocks.models.segmenter import Segmenter as Segmenter
 from flaxblocks.models.stage import Stage as Stage

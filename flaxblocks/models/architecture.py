@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
+from typing import ClassVar
 
 from flaxblocks._base import checks
 from flaxblocks.blocks import Head, Stem
+from flaxblocks.imagenet import CLASSES
 from flaxblocks.layers.initializers import Initialization
 from flaxblocks.layers.optional import ModuleFactory
 
@@ -92,7 +94,15 @@ class Architecture:
         drop_path_ramp: the rate of each block from the network's rate and the number of blocks.
         family: which networks it shares torchvision's and timm's parameter names with; None for
             a network that has native names only.
+        output_stride: pixels of the image per pixel of the last feature map where the caller gives
+            none, by dilation in place of strides; None for what the strides make it.
+        num_classes: length of the output where the caller gives none.
+
+    Attributes:
+        task: what a network of it does.
     """
+
+    task: ClassVar[str] = "classification"
 
     stem: Callable[..., Stem]
     stages: tuple[StageRow, ...]
@@ -103,6 +113,8 @@ class Architecture:
     drop_path_rate: float = 0.0
     drop_path_ramp: Ramp = ramp_to
     family: str | None = None
+    output_stride: int | None = None
+    num_classes: int = CLASSES
 
     def drop_paths(self, rate: float | None) -> list[Sequence[float]]:
         """Return the drop path rate of each block of each stage.

@@ -60,7 +60,8 @@ class Backbone(Scoped):
 
     Args:
         architecture: the network's description.
-        num_classes: length of the output; 0 for the pooled features.
+        num_classes: length of the output; 0 for the pooled features; the architecture's own where
+            absent.
         in_features: channels of the image.
         drop_rate: probability of dropping each pooled feature in training, in auxiliary heads too;
             the architecture's own where absent.
@@ -92,7 +93,7 @@ class Backbone(Scoped):
         self,
         architecture: Architecture,
         *,
-        num_classes: int = 1000,
+        num_classes: int | None = None,
         in_features: int = 3,
         drop_rate: float | None = None,
         drop_path_rate: float | None = None,
@@ -107,7 +108,11 @@ class Backbone(Scoped):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         drop_paths = architecture.drop_paths(drop_path_rate)
         self.stem = architecture.stem(in_features, **make)
-        rows = architecture.stages
+        rows, classes = architecture.stages, num_classes
+        if classes is None:
+            classes = architecture.num_classes
+        if output_stride is None:
+            output_stride = architecture.output_stride
         if output_stride is not None:
             rows = dilated(rows, self.stem.stride, output_stride)
         widths = pairwise([self.stem.out_features, *(row.features for row in rows)])
@@ -116,12 +121,12 @@ class Backbone(Scoped):
             for row, (width, _), stage_rates in zip(rows, widths, drop_paths, strict=True)
         )
         rate = architecture.drop_rate if drop_rate is None else drop_rate
-        self.head = architecture.head(rows[-1].features, num_classes, drop_rate=rate, **make)
+        self.head = architecture.head(rows[-1].features, classes, drop_rate=rate, **make)
         rates = {} if drop_rate is None else {"drop_rate": drop_rate}
         others = architecture.auxiliary
         self.auxiliary_stages = tuple(stage for stage, _ in others)
         self.auxiliary = nnx.List(
-            head(rows[stage].features, num_classes, **rates, **make) for stage, head in others
+            head(rows[stage].features, classes, **rates, **make) for stage, head in others
         )
         self.feature_info = _feature_info(self.stem.stride, rows)
         self.num_features = self.head.pooled_features

@@ -1,7 +1,8 @@
 """What torchvision and timm say about their networks, read from a table of each.
 
 A table has a line for each network: its size, and its weights with tag, file, preprocessing,
-number of classes, license, top-1 and top-5 accuracy, the default weights first.
+number of classes, license, top-1 and top-5 accuracy, mean intersection over union and pixel
+accuracy, the default weights first.
 
 Source: torchvision 0.28, `torchvision.models.get_model_weights`; timm 1.0.31, the
 `pretrained_cfg` of its networks, and its results/results-imagenet.csv, where it evaluated them
@@ -50,6 +51,7 @@ def _weights(
 
 def _preprocess(text: str) -> Preprocess:
     """Return the preprocessing written as ``"256 224 bicubic imagenet squash"``."""
-    resize, crop, interpolation, colors, *squash = text.split()
+    resize, crop, interpolation, colors, *switches = text.split()
     mean, std = NORMALIZATIONS[colors]
-    return Preprocess(int(resize), int(crop), interpolation, mean, std, bool(squash))  # pyright: ignore[reportArgumentType]
+    switched: Any = dict.fromkeys(switches, True)
+    return Preprocess(int(resize), int(crop), interpolation, mean, std, **switched)  # pyright: ignore[reportArgumentType]

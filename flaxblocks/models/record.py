@@ -22,6 +22,9 @@ class PublishedWeights:
         license: what the source says about their use; None where it says nothing.
         top1: published accuracy on ImageNet-1k's validation images, prepared like this, in percent.
         top5: how often the right class is among the first five, in percent.
+        mean_iou: of a segmentation network on the COCO 2017 validation images with Pascal VOC's
+            classes: intersection over union, the mean over the classes, in percent.
+        pixel_accuracy: how many of their pixels it classifies right, in percent.
     """
 
     tag: str
@@ -31,6 +34,8 @@ class PublishedWeights:
     license: str | None = None
     top1: float | None = None
     top5: float | None = None
+    mean_iou: float | None = None
+    pixel_accuracy: float | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,6 +69,11 @@ class ModelRecord:
         return self.name.removeprefix(TIMM_PREFIX)
 
     @property
+    def task(self) -> str:
+        """What it does: ``"classification"`` of images, or ``"segmentation"``, of every pixel."""
+        return self.architecture.task
+
+    @property
     def input_size(self) -> int:
         """Height and width in pixels of the images that it takes by default."""
         return self.preprocess.crop
@@ -94,9 +104,10 @@ class ModelRecord:
         width = max((len(w.tag) for w in self.weights), default=0)
         for w in self.weights:
             top1 = "" if w.top1 is None else f"  top-1 {w.top1:.2f} %"
+            iou = "" if w.mean_iou is None else f"  mean IoU {w.mean_iou:.2f} %"
             classes = f"{w.num_classes:>5} classes" if w.num_classes else "no classifier"
             lines.append(
-                f"  {w.tag:<{width}}  {w.preprocess.crop:>3} pixels  {classes:>13}{top1}"
+                f"  {w.tag:<{width}}  {w.preprocess.crop:>3} pixels  {classes:>13}{top1}{iou}"
                 f"  {w.license or ''}".rstrip()
             )
         return "\n".join(lines)

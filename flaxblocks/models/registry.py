@@ -17,6 +17,7 @@ from flaxblocks.models import (
     mobilenet_v3,
     regnet,
     resnet,
+    segmentation,
     shufflenet_v2,
     squeezenet,
     timm,
@@ -38,6 +39,7 @@ TORCHVISION_TABLES = (
     densenet.NETWORKS,
     shufflenet_v2.NETWORKS,
     inception.NETWORKS,
+    segmentation.NETWORKS,
 )
 
 
@@ -93,7 +95,18 @@ def model_info(name: str) -> ModelRecord:
     return known[name]
 
 
-def list_models(pattern: str = "*", *, weights: bool = False) -> list[str]:
+def check_classifies(name: str) -> None:
+    """Refuse a network that does something else than to classify images.
+
+    Raises:
+        ValueError: if it does, or `name` is unknown.
+    """
+    task = model_info(name).task
+    if task != "classification":
+        raise ValueError(f"`model` must classify images here, {name} is for {task}")
+
+
+def list_models(pattern: str = "*", *, weights: bool = False, task: str | None = None) -> list[str]:
     """Return the names that `create_model` knows, sorted.
 
     >>> fb.list_models("resnet*", weights=True)
@@ -102,6 +115,7 @@ def list_models(pattern: str = "*", *, weights: bool = False) -> list[str]:
     Args:
         pattern: a shell-style pattern (``*``, ``?``, ``[...]``) that the names must match.
         weights: whether to return only networks with published weights.
+        task: ``"classification"`` or ``"segmentation"`` for only networks that do that.
 
     Returns:
         The names; empty where none matches.
@@ -109,7 +123,9 @@ def list_models(pattern: str = "*", *, weights: bool = False) -> list[str]:
     return sorted(
         name
         for name, record in records().items()
-        if fnmatchcase(name, pattern) and (record.weights or not weights)
+        if fnmatchcase(name, pattern)
+        and (record.weights or not weights)
+        and task in (None, record.task)
     )
 
 

@@ -7,4 +7,6 @@ from flaxblocks.ops.pool import average_pool as average_pool
 from flaxblocks.ops.pool import blur_pool as blur_pool
 from flaxblocks.ops.pool import max_pool as max_pool
 from flaxblocks.ops.pool import mean_pool as mean_pool
+from flaxblocks.ops.resize import bilinear_resize as bilinear_resize
+from flaxblocks.ops.resize import nearest_resize as nearest_resize
 from flaxblocks.ops.switch import convolution as convolution

@@ -36,6 +36,8 @@ class Preprocess:
             takes gray images.
         std: their standard deviations.
         squash: whether both sides become `resize`, whatever the proportions.
+        whole: whether all of the resized image is kept, as segmentation networks have it; `crop`
+            then stands for the size of an image where none is at hand.
 
     Raises:
         TypeError: if a size is not an integer.
@@ -48,6 +50,7 @@ class Preprocess:
     mean: Color = MEAN
     std: Color = STD
     squash: bool = False
+    whole: bool = False
 
     def __post_init__(self):
         checks.positive_int("resize", self.resize)
@@ -116,14 +119,15 @@ class Preprocess:
             images: paths or Pillow images, one or more.
 
         Returns:
-            Float32 array of shape ``(n, crop, crop, 3)``, of gray images ``(n, crop, crop, 1)``.
+            Float32 array of shape ``(n, crop, crop, 3)``, of gray images ``(n, crop, crop, 1)``;
+            of `whole` images as large as they are resized.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ImportError: if Pillow is not installed.
             TypeError: if an image is neither.
             ValueError: if a file is not an image, or damaged, or the image is too large or too
-                elongated; or there is none.
+                elongated; or there is none; or `whole` images differ in size.
         """
         mean, std = (np.asarray(color, np.float32) for color in (self.mean, self.std))
         return (self.pixels(*images).astype(np.float32) / np.float32(255) - mean) / std
@@ -149,9 +153,17 @@ class Preprocess:
 
         def prepared(image: Any) -> np.ndarray:
             resized = photo.resize(photo.rgb(image), self.resize, self.interpolation, self.squash)
-            return photo.pixels(photo.center(resized, self.crop), self.channels)
+            kept = resized if self.whole else photo.center(resized, self.crop)
+            return photo.pixels(kept, self.channels)
 
-        return np.stack([prepared(image) for image in images])
+        arrays = [prepared(image) for image in images]
+        sizes = sorted({array.shape[:2] for array in arrays})
+        if len(sizes) > 1:
+            raise ValueError(
+                f"`images` must be of one size where all of each is kept, got {sizes}: "
+                "prepare them one by one"
+            )
+        return np.stack(arrays)
 
 
 def resized_for(

@@ -31,7 +31,8 @@ def keep_head(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming)
     network = _network("new_head", module)
     whole = _with_classifier(network)
     heads = (whole.head, *whole.auxiliary)
-    own = {id(variable) for head in heads for variable in _variables(head.classifier)}
+    classifiers = (getattr(head, name) for head in heads for name in head.classifiers)
+    own = {id(variable) for part in classifiers for variable in _variables(part)}
     named = {name: entry for name, entry in naming(whole).items() if id(entry.variable) in own}
     others = {name: value for name, value in state_dict.items() if name not in named}
     if network.head.classifier is None:
@@ -121,7 +122,8 @@ def _with_classifier(network: Backbone) -> Backbone:
     for head in (twin.head, *twin.auxiliary):
         width = head.pooled_features
         linear = nnx.eval_shape(lambda width=width: Linear(width, 1, rngs=nnx.Rngs(0)))
-        head.classifier = nnx.data(linear)
+        for name in head.classifiers:
+            setattr(head, name, nnx.data(linear))
     return twin
 
 

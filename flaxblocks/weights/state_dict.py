@@ -20,10 +20,11 @@ from flaxblocks.weights.timm import TIMM
 from flaxblocks.weights.torchvision import TORCHVISION
 from flaxblocks.weights.torchvision_inception import INCEPTION
 from flaxblocks.weights.torchvision_plain import PLAIN
+from flaxblocks.weights.torchvision_segmentation import SEGMENTATION
 
 NAMES: dict[str, Callable[[nnx.Module], dict[str, Entry]]] = {
     "native": entries,
-    "torchvision": partial(vendor_entries, {**TORCHVISION, **PLAIN, **INCEPTION}),
+    "torchvision": partial(vendor_entries, {**TORCHVISION, **PLAIN, **INCEPTION, **SEGMENTATION}),
     "timm": partial(vendor_entries, TIMM),
 }
 """Whose parameter names a state dict uses, and how a module's entries get them."""

@@ -75,11 +75,16 @@ def _bottleneck(block: BottleNeck) -> Iterator[Child]:
     yield Child("downsample", block.shortcut)
 
 
-def _resnet(model: Backbone) -> Iterator[Child]:
+def resnet_trunk(model: Backbone) -> Iterator[Child]:
+    """Name a ResNet's stem and blocks."""
     yield from numbered_pairs(model.stem.layers[0])
     for number, stage in enumerate(model.stages, 1):
         for place, block in enumerate(stage.blocks):
             yield Child(f"layer{number}.{place}", block)
+
+
+def _resnet(model: Backbone) -> Iterator[Child]:
+    yield from resnet_trunk(model)
     yield Child("fc", model.head.classifier)
 
 

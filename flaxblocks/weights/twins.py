@@ -44,8 +44,11 @@ TWINS: Mapping[str, tuple[str, Mapping[str, float]]] = {
 
 ONLY_TORCHVISIONS = (
     "alexnet",
+    "deeplabv3",
+    "fcn",
     "googlenet",
     "inception_v3",
+    "lraspp",
     "mnasnet1_3",
     "shufflenet",
     "squeezenet",

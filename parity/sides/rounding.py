@@ -45,7 +45,9 @@ class Rounding:
 
     def _round_means(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Round the first vector after an image: each value is a mean over its pixels."""
-        x = inputs[0]
+        x = inputs[0] if inputs else None
+        if not isinstance(x, torch.Tensor):
+            return None
         pixels = x.shape[2:].numel() if x.ndim == 4 else 1
         if pixels > 1:
             self.pixels = pixels

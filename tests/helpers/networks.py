@@ -21,8 +21,11 @@ from torch_ref.harness.layout import from_nhwc
 from torch_ref.harness.vendors import allocate, make_network
 
 PUBLISHED = {  # parameters; the records are held against torchvision's metadata
-    name: fb.model_info(name).parameters for name in fb.list_models() if "/" not in name
+    name: fb.model_info(name).parameters
+    for name in fb.list_models(task="classification")
+    if "/" not in name
 }
+SEGMENTERS = fb.list_models(task="segmentation")
 
 SMALLEST = {  # of each family
     "ResNet": "resnet18",

@@ -25,9 +25,10 @@ def _shapes(network: nnx.Module, image: tuple[int, ...]) -> list[tuple[int, ...]
 
 
 def test_lists_torchvisions_networks():
-    names = [name for name in fb.list_models() if "/" not in name]
+    names = [name for name in fb.list_models(task="classification") if "/" not in name]
     assert names == sorted(PUBLISHED)
     assert len(names) == 68
+    assert len(fb.list_models(task="segmentation")) == 6
 
 
 def test_lists_what_a_pattern_matches():

@@ -21,6 +21,18 @@ QUICK = (*SMALLEST.values(), "timm/test_efficientnet", "timm/test_resnet", "timm
 
 def torchvisions(weights) -> PublishedWeights:
     preset, meta = weights.transforms(), weights.meta
+    if "COCO-val2017-VOC-labels" in meta["_metrics"]:
+        (resize,), found = preset.resize_size, meta["_metrics"]["COCO-val2017-VOC-labels"]
+        whole = fb.Preprocess(resize, resize, preset.interpolation.value, whole=True)
+        assert (tuple(preset.mean), tuple(preset.std)) == (whole.mean, whole.std)
+        return PublishedWeights(
+            weights.name,
+            weights.url,
+            whole,
+            len(meta["categories"]),
+            mean_iou=found["miou"],
+            pixel_accuracy=found["pixel_acc"],
+        )
     (resize,), (crop,) = preset.resize_size, preset.crop_size
     # With weights these two networks turn their images into those of a mean and deviation of 0.5.
     if weights.name == "IMAGENET1K_V1" and "google" in weights.url:

@@ -65,7 +65,11 @@ def make_network(vendor: str, name: str) -> nn.Module:
     import torchvision
 
     has_auxiliary = name in ("googlenet", "inception_v3")
-    options = {"init_weights": False} if has_auxiliary else {}
+    options: dict[str, Any] = {"init_weights": False} if has_auxiliary else {}
+    if name in dir(torchvision.models.segmentation):
+        options = {"weights_backbone": None}
+        if not name.startswith("lraspp"):  # which has none
+            options["aux_loss"] = True
     with _regnet_widths_on_cpu(), torch.device("meta"):
         network = torchvision.models.get_model(name, **options)
     if has_auxiliary:  # in training it returns the other classifiers' logits too

@@ -149,6 +149,9 @@ def matching(patterns: Sequence[str]) -> list[Subject]:
     """
     blocks = {block.name: block for block in BLOCKS}
     names = command_line.matching(
-        patterns, [*blocks, *fb.list_models()], "names", "block or network"
+        patterns,
+        [*blocks, *fb.list_models(task="classification")],
+        "names",
+        "block or classifying network",
     )
     return [blocks.get(name) or Subject(name, 3, fb.create_preprocess(name).crop) for name in names]
