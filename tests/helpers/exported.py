@@ -5,7 +5,6 @@ from functools import cache, partial
 import numpy as np
 from flax import nnx
 from PIL import Image
-from sklearn.datasets import load_sample_image
 
 import flaxblocks as fb
 from flaxblocks._base.module_spec import Spec
@@ -78,6 +77,8 @@ def _narrow(argument):
 @cache
 def crops(count: int, size: int) -> np.ndarray:
     """Return crops of two photographs, some of them mirrored, as bytes ``(n, size, size, 3)``."""
+    from sklearn.datasets import load_sample_image
+
     rng, images = np.random.default_rng(0), []
     photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     for number in range(count):

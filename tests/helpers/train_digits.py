@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import torch
 from flax import nnx
-from sklearn.datasets import load_digits
 
 import flaxblocks as fb
 import torch_ref
@@ -22,6 +21,8 @@ Split = dict[str, np.ndarray]
 @cache
 def digits() -> tuple[Split, Split]:
     """Return 1,347 images to train on and 450 to judge by, 8x8, values from 0 to 1."""
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).reshape(-1, 8, 8, 1).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(images))

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from flaxblocks.cli import main
 from flaxblocks.weights.card import read_card
@@ -13,6 +12,8 @@ from flaxblocks.weights.card import read_card
 
 def digits(folder: Path) -> Path:
     """Write 900 handwritten digits to train on and 300 to judge by, of 32 x 32 pixels."""
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))[:1200]
     for place, index in enumerate(order):

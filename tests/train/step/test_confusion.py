@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from flaxblocks.cli.report import write_report
 from flaxblocks.train import confusion_scores, precision_and_recall
@@ -24,6 +23,8 @@ def scores() -> dict[str, np.ndarray]:
 
 
 def test_confusions_are_counted_as_scikit_learn_does():
+    from sklearn.metrics import confusion_matrix, precision_score, recall_score
+
     found = scores()
     rows = WEIGHTS > 0
     truth = confusion_matrix(LABELS[rows], ANSWERS[rows], labels=range(4))
