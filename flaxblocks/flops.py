@@ -5,8 +5,8 @@ from math import prod
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import JaxprEqn
 
+from flaxblocks._base.jax_internals import JaxprEqn
 from flaxblocks.ops import convolution
 from flaxblocks.ops.jaxprs import equations
 

@@ -1,6 +1,7 @@
 """Imports run one way: the rule of the house, held by reading every file's imports."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,24 @@ def violations(source: str, name: str) -> list[str]:
     found = imports(source, module, is_package=name.endswith(".__init__"))
     said = ((i, violation(module, i)) for i in found)
     return [f"{name}:{i.line} imports {i.module}: {text}" for i, text in said if text]
+
+
+INTERNAL = "flaxblocks._base.jax_internals"
+NOT_PUBLIC = re.compile(
+    r"\bjax\.(_src|extend|experimental|interpreters|lib)\b|\bjaxlib\.|\bjax\.make_user_context"
+    r"|\bmanual_axis_type\b|\blowering_parameters\b|\baxis_context\b"
+)
+
+
+def test_one_file_goes_beyond_jaxs_public_interfaces():
+    beyond = [
+        f"{name}:{number}"
+        for name, path in files().items()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if NOT_PUBLIC.search(line) and name != INTERNAL
+    ]
+    assert beyond == []
+    assert len(NOT_PUBLIC.findall(files()[INTERNAL].read_text())) > 5
 
 
 def test_imports_run_one_way():

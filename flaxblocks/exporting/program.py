@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from flaxblocks._base.jax_internals import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from flaxblocks.exporting.activations import NAMES
 from flaxblocks.exporting.operation import Operand, Operation, Value
 from flaxblocks.exporting.prepare import Prepared

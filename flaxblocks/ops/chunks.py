@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 from jax import lax
-from jax.extend.core import Jaxpr, JaxprEqn
 
+from flaxblocks._base.jax_internals import Jaxpr, JaxprEqn
 from flaxblocks.ops.fused import Form, Operation, fused, fused_p, in_form
 from flaxblocks.ops.jaxprs import jaxprs_in
 from flaxblocks.ops.native.choice import kernels_in

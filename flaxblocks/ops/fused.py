@@ -11,10 +11,18 @@ from functools import partial
 from typing import Any
 
 import jax
-from jax.core import ShapedArray
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, jaxpr_as_fun
-from jax.interpreters import ad, batching, mlir, xla
 
+from flaxblocks._base.jax_internals import (
+    ClosedJaxpr,
+    JaxprEqn,
+    Primitive,
+    ShapedArray,
+    ad,
+    apply_primitive,
+    batching,
+    jaxpr_as_fun,
+    mlir,
+)
 from flaxblocks.ops import switch
 from flaxblocks.ops.program import Program, program_of
 
@@ -99,7 +107,7 @@ def _abstract(*_: Any, jaxpr: ClosedJaxpr, **__: Any) -> ShapedArray:
     return result
 
 
-fused_p.def_impl(partial(xla.apply_primitive, fused_p))
+fused_p.def_impl(partial(apply_primitive, fused_p))
 
 
 def _jvp(primals: tuple, tangents: tuple, **parameters: Any) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+from flaxblocks._base.jax_internals import ClosedJaxpr, Jaxpr, JaxprEqn
 
 
 def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:

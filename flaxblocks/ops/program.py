@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from flaxblocks._base.jax_internals import is_exported, is_for_one_device
 from flaxblocks.ops.native.choice import Kernels, kernels_in
 
 
@@ -26,7 +27,7 @@ def program_of(module: Any, implementation: str) -> Program:
         implementation: what `switch.convolution` had chosen when it was traced.
     """
     kernels = kernels_in(implementation) if may_call_kernels(module) else Kernels.NONE
-    return Program(kernels, _is_for_one_device(module))
+    return Program(kernels, is_for_one_device(module))
 
 
 def may_call_kernels(module: Any) -> bool:
@@ -35,8 +36,4 @@ def may_call_kernels(module: Any) -> bool:
     Args:
         module: JAX's context of the lowering.
     """
-    return _is_for_one_device(module) and not module.lowering_parameters.for_export
-
-
-def _is_for_one_device(module: Any) -> bool:
-    return getattr(module.axis_context, "num_devices", None) == 1
+    return is_for_one_device(module) and not is_exported(module)

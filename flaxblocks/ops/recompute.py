@@ -8,8 +8,8 @@ would keep XLA from fusing loops.
 
 import jax
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+
+from flaxblocks._base.jax_internals import Primitive, ad, batching, mlir
 
 recompute_p = Primitive("flaxblocks_recompute")
 

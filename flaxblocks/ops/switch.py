@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import jax
-
+from flaxblocks._base.jax_internals import make_user_context
 from flaxblocks.ops.native.targets import load
 
 IMPLEMENTATIONS = ("default", "native", "xla", "lax")
 
 # Part of jit's cache key: a function is traced once for each implementation that it is called in.
-implementation = jax.make_user_context("default")
+implementation = make_user_context("default")
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jax.extend import core
 
+from flaxblocks._base.jax_internals import Literal
 from parity.trace.jax_program import JaxProgram
 from parity.trace.torch_program import Operation, Program
 from torch_ref.harness.no_dropout import DROPS
@@ -54,13 +54,13 @@ def _flax_rates(program: JaxProgram) -> Iterator[float]:
         for equation in program.equations
         if equation.primitive.name in ("div", "mul")
         for value in equation.invars
-        if isinstance(value, core.Literal) and np.ndim(value.val) == 0 and value.val
+        if isinstance(value, Literal) and np.ndim(value.val) == 0 and value.val
     ]
     for equation in program.equations:
         if str(equation.params.get("name", "")).strip("_") != "bernoulli":
             continue
         for value in equation.invars:
-            if isinstance(value, core.Literal):
+            if isinstance(value, Literal):
                 drawn = float(value.val)
                 dropped = any(np.isclose(1 - drawn, s) for s in scales)
                 kept = any(np.isclose(drawn, s) for s in scales)

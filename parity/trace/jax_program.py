@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 import flaxblocks
+from flaxblocks._base.jax_internals import ClosedJaxpr, Literal
 
 INLINED = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"}
 INLINED |= {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"}
@@ -68,7 +68,7 @@ class JaxProgram:
             float(v.val)
             for e in self.equations
             for v in e.invars
-            if isinstance(v, core.Literal) and np.ndim(v.val) == 0 and _is_number(v.val)
+            if isinstance(v, Literal) and np.ndim(v.val) == 0 and _is_number(v.val)
         ]
         scalars = [*self.jaxpr.consts, *self.arguments]
         found += [float(a) for a in scalars if np.size(a) == 1 and _is_number(a)]
@@ -151,7 +151,7 @@ class JaxProgram:
 def _read(jaxpr: Any, origins: list[Any], seen: dict[int, None]) -> list[Any]:
     known: dict[Any, Any] = dict(zip(jaxpr.invars, origins, strict=True))
     for equation in jaxpr.eqns:
-        own = [None if isinstance(v, core.Literal) else known.get(v) for v in equation.invars]
+        own = [None if isinstance(v, Literal) else known.get(v) for v in equation.invars]
         inner = _inner(equation)
         if inner is not None:
             outputs = _read(inner.jaxpr, own, seen)
@@ -161,7 +161,7 @@ def _read(jaxpr: Any, origins: list[Any], seen: dict[int, None]) -> list[Any]:
             outputs = [None] * len(equation.outvars)
             seen |= {origin: None for origin in own if origin is not None}
         known |= dict(zip(equation.outvars, outputs, strict=True))
-    return [None if isinstance(v, core.Literal) else known.get(v) for v in jaxpr.outvars]
+    return [None if isinstance(v, Literal) else known.get(v) for v in jaxpr.outvars]
 
 
 def _evaluate(
@@ -177,7 +177,7 @@ def _evaluate(
     known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
     def read(atom: Any) -> Any:
-        if not isinstance(atom, core.Literal):
+        if not isinstance(atom, Literal):
             return _wide(known[atom], dtypes)
         is_number = str(jnp.result_type(atom.val)) in dtypes and np.ndim(atom.val) == 0
         return jnp.float64(constant(float(atom.val))) if is_number else _wide(atom.val, dtypes)
@@ -214,7 +214,7 @@ def _inner(equation: Any) -> Any:
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         found = equation.params.get(name)
         if found is not None:
-            return found if hasattr(found, "consts") else core.ClosedJaxpr(found, ())
+            return found if hasattr(found, "consts") else ClosedJaxpr(found, ())
     return None
 
 

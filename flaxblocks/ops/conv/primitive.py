@@ -14,10 +14,16 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import ShapedArray
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir, xla
 
+from flaxblocks._base.jax_internals import (
+    Primitive,
+    ShapedArray,
+    ad,
+    apply_primitive,
+    batching,
+    mlir,
+    varying_axes,
+)
 from flaxblocks.ops.conv import cpu_choice, gpu_choice
 from flaxblocks.ops.conv import xla as xla_form
 from flaxblocks.ops.conv.geometry import Geometry
@@ -40,7 +46,7 @@ def convolve(
     The `implementation` that was chosen, see `switch.convolution`, holds for all its derivatives.
     """
     # In a shard_map both must vary over the same axes, as the rules of JAX's operations see to.
-    varying = [jax.typeof(a).manual_axis_type.varying for a in (x, kernel)]
+    varying = [varying_axes(a) for a in (x, kernel)]
     x = _vary(x, varying[1] - varying[0])
     kernel = _vary(kernel, varying[0] - varying[1])
     arrays = {"input": x, "kernel": kernel}
@@ -75,7 +81,7 @@ def _abstract(first, second, *, role: str, geometry: Geometry, **_) -> ShapedArr
     return first.update(shape=_shape(first, second, role, geometry), weak_type=False)
 
 
-convolution_p.def_impl(partial(xla.apply_primitive, convolution_p))
+convolution_p.def_impl(partial(apply_primitive, convolution_p))
 
 
 def _transpose(missing: int, cotangent, first, second, *, role: str, **parameters):

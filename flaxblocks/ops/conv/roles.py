@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 
+from flaxblocks._base.jax_internals import placed_like
 from flaxblocks.ops.conv.geometry import Geometry
 
 Role = Callable[..., jax.Array]
@@ -19,23 +20,15 @@ def by_role(convolve: Role) -> dict[str, Role]:
 
     def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
         features = kernel.shape[2] * geometry.groups
-        missing = _like(g, (g.shape[0], *geometry.image, features))
+        missing = placed_like(g, (g.shape[0], *geometry.image, features))
         transposed = jax.linear_transpose(
             lambda x: convolve(x, kernel, geometry, precision), missing
         )
         return transposed(g)[0]
 
     def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
-        missing = _like(g, (*geometry.window, x.shape[3] // geometry.groups, g.shape[3]))
+        missing = placed_like(g, (*geometry.window, x.shape[3] // geometry.groups, g.shape[3]))
         transposed = jax.linear_transpose(lambda w: convolve(x, w, geometry, precision), missing)
         return transposed(g)[0]
 
     return {"output": convolve, "input": input_gradient, "kernel": kernel_gradient}
-
-
-def _like(g: jax.Array, shape: tuple) -> jax.ShapeDtypeStruct:
-    # Varying over the same axes of a shard_map as `g`: else JAX would sum over those.
-    kind = jax.typeof(g)
-    return jax.ShapeDtypeStruct(
-        shape, g.dtype, sharding=kind.sharding, manual_axis_type=kind.manual_axis_type
-    )

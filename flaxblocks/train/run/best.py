@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flax import nnx
-from jax.experimental import multihost_utils
 
-from flaxblocks._base.replacing import replacing
+from flaxblocks._base.jax_internals import wait_for_processes
+from flaxblocks._base.replacing import write_text
 from flaxblocks.models import Backbone, model_info
 from flaxblocks.train.run.run_folder import RunFolder
 from flaxblocks.weights.card import BEST
@@ -28,7 +28,7 @@ class Best:
         self._folder = folder
         self._path = folder.path / "best.json"
         self._found = _read(self._path)
-        multihost_utils.sync_global_devices("read what was best")  # before the first one writes
+        wait_for_processes("read what was best")  # before the first one writes
         if self._found.get("step", 0) > step or self.metric not in self._found:
             self._found = {}
 
@@ -50,8 +50,7 @@ class Best:
             return
         names = model_info(network.name).source
         save_weights(network, self._folder.path / BEST, names=names)
-        with replacing(self._path) as temporary:
-            temporary.write_text(json.dumps(self._found), encoding="utf-8")
+        write_text(self._path, json.dumps(self._found))
 
 
 def _read(path: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flaxblocks._base.replacing import replacing
+from flaxblocks._base.replacing import write_text
 
 Record = Mapping[str, Any]
 """A ``step``, and numbers and texts by name."""
@@ -32,8 +32,7 @@ class JsonLines:
     def __init__(self, path: str | os.PathLike[str], step: int = 0):
         self.path = Path(path)
         kept = [line for line in read_log(self.path) if line["step"] <= step]
-        with replacing(self.path) as temporary:
-            temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
+        write_text(self.path, "".join(map(_line, kept)))
 
     def __call__(self, record: Record) -> None:
         """Append a record.

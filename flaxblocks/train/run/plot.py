@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from flaxblocks._base.optional import required
+from flaxblocks._base.replacing import save_figure
 from flaxblocks.train.run.json_log import Record
 
 
@@ -32,7 +34,7 @@ def plot(records: Sequence[Record], path: str | os.PathLike[str]) -> None:
         axes.set(xlabel="step", ylabel=quantity, title=f"{quantity.capitalize()} over the run")
         if axes.lines:
             axes.legend()
-    figure.savefig(os.fspath(path))
+    save_figure(figure, Path(path))
 
 
 def best(points: Sequence[tuple[int, float]], quantity: str) -> tuple[int, float]:

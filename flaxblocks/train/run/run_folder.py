@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.experimental import multihost_utils
 
-from flaxblocks._base.replacing import replacing
+from flaxblocks._base.jax_internals import wait_for_processes
+from flaxblocks._base.replacing import write_text
 
 
 class RunFolder:
@@ -58,14 +58,13 @@ def open_run(
         new = not folder.settings.exists()
         if not new:
             _check(folder, settings, resume=resume)
-        multihost_utils.sync_global_devices("checked the folder of the run")
+        wait_for_processes("checked the folder of the run")
         if new and folder.process == 0:
-            with replacing(folder.settings) as temporary:
-                temporary.write_text(json.dumps(dict(settings), indent=1), encoding="utf-8")
+            write_text(folder.settings, json.dumps(dict(settings), indent=1))
         if config is not None and folder.process == 0:
-            folder.config.write_text(config, encoding="utf-8")
+            write_text(folder.config, config)
     except OSError as error:
-        raise OSError(f"the folder {path} cannot be written: {error.strerror}") from error
+        raise OSError(f"the folder {path} cannot be written: {error.strerror or error}") from error
     return folder
 
 

@@ -4,7 +4,8 @@ import signal
 from types import FrameType
 
 import jax
-from jax.experimental import multihost_utils
+
+from flaxblocks._base.jax_internals import processes_are_to_stop
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -35,7 +36,7 @@ class Stop:
         Raises:
             RuntimeError: if there are several processes, and JAX's preemption service is disabled.
         """
-        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+        if jax.process_count() > 1 and processes_are_to_stop(step):
             self.asked = signal.SIGTERM
         return self.asked is not None
 
