@@ -17,6 +17,7 @@ from torch import nn
 
 from flaxblocks import BottleNeck, create_model, list_models, model_info
 from flaxblocks._base.command_line import matching
+from flaxblocks._base.replacing import write_text
 from flaxblocks.blocks import BasicBlock
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
@@ -127,7 +128,7 @@ def pair_job(options: argparse.Namespace) -> Jobs:
         text = "; ".join(differences)
         raise ValueError(f"`--pair`: the modules do not line up{hint}: {text}")
     if options.to_port is not None:
-        options.to_port.write_text(json.dumps(recipe_of(pair), indent=1) + "\n", encoding="utf-8")
+        write_text(options.to_port, json.dumps(recipe_of(pair), indent=1) + "\n")
     task = Task(*modules, shape, known, inputs=inputs, randomize=options.weights is None)
     return {options.pair[0].rpartition(":")[2]: lambda: task}
 
@@ -162,7 +163,7 @@ def names_of(modules: tuple[nn.Module, nnx.Module], x: Any, names: str) -> str |
     if path is None:
         print(text)
     else:
-        path.write_text(f"{text}\n", encoding="utf-8")
+        write_text(path, f"{text}\n")
     return found
 
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 import flaxblocks
 from flaxblocks._base.command_line import WIDTH, own_arguments, versions
+from flaxblocks._base.replacing import write_text
 from parity.command import split
 from parity.comparison import compare
 from parity.jobs import Jobs, block_jobs, model_jobs, pair_job
@@ -71,7 +72,9 @@ def _run(jobs: Jobs, inputs_of: Inputs, checks: Sequence[str], seed: int) -> Ite
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    hidden = not console.is_terminal  # where Rich would write an empty line
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         bar = progress.add_task("", total=len(jobs) * len(checks))
         for done, (name, make) in enumerate(jobs.items(), 1):
 
@@ -104,7 +107,7 @@ def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
     }
     if options.json is not None:
         data = facts | {"reports": [report.to_dict() for report in reports]}
-        options.json.write_text(json.dumps(data, indent=1, allow_nan=False), encoding="utf-8")
+        write_text(options.json, json.dumps(data, indent=1, allow_nan=False))
     if options.report is not None:
         from parity.report.page import write_page  # matplotlib takes a second to import
 

@@ -1,6 +1,7 @@
 """What the commands share: exit statuses, errors in one line, options, and the table's width."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ FAILURES = (
 )
 """What is said in one line: bad input, and a machine that has too little of something."""
 
+SIGPIPE = 13  # its number; Windows has no such signal
 SHOWN = 3  # of the many lines that an error about a whole state dict has
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 WIDTH = 150  # of a table where the output is no terminal
@@ -46,18 +48,35 @@ def exit_status(
 
     Returns:
         What the command returned, or else 0; 2 for bad input or where memory, disk or a server
-        fails, 130 where the user interrupts.
+        fails, 130 where the user interrupts, 141 where nobody reads the output to its end.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a file's name may hold what no terminal can print
             stream.reconfigure(errors="backslashreplace")
     try:
-        return run() or 0
+        status = run() or 0
+        sys.stdout.flush()  # a full disk is found out here, not when the process ends
+        return status
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        _drop_output()
+        return 128 + SIGPIPE
     except FAILURES as error:
         say_error(program, error, options)
+        if isinstance(error, OSError):
+            _drop_output()
         return 2
+
+
+def _drop_output() -> None:
+    """Drop what the output's buffer still holds where it cannot be written: it was said already."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def say_error(
@@ -110,7 +129,13 @@ def stdout() -> "Console":
     """Return the console for tables; wide where the output is no terminal."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    console.on_broken_pipe = _nobody_reads  # Rich's own ends the process with 1: something differs
+    return console
+
+
+def _nobody_reads() -> None:
+    raise BrokenPipeError
 
 
 def short(number: int) -> str:

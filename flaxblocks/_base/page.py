@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from rich.console import Console
 
+from flaxblocks._base.replacing import write_text
+
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 85rem; padding: 0 1rem }
 pre { font: 13px/1.35 ui-monospace, monospace; overflow-x: auto }
@@ -42,13 +44,13 @@ def write_page(
     table = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
     items = (f"<dt>{_escaped(name)}</dt><dd>{_escaped(facts[name])}</dd>" for name in facts)
     page = folder / "index.html"
-    page.write_text(
+    write_text(
+        page,
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{_escaped(title)}</title><style>{STYLE}</style></head><body>"
         f"<h1>{_escaped(title)}</h1><dl>{''.join(items)}</dl>{table}{sections}"
         f"{''.join(_figure(path, text) for path, text in plots)}</body></html>\n",
-        encoding="utf-8",
     )
     return page
 

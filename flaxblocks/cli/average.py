@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flaxblocks._base.command_line import positive, stdout
+from flaxblocks._base.replacing import new_folder
 
 if TYPE_CHECKING:
     from flaxblocks.weights.card import Card
@@ -63,9 +64,9 @@ def run(options: argparse.Namespace) -> None:
         mean, chosen, best = greedy_soup(found, accuracy)
         card = replace(card, metrics={"accuracy": best})
     fb.load_state_dict(model, mean)
-    options.out.mkdir(parents=True)
-    fb.save_weights(model, options.out / card.weights, names=card.names)
-    card.write(options.out)
+    with new_folder(options.out) as folder:
+        fb.save_weights(model, folder / card.weights, names=card.names)
+        card.write(folder)
     parts = ", ".join(options.runs[place] for place in chosen)
     told = f", accuracy {100 * card.metrics['accuracy']:.2f} %" if card.metrics else ""
     stdout().print(f"{options.out}: the mean of {parts}{told}", markup=False, soft_wrap=True)

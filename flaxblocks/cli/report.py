@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flaxblocks._base.optional import required
-from flaxblocks._base.replacing import replacing
+from flaxblocks._base.replacing import save_figure, write_text
 from flaxblocks.train.step.confusion import precision_and_recall
 
 NAMED = 40  # classes whose names fit beside the picture
@@ -34,8 +34,7 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {**values, "classes": class_rows(confusion, classes), "confusion": confusion.tolist()}
-    with replacing(folder / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "evaluation.json", json.dumps(content, indent=1) + "\n")
     _draw(folder / "confusion.png", confusion, classes)
 
 
@@ -65,4 +64,4 @@ def _draw(path: Path, confusion: np.ndarray, classes: Sequence[str]) -> None:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="answer", ylabel="class", title="Which class is taken for which")
-    figure.savefig(path)
+    save_figure(figure, path)

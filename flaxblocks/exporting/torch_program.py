@@ -6,6 +6,7 @@ tensor in channels-last memory, the layout that its CPU kernels prefer.
 
 import zipfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,9 @@ def write(prepared: Prepared, path: Path) -> None:
     with torch.no_grad():
         exported = torch.export.export(module, (images,), dynamic_shapes={"images": sizes})
     files: dict[str, Any] = {KEY: prepared.description.to_json()}
-    with path.open("wb") as file:
-        torch.export.save(exported, file, extra_files=files)
+    content = BytesIO()  # PyTorch ends the process where it cannot write to a file
+    torch.export.save(exported, content, extra_files=files)
+    path.write_bytes(content.getbuffer())
 
 
 def read(path: Path) -> tuple[Description, "Run"]:

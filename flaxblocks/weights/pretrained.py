@@ -52,9 +52,10 @@ def save_pretrained(
     config = _config(model, preprocess, classes)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(model, folder / FILES[0], names="timm")
+    # The config is written first and appears last: it makes the folder a repository.
     with replacing(folder / CONFIG) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_weights(model, folder / FILES[0], names="timm")
     return folder
 
 

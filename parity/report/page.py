@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from flaxblocks._base import page
+from flaxblocks._base.replacing import save_figure
 from parity.checks.tolerance import bound
 from parity.report.rows import Report, label
 from parity.report.table import print_reports
@@ -67,5 +68,5 @@ def _plot(report: Report, folder: Path) -> Path:
     axes.set_title(f"{report.name}: {'equal' if report.ok else 'DIFFERENT'}")
     axes.legend(fontsize=8)
     path = folder / f"{report.name.replace('/', '-')}.png"
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
     return path

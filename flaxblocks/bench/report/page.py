@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flaxblocks._base import page
+from flaxblocks._base.replacing import save_figure
 from flaxblocks.bench.report import plots
 from flaxblocks.bench.report.results import Results
 from flaxblocks.bench.report.scaling import growths
@@ -33,7 +34,7 @@ def write_page(results: Results, folder: Path) -> Path:
     figures = []
     for name, figure in drawn:
         path = folder / f"{name}.png"
-        figure.savefig(path, dpi=110)
+        save_figure(figure, path, dpi=110)
         figures.append((path, name))
 
     def print_table(console: Console) -> None:

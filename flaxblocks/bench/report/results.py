@@ -7,6 +7,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from flaxblocks._base.replacing import write_text
+
 
 @dataclass(frozen=True)
 class Row:
@@ -73,9 +75,13 @@ class Results:
     refused: tuple[str, ...] = field(default=())  # the tasks that were not timed, and why
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write it as JSON.
+
+        Raises:
+            OSError: if it cannot be written; what was there is unchanged.
+        """
         text = json.dumps(asdict(self), indent=1, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
 
 
 def read(path: Path) -> Results:

@@ -1,0 +1,69 @@
+"""A command that is killed while it writes leaves the old file or the new one, not half of one."""
+
+import os
+import signal
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_full_disk import ROOT, SLOW, TINY, UNIT, finished_run
+
+CONVERT = ["convert", "run", "out/a.safetensors", "--to", "native"]
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """Return the files under their final names, without those in hidden folders."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    names = ((path, path.relative_to(folder).as_posix()) for path in found)
+    return {
+        name: path.read_bytes()
+        for path, name in names
+        if not any(part.startswith(".") for part in name.split("/"))
+    }
+
+
+def states(command: list[str], folder: Path, first: int) -> list[dict[str, bytes]]:
+    """Return what is there after a kill at each change of a file, and at last after none."""
+    found = []
+    for number in count(first):
+        out = folder / "out"
+        out.mkdir()
+        (out / "a.safetensors").write_text("what was here before")
+        program = [sys.executable, "-m", "tests.helpers.killed", str(number), str(out), *command]
+        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            program, cwd=folder, env=os.environ | {"PYTHONPATH": paths}, capture_output=True
+        )
+        found.append(visible(out))
+        out.rename(folder / f"out{number}")
+        if done.returncode != -signal.SIGKILL:
+            assert done.returncode == 0, done.stderr
+            return found
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("command", "first"),
+    [
+        (CONVERT, 3),  # the last change: the new file takes the old one's place
+        pytest.param(CONVERT, 1, marks=SLOW),
+        pytest.param([*CONVERT[:2], "out/a.pth", *CONVERT[3:]], 1, marks=SLOW),
+        pytest.param(["average", "run", "run", "--out", "out/mean"], 1, marks=SLOW),
+        pytest.param(["export", *TINY, "--out", "out/a.onnx"], 1, marks=SLOW),
+        pytest.param([*UNIT, "--report", "out/page", "--json", "out/a.json"], 1, marks=SLOW),
+    ],
+    ids=lambda value: " ".join(value[:1] + value[-2:]) if isinstance(value, list) else str(value),
+)
+def test_what_a_killed_command_leaves(command, first, tmp_path):
+    finished_run(tmp_path)
+    *killed, whole = states(command, tmp_path, first)
+    assert killed
+    old = {"a.safetensors": b"what was here before"}
+    assert whole != old
+    for left in killed:
+        for name, content in left.items():
+            assert content in (old.get(name), whole.get(name)), name
+        assert "mean/model.json" in left or not any(name.startswith("mean/") for name in left)
