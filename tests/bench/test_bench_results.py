@@ -66,11 +66,12 @@ def test_a_row_knows_its_rates():
 
 
 def test_targets_are_geometric_means_against_the_best():
-    lax, torch = verdicts(ROWS, "cpu")
+    lax, best, each = verdicts(ROWS, "cpu")
     assert (lax.target.limit, lax.tasks, lax.met) == (10, 2, True)
     assert lax.mean == pytest.approx(20) and lax.worst == pytest.approx(10)
-    assert (torch.target.limit, torch.tasks, torch.met) == (1, 2, True)
-    assert torch.mean == pytest.approx(1) and torch.worst == pytest.approx(2)
+    assert (best.target.limit, best.tasks, best.met) == (0.8, 2, False)
+    assert best.mean == pytest.approx(1) and best.worst == pytest.approx(2)
+    assert each.target.every and each.worst == pytest.approx(2) and not each.met
 
 
 def test_an_accelerator_has_targets_of_its_own():
@@ -158,6 +159,19 @@ def test_a_target_may_be_about_the_compilation():
     speed, compilation = verdicts(rows, "cpu")
     assert speed.mean == pytest.approx(2) and not speed.met
     assert compilation.mean == pytest.approx(3) and not compilation.met
+
+
+def test_a_target_may_be_about_the_memory():
+    rows = (
+        row("resnet18", "flaxblocks", 0.1, memory=105),
+        row("resnet18", "torch", 0.1, memory=200),
+        row("resnet18", "onnxruntime", 0.2, memory=100),
+        row("resnet50", "flaxblocks", 0.1, memory=None),
+        row("resnet50", "torch", 0.1, memory=100),
+    )
+    *_, memory = verdicts(rows, "cpu")
+    assert memory.target.wanted == "≤ 1.1 x their memory, each"
+    assert memory.worst == pytest.approx(1.05) and memory.met and memory.tasks == 1
 
 
 def test_a_task_that_was_measured_again_counts_as_it_was_last():

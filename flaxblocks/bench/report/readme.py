@@ -77,11 +77,10 @@ def _targets(rows: Sequence[Row], device: str) -> Iterator[str]:
     yield f"| | against | wanted | {' | '.join(names)} |"
     yield f"|---|---|---|{'---|' * len(names)}"
     for target in stands[OURS.name]:
-        sign, unit = ("≥", "x faster") if target.is_speedup else ("≤", "x their time")
         cells = (_stands(stands[name][target]) if target in stands[name] else "" for name in names)
         yield (
             f"| {target.name}, {UNITS[target.mode]} | {' or '.join(target.rivals)} "
-            f"| {sign} {target.limit:g} {unit}{', each' if target.every else ''} "
+            f"| {target.wanted} "
             f"| {' | '.join(cells)} |"
         )
 

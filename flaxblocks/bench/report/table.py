@@ -113,12 +113,11 @@ def _targets(found: list[Verdict]) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for verdict in found:
         target = verdict.target
-        sign, unit = (">=", "x faster") if target.is_speedup else ("<=", "x their time")
         table.add_row(
             target.name,
             target.mode,
             " or ".join(target.rivals),
-            f"{sign} {target.limit:g} {unit}{', each' if target.every else ''}",
+            target.wanted,
             Text(f"{verdict.mean:.2f}", "green" if verdict.met else "bold red"),
             f"{verdict.worst:.2f}",
             str(verdict.tasks),

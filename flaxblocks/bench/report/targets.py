@@ -21,14 +21,24 @@ class Target:
     # whether the mean is that of their time over ours, which must be at least the limit; or else of
     # our time over theirs, which must be at most the limit
     is_speedup: bool
-    quantity: str = "seconds"  # the time that counts, a field of `Row`
+    quantity: str = "seconds"  # what counts, a field of `Row`
     every: bool = False  # whether the bound is that of each task, not of their mean
 
+    @property
+    def wanted(self) -> str:
+        """What is wanted, in words."""
+        each = ", each" if self.every else ""
+        if self.is_speedup:
+            return f"≥ {self.limit:g} x faster{each}"
+        return f"≤ {self.limit:g} x their {'memory' if self.quantity == 'memory' else 'time'}{each}"
 
-LAX, TORCH = ("lax",), ("torch", "torch-compile")
 
-COMPILED = ("torch-compile",)
+LAX, COMPILED = ("lax",), ("torch-compile",)
+TORCH = ("torch", "torch-compile")
+BEST = (*TORCH, "onnxruntime")
+
 NETWORKS = "[a-z]*"
+ALL = "[!C]*"  # blocks and networks, not single convolutions
 
 ON_CPU: tuple[Target, ...] = (
     Target("depthwise convolution", "Conv/depthwise*", "infer", LAX, 20, True),
@@ -38,12 +48,12 @@ ON_CPU: tuple[Target, ...] = (
     Target(
         "EfficientNet-B0, compiling", "efficientnet_b0", "infer", LAX, 1.5, False, "compile_seconds"
     ),
-    Target("MBConv", "MBConv/*", "infer", TORCH, 1.0, False),
-    Target("MBConv", "MBConv/*", "train", TORCH, 1.5, False),
-    Target("ResNet bottleneck", "BottleNeck/resnet*", "infer", TORCH, 1.3, False),
-    Target("ResNet bottleneck", "BottleNeck/resnet*", "train", TORCH, 1.3, False),
-    Target("ResNeXt bottleneck", "BottleNeck/resnext*", "infer", TORCH, 2.0, False),
-    Target("ResNeXt bottleneck", "BottleNeck/resnext*", "train", TORCH, 2.0, False),
+    Target("blocks and networks", ALL, "infer", BEST, 0.8, False),
+    Target("each block and network", ALL, "infer", BEST, 1.0, False, every=True),
+    Target("blocks and networks", ALL, "train", TORCH, 0.85, False),
+    Target("each block and network", ALL, "train", TORCH, 1.0, False, every=True),
+    Target("networks' memory", NETWORKS, "infer", BEST, 1.1, False, "memory", every=True),
+    Target("networks' memory", NETWORKS, "train", TORCH, 1.1, False, "memory", every=True),
 )
 
 ON_ACCELERATORS: tuple[Target, ...] = (
@@ -89,9 +99,11 @@ def _ratio(target: Target, task: dict[str, Row], name: str) -> list[float]:
     if name not in task:
         return []
     ours = task[name]
-    theirs = [getattr(task[name], target.quantity) for name in target.rivals if name in task]
+    rivals = [getattr(task[name], target.quantity) for name in target.rivals if name in task]
+    theirs = [measured for measured in rivals if measured is not None]
     counts = fnmatchcase(ours.subject, target.subjects) and ours.mode == target.mode
-    if not counts or not theirs:
+    own = getattr(ours, target.quantity)
+    if not counts or not theirs or own is None:
         return []
-    ratio = min(theirs) / getattr(ours, target.quantity)
+    ratio = min(theirs) / own
     return [ratio if target.is_speedup else 1 / ratio]
