@@ -4,6 +4,7 @@ from flaxblocks import ops as ops
 from flaxblocks._base.allocator import keep_freed_memory as keep_freed_memory
 from flaxblocks.blocks import BasicBlock as BasicBlock
 from flaxblocks.blocks import BottleNeck as BottleNeck
+from flaxblocks.blocks import CondMBConv as CondMBConv
 from flaxblocks.blocks import ConvNeXtBlock as ConvNeXtBlock
 from flaxblocks.blocks import DepthWiseSeparableConv as DepthWiseSeparableConv
 from flaxblocks.blocks import FeaturePyramidNetwork as FeaturePyramidNetwork
@@ -27,12 +28,16 @@ from flaxblocks.exporting import load_exported as load_exported
 from flaxblocks.exporting import verify_exported as verify_exported
 from flaxblocks.inference import for_inference as for_inference
 from flaxblocks.layers import BatchNorm as BatchNorm
+from flaxblocks.layers import CondConv as CondConv
 from flaxblocks.layers import Conv as Conv
 from flaxblocks.layers import Conv1X1BnReLU as Conv1X1BnReLU
 from flaxblocks.layers import Conv3X3BnReLU as Conv3X3BnReLU
 from flaxblocks.layers import ConvNormAct as ConvNormAct
+from flaxblocks.layers import EvoNorm as EvoNorm
 from flaxblocks.layers import LayerNorm as LayerNorm
 from flaxblocks.layers import Linear as Linear
+from flaxblocks.layers import Mixed as Mixed
+from flaxblocks.layers import MixedConv as MixedConv
 from flaxblocks.layers import SqueezeExcite as SqueezeExcite
 from flaxblocks.layers import StochasticDepth as StochasticDepth
 from flaxblocks.models import ModelRecord as ModelRecord

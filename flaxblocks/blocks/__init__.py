@@ -3,6 +3,7 @@
 from flaxblocks.blocks.basic import BasicBlock as BasicBlock
 from flaxblocks.blocks.bottleneck import BottleNeck as BottleNeck
 from flaxblocks.blocks.bottleneck import LinearBottleNeck as LinearBottleNeck
+from flaxblocks.blocks.cond_mbconv import CondMBConv as CondMBConv
 from flaxblocks.blocks.convnext import ConvNeXtBlock as ConvNeXtBlock
 from flaxblocks.blocks.convnext import NormConv as NormConv
 from flaxblocks.blocks.feature_pyramid import FeaturePyramidNetwork as FeaturePyramidNetwork

@@ -33,6 +33,7 @@ class BottleNeck(Scoped):
         out_features: channels of the output.
         reduction: the narrow width is ``out_features // reduction``.
         hidden_features: the narrow width itself, in place of `reduction`.
+        reduce_features: channels after the first convolution, where they are not the narrow width.
         kernel_size: height and width of the spatial kernel in pixels.
         stride: step of the spatial convolution in pixels.
         dilation: distance between the spatial kernel's taps in pixels.
@@ -70,6 +71,7 @@ class BottleNeck(Scoped):
         reduction: float = 4,
         *,
         hidden_features: int | None = None,
+        reduce_features: int | None = None,
         kernel_size: int | tuple[int, int] = 3,
         stride: int | tuple[int, int] = 1,
         dilation: int | tuple[int, int] = 1,
@@ -99,10 +101,15 @@ class BottleNeck(Scoped):
         unit = partial(ConvNormAct, **common)
         self.pool = checks.function("pool", pool, optional=True)
         step = stride if pool is None else 1
-        self.reduce = unit(in_features, narrow, 1, act=act)
+        reduced = (
+            narrow
+            if reduce_features is None
+            else checks.positive_int("reduce_features", reduce_features)
+        )
+        self.reduce = unit(in_features, reduced, 1, act=act)
         window = {"stride": step, "dilation": dilation, "groups": groups}
         make_spatial = checks.function("spatial", spatial)
-        self.spatial = make_spatial(narrow, narrow, kernel_size, **window, act=act, **common)
+        self.spatial = make_spatial(reduced, narrow, kernel_size, **window, act=act, **common)
         self.spatial_se = build("spatial_se", spatial_se, narrow, **make)
         self.expand = unit(narrow, out_features, 1, act=None)
         self.se = build("se", se, out_features, **make)

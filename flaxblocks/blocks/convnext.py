@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.conv import Conv, Padding
-from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.layer_norm import LayerNorm
+from flaxblocks.layers.layer_scale import optional_layer_scale, scaled_by
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.scopes import Scoped
@@ -95,11 +95,7 @@ class ConvNeXtBlock(Scoped):
         self.expand = checks.function("pointwise", pointwise)(in_features, wide, **make)
         self.response_norm = build("response_norm", response_norm, wide, **make)
         self.project = pointwise(wide, in_features, **make)
-        self.layer_scale = (
-            None
-            if layer_scale is None
-            else nnx.Param(constant(layer_scale, (in_features,), param_dtype))
-        )
+        self.layer_scale = optional_layer_scale(layer_scale, in_features, param_dtype)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
         self.act = checks.function("act", act)
 
@@ -117,8 +113,7 @@ class ConvNeXtBlock(Scoped):
         y = self.act(self.expand(y))
         y = apply(self.response_norm, y)
         y = self.project(y)
-        if self.layer_scale is not None:
-            y = y * self.layer_scale[...].astype(y.dtype)[None, None, None]
+        y = scaled_by(self.layer_scale, y)
         y = apply(self.drop_path, y)
         return y + x.astype(y.dtype)
 

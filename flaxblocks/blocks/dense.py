@@ -136,29 +136,3 @@ class Transition(NormConv):
             Output of shape ``(n, h // 2, w // 2, out_features)``.
         """
         return average_pool(super().__call__(x))
-
-
-class NormAct(Scoped):
-    """``relu(norm(x))``, as `Head` takes its neck.
-
-    Args:
-        num_features: channels of the input.
-        dtype: dtype of the computation; inferred where absent.
-        param_dtype: dtype of the parameters.
-        rngs: random streams.
-    """
-
-    def __init__(
-        self,
-        num_features: int,
-        *,
-        dtype: jnp.dtype | type | None = None,
-        param_dtype: jnp.dtype | type = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        self.norm = BatchNorm(num_features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.act = relu
-
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Normalize, activate; the shape stays."""
-        return self.act(self.norm(x))

@@ -1,5 +1,6 @@
 """The mobile inverted bottlenecks of MobileNetV2 and V3, MNASNet and EfficientNet."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax.numpy as jnp
@@ -10,7 +11,8 @@ from flaxblocks._base import checks
 from flaxblocks.blocks.residual import check_keeps_size
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
-from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU, ConvNormAct
+from flaxblocks.layers.mixed_conv import Mixed
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
@@ -35,7 +37,10 @@ class MBConv(Scoped):
         expansion: the wide width as a multiple of `in_features`.
         hidden_features: the wide width itself, in place of `expansion`.
         always_expand: whether the expansion is there even where it widens nothing.
-        kernel_size: height and width of the depthwise kernel in pixels.
+        expand: makes the expansion, with `ConvNormAct`'s arguments but the kernel's size.
+        project: makes the projection likewise.
+        kernel_size: height and width of the depthwise kernel in pixels, or `Mixed` for several
+            sizes.
         stride: step of the depthwise convolution in pixels.
         dilation: distance between the depthwise kernel's taps in pixels.
         group_size: channels that the depthwise convolution mixes; 1, as its name says, or more.
@@ -44,6 +49,8 @@ class MBConv(Scoped):
         norm: makes each normalization, see `ConvNormAct`.
         act: activation after the expansion and the depthwise convolution.
         final_act: activation at the end; None for none.
+        pool: follows the depthwise convolution and takes its stride in its place: at a stride of 2
+            such as `fb.ops.blur_pool`; None for none.
         se: makes the gate after the depthwise convolution: ``se(hidden, dtype=, param_dtype=,
             rngs=)``, such as ``partial(SqueezeExcite, squeeze_features=8)``; None for none.
         residual: whether the input is added where it can be.
@@ -68,7 +75,9 @@ class MBConv(Scoped):
         *,
         hidden_features: int | None = None,
         always_expand: bool = False,
-        kernel_size: int | tuple[int, int] = 3,
+        expand: Callable[..., ConvNormAct] = Conv1X1BnReLU,
+        project: Callable[..., ConvNormAct] = Conv1X1BnReLU,
+        kernel_size: int | tuple[int, int] | Mixed = 3,
         stride: int | tuple[int, int] = 1,
         dilation: int | tuple[int, int] = 1,
         group_size: int = 1,
@@ -77,6 +86,7 @@ class MBConv(Scoped):
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu6,
         final_act: Activation | None = relu,
+        pool: Activation | None = None,
         se: ModuleFactory | None = None,
         residual: bool = True,
         drop_path: float = 0.0,
@@ -87,21 +97,24 @@ class MBConv(Scoped):
         hidden = checks.hidden_features(in_features, expansion, hidden_features)
         stride = checks.pair("stride", stride)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
+        common = {"use_bias": use_bias, "norm": norm, **make}
+        self.pool = checks.function("pool", pool, optional=True)
+        expand, project = checks.function("expand", expand), checks.function("project", project)
         expands = always_expand or hidden != in_features
-        self.expand = unit(in_features, hidden, 1, act=act) if expands else None
-        self.depthwise = unit(
+        self.expand = expand(in_features, hidden, act=act, **common) if expands else None
+        self.depthwise = ConvNormAct(
             hidden,
             hidden,
             kernel_size,
-            stride=stride,
+            stride=stride if pool is None else 1,
             dilation=dilation,
             groups=checks.groups_of("group_size", group_size, hidden),
             padding=padding,
             act=act,
+            **common,
         )
         self.se = build("se", se, hidden, **make)
-        self.project = unit(hidden, out_features, 1, act=None)
+        self.project = project(hidden, out_features, act=None, **common)
         self.residual = residual and in_features == out_features and stride == (1, 1)
         if self.residual:
             check_keeps_size(self.depthwise.conv)
@@ -119,6 +132,7 @@ class MBConv(Scoped):
         """
         y = apply(self.expand, x)
         y = self.depthwise(y)
+        y = apply(self.pool, y)
         y = apply(self.se, y)
         y = self.project(y)
         if self.residual:
@@ -139,7 +153,8 @@ class FusedMBConv(Scoped):
     (1, 9, 9, 64)
 
     The arguments are `MBConv`'s, said of the dense convolution in place of the depthwise one, but
-    for `group_size`: channels that it mixes, in groups; None for all.
+    for `group_size`: channels that it mixes, in groups; None for all. What makes the expansion and
+    the projection cannot be chosen.
 
     Source: Gupta and Tan 2019 (EfficientNet-EdgeTPU); Tan and Le 2021, figure 2.
     """
@@ -161,6 +176,7 @@ class FusedMBConv(Scoped):
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu6,
         final_act: Activation | None = relu,
+        pool: Activation | None = None,
         se: ModuleFactory | None = None,
         residual: bool = True,
         drop_path: float = 0.0,
@@ -174,11 +190,12 @@ class FusedMBConv(Scoped):
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
         expands = always_expand or hidden != in_features
         width = hidden if expands else out_features
+        self.pool = checks.function("pool", pool, optional=True)
         self.expand = unit(
             in_features,
             width,
             kernel_size,
-            stride=stride,
+            stride=stride if pool is None else 1,
             dilation=dilation,
             groups=1 if group_size is None else checks.groups_of("group_size", group_size, width),
             padding=padding,
@@ -202,6 +219,7 @@ class FusedMBConv(Scoped):
             Output of shape ``(n, p, q, out_features)``.
         """
         y = self.expand(x)
+        y = apply(self.pool, y)
         y = apply(self.se, y)
         y = apply(self.project, y)
         if self.residual:

@@ -12,6 +12,7 @@ from flaxblocks._base import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.mixed_conv import MixedConv
 from flaxblocks.layers.optional import ModuleFactory, apply
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops import average_pool
@@ -183,7 +184,7 @@ def add_branches(residual: jax.Array, identity: jax.Array) -> jax.Array:
     return residual + identity.astype(residual.dtype)
 
 
-def check_keeps_size(conv: Conv) -> None:
+def check_keeps_size(conv: Conv | MixedConv) -> None:
     """Refuse a convolution that does not keep the size at stride 1, as every shortcut does.
 
     The sum would fail or, where the branch is a single pixel, be broadcast.
@@ -191,6 +192,10 @@ def check_keeps_size(conv: Conv) -> None:
     Raises:
         ValueError: if its padding is not ``dilation * (kernel_size - 1)`` in total.
     """
+    if isinstance(conv, MixedConv):
+        for part in conv.convs:
+            check_keeps_size(part)
+        return
     window: Any = conv  # NNX's annotations allow forms that ours never has
     if window.padding == "SAME":
         return

@@ -11,6 +11,7 @@ from flaxblocks.blocks.residual import check_keeps_size
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.layer_scale import optional_layer_scale, scaled_by
 from flaxblocks.layers.optional import ModuleFactory, apply
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
@@ -20,9 +21,9 @@ from flaxblocks.ops.activations import Activation, relu
 class UniversalInvertedBottleneck(Scoped):
     """An inverted bottleneck with a depthwise convolution before and after the expansion.
 
-    ``project(depthwise(expand(start(x)))) + x``, where `start`, which has no activation, and
-    `depthwise` may be left out, and the residual is there only where channels match and the
-    stride is 1.
+    ``layer_scale * project(depthwise(expand(start(x)))) + x``, where `start`, which has no
+    activation, and `depthwise` may be left out, and the residual is there only where channels
+    match and the stride is 1.
 
     >>> block = UniversalInvertedBottleneck(16, 24, 4, start_kernel_size=5, rngs=nnx.Rngs(0))
     >>> block(jnp.ones((1, 9, 9, 16))).shape
@@ -41,6 +42,9 @@ class UniversalInvertedBottleneck(Scoped):
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         norm: makes each normalization, see `ConvNormAct`.
         act: activation after the expansion and after the depthwise convolution that follows it.
+        pool: follows the depthwise convolution that has the stride, and takes it in its place, see
+            `MBConv`; None for none.
+        layer_scale: first value of the scale of the residual branch; None for no scale.
         residual: whether the input is added where it can be.
         drop_path: probability of dropping the residual branch of a sample in training.
         dtype: dtype of the computation; inferred where absent.
@@ -68,6 +72,8 @@ class UniversalInvertedBottleneck(Scoped):
         padding: Padding = None,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
+        pool: Activation | None = None,
+        layer_scale: float | None = None,
         residual: bool = True,
         drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
@@ -84,11 +90,14 @@ class UniversalInvertedBottleneck(Scoped):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=False, norm=norm, **make)
         depthwise = partial(_depthwise, partial(unit, padding=padding, dilation=dilation))
-        first = stride if kernel_size is None else 1
+        self.pool = checks.function("pool", pool, optional=True)
+        step = stride if pool is None else 1
+        first = step if kernel_size is None else 1
         self.start = depthwise(in_features, start_kernel_size, stride=first, act=None)
         self.expand = unit(in_features, hidden, 1, act=act)
-        self.depthwise = depthwise(hidden, kernel_size, stride=stride, act=act)
+        self.depthwise = depthwise(hidden, kernel_size, stride=step, act=act)
         self.project = unit(hidden, out_features, 1, act=None)
+        self.layer_scale = optional_layer_scale(layer_scale, out_features, param_dtype)
         self.residual = residual and in_features == out_features and stride == (1, 1)
         if self.residual:
             for layer in filter(None, (self.start, self.depthwise)):
@@ -105,9 +114,13 @@ class UniversalInvertedBottleneck(Scoped):
             Output of shape ``(n, p, q, out_features)``.
         """
         y = apply(self.start, x)
+        if self.depthwise is None:
+            y = apply(self.pool, y)
         y = self.expand(y)
-        y = apply(self.depthwise, y)
+        if self.depthwise is not None:
+            y = apply(self.pool, self.depthwise(y))
         y = self.project(y)
+        y = scaled_by(self.layer_scale, y)
         if self.residual:
             y = apply(self.drop_path, y)
             y = y + x.astype(y.dtype)

@@ -74,8 +74,8 @@ def _convert(module: nnx.Module) -> None:
 def _one_operation(kind: type[nnx.Module]) -> type[nnx.Module]:
     """Return a subclass whose call is one operation: that of its base."""
 
-    def call(self, x: jax.Array) -> jax.Array:
-        return fused(kind.__call__, self, x)
+    def call(self, *arrays: jax.Array) -> jax.Array:
+        return fused(kind.__call__, self, *arrays)
 
     def reduce(self) -> tuple:  # pickle finds classes by name only, and this one has none
         return _new, (kind,), self.__getstate__()

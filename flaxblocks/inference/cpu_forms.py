@@ -5,8 +5,8 @@ from typing import Any
 from flaxblocks import blocks
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
-from flaxblocks.inference import inverted_residual, residual, units
-from flaxblocks.layers import ConvNormAct
+from flaxblocks.inference import conditional, inverted_residual, residual, units
+from flaxblocks.layers import CondConv, ConvNormAct
 from flaxblocks.models.stage import Stage
 from flaxblocks.ops.chunks import chunked
 from flaxblocks.ops.fused import Form, register_forms
@@ -46,5 +46,6 @@ def _forms(block: Any) -> list[Form]:
     return [form for form in forms if form is not None]
 
 
+register_forms("cpu", CondConv.__call__, conditional.cond_conv)
 for block in {*ONE_KERNEL, *IN_CHUNKS}:
     register_forms("cpu", block.__call__, *_forms(block))

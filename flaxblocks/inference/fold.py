@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from flaxblocks.blocks import ConvNeXtBlock
-from flaxblocks.layers import ConvNormAct
+from flaxblocks.layers import ConvNormAct, MixedConv
 
 PAIRS: dict[type[nnx.Module], tuple[str, str]] = {
     ConvNormAct: ("conv", "norm"),
@@ -36,14 +36,21 @@ def fold_batch_norms(model: nnx.Module) -> None:
     ]
     uses = Counter(id(getattr(module, conv_name)) for module, conv_name, _ in found)
     for module, conv_name, norm_name in found:
-        conv = getattr(module, conv_name)
+        conv, norm = getattr(module, conv_name), getattr(module, norm_name)
         if uses[id(conv)] == 1:  # else each normalization would need a kernel of its own
-            _fold(conv, getattr(module, norm_name))
+            _fold(conv, norm)
             setattr(module, norm_name, nnx.static(None))
 
 
-def _fold(conv: nnx.Conv, norm: nnx.BatchNorm) -> None:
-    set_weights(conv, *_folded(arrays_of(conv, norm)))
+def _fold(conv: nnx.Conv | MixedConv, norm: nnx.BatchNorm) -> None:
+    if not isinstance(conv, MixedConv):
+        set_weights(conv, *_folded(arrays_of(conv, norm)))
+        return
+    start = 0
+    for part in conv.convs:
+        own = slice(start, start := start + part.out_features)
+        after = {name: a[own] if a.ndim else a for name, a in arrays_of(None, norm).items()}
+        set_weights(part, *_folded(after | arrays_of(part, None)))
 
 
 def arrays_of(conv: nnx.Conv | None, norm: object) -> Arrays:

@@ -6,7 +6,7 @@ from flax import nnx
 from flaxblocks.blocks.mbconv import MBConv
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.inference.units import geometry_in, is_unit, summed, weights
-from flaxblocks.layers import ConvNormAct, SqueezeExcite
+from flaxblocks.layers import ConvNormAct, MixedConv, SqueezeExcite
 from flaxblocks.layers.optional import apply
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.conv.geometry import Geometry
@@ -18,7 +18,7 @@ NO_PADDING = ((0, 0), (0, 0))
 
 def mbconv(program: Program, block: MBConv, x: jax.Array) -> jax.Array | None:
     """Compute an `MBConv`."""
-    if not program.kernels:
+    if not program.kernels or block.pool is not None:
         return None
     units = block.expand, block.depthwise, block.project
     return _inverted(program, x, *units, block.se, block.final_act, residual=block.residual)
@@ -28,7 +28,7 @@ def universal(
     program: Program, block: UniversalInvertedBottleneck, x: jax.Array
 ) -> jax.Array | None:
     """Compute a `UniversalInvertedBottleneck`, the convolution before the expansion apart."""
-    if not program.kernels:
+    if not program.kernels or block.pool is not None or block.layer_scale is not None:
         return None
     y = apply(block.start, x)
     if block.depthwise is None:
@@ -68,15 +68,17 @@ def _inverted(
         *((None, None) if se is None else (se.act, se.gate)),
         final_act,
     )
+    if geometry is None:
+        return None
     filters, last = weights(depthwise.conv), weights(project.conv)
-    if geometry is None or not kernel.fits(x, filters[0], last[0], geometry, acts, program.kernels):
+    if not kernel.fits(x, filters[0], last[0], geometry, acts, program.kernels):
         return None
     optional = [None if conv is None else weights(conv) for conv in (first, *gate)]
     layers = optional[0], filters, *optional[1:], last
     return kernel.compute(x, layers, geometry, acts, residual=residual)
 
 
-def _is_pointwise(conv: nnx.Conv, x: jax.Array) -> bool:
+def _is_pointwise(conv: nnx.Conv | MixedConv, x: jax.Array) -> bool:
     """Return whether the layer is a matrix product on the channels of each pixel."""
     _, height, width, _ = x.shape
     return geometry_in(conv, x) == Geometry((height, width), (1, 1), (1, 1), NO_PADDING, (1, 1), 1)

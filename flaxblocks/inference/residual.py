@@ -38,5 +38,6 @@ def fused_mbconv(program: Program, block: FusedMBConv, x: jax.Array) -> jax.Arra
     """Compute a `FusedMBConv`."""
     if not program.kernels or not block.residual or block.project is None:
         return None
-    y = apply(block.se, block.expand(x))
+    y = apply(block.pool, block.expand(x))
+    y = apply(block.se, y)
     return summed(program, block.project, y, x, block.final_act)

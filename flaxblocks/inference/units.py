@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks.residual import PooledProjection, add_branches
-from flaxblocks.layers import Conv, ConvNormAct
+from flaxblocks.layers import Conv, ConvNormAct, MixedConv
 from flaxblocks.layers.optional import apply
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.conv.geometry import Geometry
@@ -44,14 +44,16 @@ def is_unit(module: object) -> bool:
     return getattr(module, "operation", type(module).__call__) is ConvNormAct.__call__
 
 
-def geometry_in(conv: nnx.Conv, x: jax.Array) -> Geometry | None:
+def geometry_in(conv: nnx.Conv | MixedConv, x: jax.Array) -> Geometry | None:
     """Return a layer's geometry on images as large as `x`, None where no kernel can compute it.
 
     That is where the layer is not ours, or computes in another dtype than the images have.
     """
     layer: Any = conv  # NNX's annotations allow forms that ours never has
+    if type(conv) is not Conv or conv.dtype not in (None, x.dtype):
+        return None
     kernel, bias = weights(conv)
-    if type(conv) is not Conv or conv.dtype not in (None, x.dtype) or bias.dtype != x.dtype:
+    if bias.dtype != x.dtype:
         return None
     images = jax.ShapeDtypeStruct(
         (*x.shape[:3], layer.in_features), x.dtype, sharding=jax.typeof(x).sharding
@@ -60,7 +62,7 @@ def geometry_in(conv: nnx.Conv, x: jax.Array) -> Geometry | None:
     return geometry_of(images, kernel, steps, layer.padding, layer.kernel_dilation, NHWC, groups)
 
 
-def weights(conv: nnx.Conv) -> tuple[jax.Array, jax.Array]:
+def weights(conv: Any) -> tuple[jax.Array, jax.Array]:
     """Return the layer's kernel and its bias, zeros where it has none."""
     kernel = conv.kernel[...]
     if conv.bias is None:
@@ -70,7 +72,7 @@ def weights(conv: nnx.Conv) -> tuple[jax.Array, jax.Array]:
 
 def _convolution(
     program: Program,
-    conv: nnx.Conv,
+    conv: nnx.Conv | MixedConv,
     x: jax.Array,
     act: Activation | None,
     residual: jax.Array | None = None,

@@ -24,14 +24,15 @@ class EfficientChannelAttention(Scoped):
     ((1, 5, 5, 64), (3,))
 
     Args:
-        in_features: channels of the input and the output; the kernel's length follows from it.
+        in_features: channels of the input and the output.
+        kernel_size: length of the kernel, odd; from `in_features` where absent.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
 
     Raises:
-        TypeError: if `in_features` is not an integer.
-        ValueError: if it is below 1.
+        TypeError: if a number is not an integer.
+        ValueError: if it is out of range.
 
     Source: Wang et al. 2020, section 3.2; the kernel's length is equation 12's.
     """
@@ -40,14 +41,16 @@ class EfficientChannelAttention(Scoped):
         self,
         in_features: int,
         *,
+        kernel_size: int | None = None,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
         check_rngs(rngs)
         self.in_features = checks.positive_int("in_features", in_features)
-        nearest = int((log2(in_features) + 1) / 2)
-        length = max(3, nearest + 1 - nearest % 2)
+        length = _length(in_features) if kernel_size is None else kernel_size
+        if checks.positive_int("kernel_size", length) % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd, got {length}")
         self.kernel = nnx.Param(Uniform(1 / sqrt(length))(rngs.params(), (length,), param_dtype))
         self.dtype = dtype
 
@@ -71,3 +74,9 @@ class EfficientChannelAttention(Scoped):
         windows = [means[:, tap : tap + self.in_features] for tap in range(kernel.size)]
         gate = sigmoid((jnp.stack(windows, -1) * kernel[None, None]).sum(-1))
         return x * gate[:, None, None]
+
+
+def _length(features: int) -> int:
+    """Return the odd length of the kernel over this number of channels."""
+    nearest = int((log2(features) + 1) / 2)
+    return max(3, nearest + 1 - nearest % 2)

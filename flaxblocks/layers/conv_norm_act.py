@@ -9,6 +9,8 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
+from flaxblocks.layers.evo_norm import EvoNorm
+from flaxblocks.layers.mixed_conv import Mixed, MixedConv
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import Activation, relu
@@ -24,7 +26,7 @@ class ConvNormAct(Scoped):
     Args:
         in_features: channels of the input.
         out_features: channels of the output.
-        kernel_size: height and width of the kernel in pixels.
+        kernel_size: height and width of the kernel in pixels, or `Mixed` for several sizes.
         stride: step of the window in pixels.
         dilation: distance between the kernel's taps in pixels.
         groups: blocks into which the channels are split.
@@ -48,7 +50,7 @@ class ConvNormAct(Scoped):
         self,
         in_features: int,
         out_features: int,
-        kernel_size: int | tuple[int, int] = 3,
+        kernel_size: int | tuple[int, int] | Mixed = 3,
         *,
         stride: int | tuple[int, int] = 1,
         dilation: int | tuple[int, int] = 1,
@@ -61,23 +63,18 @@ class ConvNormAct(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        self.conv = Conv(
-            in_features,
-            out_features,
-            kernel_size,
-            stride=stride,
-            dilation=dilation,
-            groups=groups,
-            padding=padding,
-            use_bias=use_bias,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        window = {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
+        options = {"use_bias": use_bias, **window, **make}
+        self.conv = (
+            MixedConv(in_features, out_features, kernel_size, **options)
+            if isinstance(kernel_size, Mixed)
+            else Conv(in_features, out_features, kernel_size, **options)
         )
-        self.norm = build(
-            "norm", norm, out_features, dtype=dtype, param_dtype=param_dtype, rngs=rngs
-        )
+        self.norm = build("norm", norm, out_features, **make)
         self.act = checks.function("act", act, optional=True)
+        if act is None and isinstance(self.norm, EvoNorm):
+            self.norm.drop_activation()
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
         """Convolve, normalize, activate.
@@ -89,7 +86,7 @@ class ConvNormAct(Scoped):
             Output of shape ``(n, p, q, out_features)``.
         """
         x = self.conv(x)
-        if isinstance(self.norm, BatchNorm):
+        if isinstance(self.norm, BatchNorm | EvoNorm):
             return self.norm(x, act=self.act)
         x = apply(self.norm, x)
         return apply(self.act, x)

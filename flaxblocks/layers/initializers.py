@@ -90,6 +90,16 @@ def uniform_in(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.
     return Uniform(sqrt(3 / prod(shape[:-1])))(key, shape, dtype)
 
 
+def xavier_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Draw from a uniform distribution of variance ``2 / (fan_in + fan_out)``.
+
+    Source: Glorot and Bengio 2010, equation 16.
+    """
+    *window, in_features, out_features = shape
+    fans = prod(window) * (in_features + out_features)
+    return Uniform(sqrt(6 / fans))(key, shape, dtype)
+
+
 def constant(value: float, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
     """Return an array filled with `value`, without the program that `jnp.full` compiles."""
     return jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))

@@ -3,8 +3,9 @@
 from functools import partial
 
 from flaxblocks.blocks import Head, Stem
-from flaxblocks.blocks.dense import DenseLayer, NormAct, Transition
+from flaxblocks.blocks.dense import DenseLayer, Transition
 from flaxblocks.layers.initializers import Initialization, kaiming_normal_in, zeros
+from flaxblocks.layers.norm_act import NormAct
 from flaxblocks.models.architecture import Architecture, Networks, StageRow, no_branches
 from flaxblocks.models.dilation import refuse
 from flaxblocks.ops import max_pool

@@ -9,7 +9,7 @@ from typing import Any
 from flax import nnx
 
 from flaxblocks.blocks import FusedMBConv, MBConv
-from flaxblocks.layers import BatchNorm, SqueezeExcite
+from flaxblocks.layers import BatchNorm, ConvNormAct, Mixed, SqueezeExcite
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Dilate, StageRow, dilate_after_first
@@ -25,11 +25,14 @@ class Gate:
         squeeze: the gate's narrow width from the block's input channels and its wide width.
         act: activation after the gate's first layer.
         gate: function that makes the scale.
+        layer: makes the gate: ``layer(features, squeeze_features=, act=, gate=, dtype=,
+            param_dtype=, rngs=)``.
     """
 
     squeeze: Callable[[int, int], int]
     act: Activation = relu
     gate: Activation = sigmoid
+    layer: ModuleFactory = SqueezeExcite
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,16 @@ class InvertedRow:
         expansion: the wide width as a multiple of the block's input channels.
         hidden_features: the wide width itself, in place of `expansion`.
         always_expand: whether the expansion is there even where it widens nothing.
+        expand: makes an `MBConv`'s expansion; None for its own default.
+        project: makes an `MBConv`'s projection likewise.
         kernel_size: height and width of the spatial kernel in pixels.
+        mixed: several sizes of an `MBConv`'s spatial kernels in place of one; None for one.
         group_size: channels that the spatial kernel mixes; None for one in an `MBConv` and all in
             a `FusedMBConv`.
         block: with a depthwise or with a dense spatial convolution.
         act: activation within the block.
         final_act: activation at its end; None for none.
+        pool: takes the place of a stride that is not 1, see `MBConv`; None for none.
         gate: the block's gate; None for none.
         residual: whether the block's input is added where it can be.
     """
@@ -59,11 +66,15 @@ class InvertedRow:
     expansion: float = 1
     hidden_features: int | None = None
     always_expand: bool = False
+    expand: Callable[..., ConvNormAct] | None = None
+    project: Callable[..., ConvNormAct] | None = None
     kernel_size: int = 3
+    mixed: Mixed | None = None
     group_size: int | None = None
     block: type[MBConv] | type[FusedMBConv] = MBConv
     act: Activation = relu
     final_act: Activation | None = None
+    pool: Activation | None = None
     gate: Gate | None = None
     residual: bool = True
 
@@ -75,21 +86,33 @@ class InvertedRow:
     ) -> nnx.Module:
         """Return one of the blocks, with its wide width rounded to a multiple of 8."""
         hidden = self.hidden_features or make_divisible(in_features * self.expansion)
-        if self.group_size is not None:
-            arguments["group_size"] = self.group_size
+        arguments["kernel_size"] = self.mixed or self.kernel_size
+        choices = {"group_size": self.group_size, "expand": self.expand, "project": self.project}
+        arguments |= {name: choice for name, choice in choices.items() if choice is not None}
         return self.block(
             in_features,
             out_features,
             hidden_features=hidden,
             always_expand=self.always_expand,
-            kernel_size=self.kernel_size,
             use_bias=False,
             act=self.act,
             final_act=self.final_act,
-            se=_squeeze_excite(self.gate, in_features, hidden),
+            pool=self.pool_at(arguments["stride"]),
+            se=self.squeeze_excite(in_features, hidden),
             residual=self.residual,
             **arguments,
         )
+
+    def pool_at(self, stride: int) -> Activation | None:
+        """Return the pool of a block with this stride."""
+        return None if stride == 1 else self.pool
+
+    def squeeze_excite(self, in_features: int, hidden: int) -> ModuleFactory | None:
+        """Return what makes the gate of a block with these widths."""
+        if self.gate is None:
+            return None
+        squeezed, own = self.gate.squeeze(in_features, hidden), self.gate
+        return partial(own.layer, squeeze_features=squeezed, act=own.act, gate=own.gate)
 
 
 Stages = tuple[tuple[InvertedRow, ...], ...]
@@ -163,10 +186,3 @@ def inverted_stage(
     blocks = tuple(partial(row.make_block, norm=norm, padding=padding) for row in each)
     widths = tuple(row.features for row in each)
     return StageRow(widths[-1], rows[0].stride, blocks, widths=widths, dilate=dilate)
-
-
-def _squeeze_excite(gate: Gate | None, in_features: int, hidden: int) -> ModuleFactory | None:
-    if gate is None:
-        return None
-    squeezed = gate.squeeze(in_features, hidden)
-    return partial(SqueezeExcite, squeeze_features=squeezed, act=gate.act, gate=gate.gate)

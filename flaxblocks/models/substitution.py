@@ -2,12 +2,13 @@
 
 from flax import nnx
 
-from flaxblocks.layers import SqueezeExcite
+from flaxblocks.layers import EvoNorm, SqueezeExcite
+from flaxblocks.layers.global_context import GlobalContext
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.scale_norm import ScaleNorm
 from flaxblocks.ops.activations import Activation
 
-NORMS = (nnx.BatchNorm, nnx.GroupNorm, nnx.LayerNorm, ScaleNorm)
+NORMS = (nnx.BatchNorm, nnx.GroupNorm, nnx.LayerNorm, ScaleNorm, EvoNorm)
 
 
 def replace_norms(model: nnx.Module, norm: ModuleFactory, **arguments: object) -> None:
@@ -32,7 +33,7 @@ def replace_activations(model: nnx.Module, act: Activation) -> None:
         act: takes the place of each activation that there is.
     """
     for _, module in nnx.iter_modules(model):
-        if isinstance(module, SqueezeExcite):
+        if isinstance(module, SqueezeExcite | GlobalContext):
             continue
         for name in ("act", "final_act", "neck"):
             old = getattr(module, name, None)

@@ -147,22 +147,25 @@ def _parts(pixels: int, size: int) -> np.ndarray:
     return within / within.sum(1, keepdims=True)
 
 
-def blur_pool(x: Float[Array, "n h w c"], *, stride: int = 2) -> Float[Array, "n p q c"]:
+def blur_pool(
+    x: Float[Array, "n h w c"], *, stride: int = 2, mirror: bool = True
+) -> Float[Array, "n p q c"]:
     """Return every second pixel, blurred by the binomial filter ``(1, 2, 1) / 4`` on both axes.
-
-    At the edges the image is mirrored, without repeating its outermost pixels.
 
     Args:
         x: input of shape ``(n, h, w, c)``, of at least 2 x 2 pixels.
         stride: distance between the pixels that are kept; 1 blurs only.
+        mirror: whether the image is mirrored at its edges, without repeating the outermost pixels;
+            else there are zeros beyond them.
 
     Returns:
         Output of shape ``(n, p, q, c)``, with ``p = (h - 1) // stride + 1`` and `q` likewise.
 
     Source: Zhang 2019, section 3.2, "Anti-aliased downsampling", Triangle-3.
     """
-    mirrored = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-    sums = _sum_pool(_sum_pool(mirrored, 1), stride)  # (1, 2, 1) is (1, 1) convolved with itself
+    sides = ((0, 0), (1, 1), (1, 1), (0, 0))
+    wide = jnp.pad(x, sides, mode="reflect" if mirror else "constant")
+    sums = _sum_pool(_sum_pool(wide, 1), stride)  # (1, 2, 1) is (1, 1) convolved with itself
     return (sums / 16).astype(x.dtype)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from flaxblocks.layers import CondConv, EvoNorm
 from flaxblocks.weights import axes
 
 
@@ -32,6 +33,11 @@ LINEAR = Layout(np.transpose, np.transpose)  # (in, out) <-> (out, in)
 CONV = Layout(  # (*window, in, out) <-> (out, in, *window)
     lambda a: np.moveaxis(a, (-1, -2), (0, 1)),
     lambda a: np.moveaxis(a, (0, 1), (-1, -2)),
+)
+
+EXPERTS = Layout(  # (experts, *window, in, out) <-> (experts, out, in, *window)
+    lambda a: np.moveaxis(a, (-1, -2), (1, 2)),
+    lambda a: np.moveaxis(a, (1, 2), (-1, -2)),
 )
 
 COUNTER = "num_batches_tracked"
@@ -77,6 +83,8 @@ LEAVES: dict[type[nnx.Module], Leaves] = {
     nnx.PReLU: (("weight", "negative_slope", _of(axes.flat(()))),),
     nnx.ConvTranspose: _transposed,
     nnx.LinearGeneral: _general,
+    CondConv: (("weight", "kernel", EXPERTS),),
+    EvoNorm: (*_NORM, ("gate", "gate", SAME)),
 }
 
 

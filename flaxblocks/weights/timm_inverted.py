@@ -2,18 +2,29 @@
 
 from collections.abc import Iterator
 
-from flaxblocks.blocks import FusedMBConv, MBConv
+import numpy as np
+
+from flaxblocks.blocks import CondMBConv, FusedMBConv, MBConv
+from flaxblocks.blocks.mobile_attention import MobileAttention
+from flaxblocks.blocks.space_to_depth import SpaceToDepth
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
-from flaxblocks.layers import Linear, SqueezeExcite
+from flaxblocks.layers import CondConv, EvoNorm, Linear, MixedConv, SqueezeExcite
+from flaxblocks.layers.global_context import GlobalContext
 from flaxblocks.models import Backbone
-from flaxblocks.weights.entries import SAME, Layout
+from flaxblocks.weights.entries import EXPERTS, SAME, Layout
 from flaxblocks.weights.naming import Child, Tensor, Vendor
 from flaxblocks.weights.torchvision import conv_norm
 
 POINTWISE = Layout(lambda a: a.T[:, :, None, None], lambda a: a[:, :, 0, 0].T)
 
 
-def _squeeze_excite(gate: SqueezeExcite) -> Iterator[Child]:
+def _squeeze_excite(gate: SqueezeExcite | GlobalContext) -> Iterator[Child]:
+    if isinstance(gate, GlobalContext):
+        yield Child("conv_attn", gate.attend)
+        yield Child("mlp_scale.fc1", gate.reduce)
+        yield Child("mlp_scale.norm", gate.norm)
+        yield Child("mlp_scale.fc2", gate.expand)
+        return
     yield Child("conv_reduce", gate.reduce)
     yield Child("conv_expand", gate.expand)
 
@@ -31,6 +42,13 @@ def _mbconv(block: MBConv) -> Iterator[Child]:
         yield Child("", block.project, conv_norm("conv_pwl", "bn3"))
 
 
+def _space_to_depth(block: SpaceToDepth) -> Iterator[Child]:
+    yield Child("", block.expand, conv_norm("conv_s2d", "bn_s2d"))
+    yield Child("", block.depthwise, conv_norm("conv_dw", "bn1"))
+    yield Child("se", block.se, _squeeze_excite)
+    yield Child("", block.project, conv_norm("conv_pw", "bn2"))
+
+
 def _fused_mbconv(block: FusedMBConv) -> Iterator[Child]:
     """Name an `EdgeResidual`, or a `ConvBnAct` where nothing is projected."""
     if block.project is None:
@@ -41,11 +59,52 @@ def _fused_mbconv(block: FusedMBConv) -> Iterator[Child]:
         yield Child("", block.project, conv_norm("conv_pwl", "bn2"))
 
 
-def _universal(block: UniversalInvertedBottleneck) -> Iterator[Child]:
+def _universal(block: UniversalInvertedBottleneck) -> Iterator[Child | Tensor]:
     yield Child("dw_start", block.start)
     yield Child("pw_exp", block.expand)
     yield Child("dw_mid", block.depthwise)
     yield Child("pw_proj", block.project)
+    yield Tensor("layer_scale.gamma", block.layer_scale, SAME)
+
+
+def _cond_mbconv(block: CondMBConv) -> Iterator[Child]:
+    yield Child("", block.expand, conv_norm("conv_pw", "bn1"))
+    yield Child("", block.depthwise, conv_norm("conv_dw", "bn2"))
+    yield Child("se", block.se, _squeeze_excite)
+    yield Child("", block.project, conv_norm("conv_pwl", "bn3"))
+    yield Child("routing_fn", block.routing)
+
+
+def _cond_conv(layer: CondConv) -> Iterator[Tensor]:
+    """Name the experts' kernels, of which timm makes a row each."""
+    experts, *window, inputs, outputs = layer.kernel.shape
+    stacked = (experts, outputs, inputs, *window)
+
+    def to_torch(array: np.ndarray) -> np.ndarray:
+        return EXPERTS.to_torch(array).reshape(experts, -1)
+
+    def from_torch(array: np.ndarray) -> np.ndarray:
+        return EXPERTS.from_torch(array.reshape(stacked))
+
+    yield Tensor("weight", layer.kernel, Layout(to_torch, from_torch))
+
+
+def _attention(block: MobileAttention) -> Iterator[Child | Tensor]:
+    part = block.attention
+    yield Child("norm", block.norm)
+    yield Child("attn.query.proj", part.query)
+    yield Child("attn.key", part.shrink_keys, conv_norm("down_conv", "norm"))
+    yield Child("attn.key.proj", part.key)
+    yield Child("attn.value", part.shrink_values, conv_norm("down_conv", "norm"))
+    yield Child("attn.value.proj", part.value)
+    yield Child("attn.output.proj", part.project)
+    yield Tensor("layer_scale.gamma", block.layer_scale, SAME)
+
+
+def _evo_norm(norm: EvoNorm) -> Iterator[Tensor]:
+    yield Tensor("weight", norm.scale, SAME)
+    yield Tensor("bias", norm.bias, SAME)
+    yield Tensor("v", norm.gate, SAME)
 
 
 def _trunk(model: Backbone) -> Iterator[Child]:
@@ -77,7 +136,17 @@ def _pointwise(layer: Linear) -> Iterator[Tensor]:
     yield Tensor("bias", layer.bias, SAME)
 
 
+def _mixed_conv(layer: MixedConv) -> Iterator[Child]:
+    yield from (Child(f"{place}", part) for place, part in enumerate(layer.convs))
+
+
 INVERTED: Vendor = {
+    MixedConv: _mixed_conv,
+    CondConv: _cond_conv,
+    CondMBConv: _cond_mbconv,
+    MobileAttention: _attention,
+    EvoNorm: _evo_norm,
+    SpaceToDepth: _space_to_depth,
     MBConv: _mbconv,
     FusedMBConv: _fused_mbconv,
     UniversalInvertedBottleneck: _universal,

@@ -5,6 +5,7 @@ from typing import Any
 
 from flaxblocks.blocks import BasicBlock, BottleNeck, ConvNeXtBlock, NormConv
 from flaxblocks.blocks.multi_scale import MultiScale
+from flaxblocks.blocks.norm_first import NormFirstBottleNeck
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.layers import SqueezeExcite
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
@@ -76,13 +77,24 @@ def _regnet_block(block: BottleNeck) -> Iterator[Child]:
     yield Child(_place_after_pool("downsample", block.shortcut), block.shortcut)
 
 
+def _norm_first(block: NormFirstBottleNeck) -> Iterator[Child]:
+    yield Child("norm1", block.first.norm)
+    yield Child("", block.reduce, conv_norm("conv1", "norm2"))
+    yield Child("conv2", block.spatial)
+    yield Child("se", block.spatial_se)
+    yield Child("norm3", block.expand.norm)
+    yield Child("conv3", block.expand.conv)
+    place = _place_after_pool("downsample", block.shortcut)
+    yield Child(place, block.shortcut, conv_norm("", ""))
+
+
 def _place_after_pool(prefix: str, shortcut: object) -> str:
     return f"{prefix}.1" if isinstance(shortcut, PooledProjection) else prefix
 
 
 def _regnet(model: Backbone) -> Iterator[Child]:
-    (stem,) = model.stem.layers
-    yield Child("stem", stem)
+    stem: Any = model.stem.layers[0]
+    yield Child("stem", stem, None if stem.norm else conv_norm("", ""))
     for number, stage in enumerate(model.stages, 1):
         for place, block in enumerate(stage.blocks, 1):
             naming = _regnet_block if isinstance(block, BottleNeck) else None
@@ -132,6 +144,7 @@ RESIDUAL: Vendor = {
     GlobalResponseNorm: _response_norm,
     ConvNeXtBlock: _convnext_block,
     NormConv: norm_conv,
+    NormFirstBottleNeck: _norm_first,
     "convnext": _convnext,
     SqueezeExcite: squeeze_excite,
     EfficientChannelAttention: _channel_attention,

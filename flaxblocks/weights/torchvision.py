@@ -16,6 +16,7 @@ from flaxblocks.blocks import (
     MBConv,
     NormConv,
 )
+from flaxblocks.blocks.cond_mbconv import CondUnit
 from flaxblocks.layers import ConvNormAct, SqueezeExcite
 from flaxblocks.models import Backbone, Stage
 from flaxblocks.weights.entries import Layout
@@ -27,7 +28,7 @@ PER_CHANNEL = Layout(lambda a: a[:, None, None], lambda a: a[:, 0, 0])  # (c,) <
 def conv_norm(conv: str, norm: str) -> Naming:
     """Return the naming of a `ConvNormAct` whose two layers have these names."""
 
-    def naming(unit: ConvNormAct) -> Iterator[Child]:
+    def naming(unit: ConvNormAct | CondUnit) -> Iterator[Child]:
         yield Child(conv, unit.conv)
         yield Child(norm, unit.norm)
 

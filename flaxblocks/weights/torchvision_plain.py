@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from flaxblocks.blocks.dense import DenseLayer, NormAct, Transition
+from flaxblocks.blocks.dense import DenseLayer, Transition
 from flaxblocks.blocks.fire import Fire
 from flaxblocks.blocks.shuffle import ShuffleUnit
+from flaxblocks.layers.norm_act import NormAct
 from flaxblocks.models import Backbone
 from flaxblocks.weights.naming import Child, Vendor
 from flaxblocks.weights.torchvision import conv_norm, flat

@@ -17,6 +17,7 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides.flax_side import compiled
 from parity.sides.weights import BATCH_NORM, randomize
+from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import from_nhwc
 from torch_ref.harness.vendors import allocate, make_network
 
@@ -101,7 +102,7 @@ def flax_network(name: str, weights: dict, **options) -> Backbone:
 
 def run_torch(network: torch.nn.Module, image: np.ndarray) -> np.ndarray:
     """Return the logits for an NHWC image."""
-    with torch.no_grad():
+    with torch.no_grad(), ExactGradients():
         return network(from_nhwc(image)).numpy()
 
 

@@ -52,6 +52,17 @@ SLOW = (
     "timm/tf_mobilenetv3_small_minimal_100",
     "timm/tinynet_e",
     "timm/hardcorenas_a",
+    "timm/test_efficientnet_evos",
+    "timm/mixnet_s",  # kernels of several sizes, 1x1 ones in two groups
+    "timm/tf_mixnet_s",
+    "timm/efficientnet_b1_pruned",  # widths of each block
+    "timm/efficientnet_blur_b0",
+    "timm/efficientnet_x_b3",  # pixels become channels
+    "timm/efficientnet_h_b5",
+    "timm/efficientnet_cc_b0_4e",  # kernels of each image
+    "timm/gc_efficientnetv2_rw_t",
+    "timm/mobilenetv4_conv_aa_medium",
+    "timm/mobilenetv4_hybrid_medium_075",  # attention
     "timm/res2next50",
     "timm/res2net50d",
     "timm/densenetblur121d",

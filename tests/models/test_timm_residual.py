@@ -31,7 +31,7 @@ NAMED = [
     for family in (resnet_table, regnet, convnext)
     for networks in family.NETWORKS.values()
     for name in networks
-]
+] + ["ecaresnet50d_pruned", "ecaresnet101d_pruned"]
 QUICK = ("test_resnet", "regnetz_005", "test_convnext3", "convnext_zepto_rms_ols")
 LARGE = """
     resnet152 resnet152c resnet152d resnet152s resnet200 resnet200d wide_resnet50_2
@@ -41,7 +41,7 @@ LARGE = """
     resnetrs270 resnetrs350 resnetrs420 seresnextaa101d_32x8d seresnextaa201d_32x8d
     regnetx_320 regnety_160 regnety_320 regnety_640 regnety_1280 regnety_2560 convnext_base
     convnext_large convnext_large_mlp convnext_xlarge convnext_xxlarge convnextv2_base
-    convnextv2_large convnextv2_huge
+    convnextv2_large convnextv2_huge senet154
 """.split()  # over 60 million parameters; smaller ones have every part of theirs
 
 

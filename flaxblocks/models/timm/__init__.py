@@ -1,14 +1,19 @@
 """timm's networks under timm's names, one file per family."""
 
 from flaxblocks.models.timm import (
+    condconv,
     convnext,
     densenet,
     efficientnet,
+    efficientnet_x,
     hardcorenas,
+    mixnet,
     mobilenet,
     mobilenet_v3,
     mobilenet_v3_like,
     mobilenet_v4,
+    mobilenet_v4_hybrid,
+    pruned,
     regnet,
     rep,
     res2net,
@@ -19,11 +24,16 @@ from flaxblocks.models.timm import (
 
 TABLES = (
     efficientnet.NETWORKS,
+    efficientnet_x.NETWORKS,
+    condconv.NETWORKS,
+    mixnet.NETWORKS,
     mobilenet.NETWORKS,
     searched.NETWORKS,
     mobilenet_v3.NETWORKS,
     mobilenet_v3_like.NETWORKS,
     mobilenet_v4.NETWORKS,
+    mobilenet_v4_hybrid.NETWORKS,
+    pruned.NETWORKS,
     resnet_table.NETWORKS,
     res2net.NETWORKS,
     regnet.NETWORKS,

@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from flaxblocks.blocks import FusedMBConv
-from flaxblocks.layers import LayerNorm
+from flaxblocks.layers import EvoNorm, LayerNorm
+from flaxblocks.layers.global_context import GlobalContext
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.efficientnet import GATE, TABLE_1, V2_L, V2_M, V2_S
@@ -15,10 +16,11 @@ from flaxblocks.models.timm.inverted import (
     PYTORCH,
     TENSORFLOW,
     Numerics,
+    blur_pool_in_zeros,
     inverted_network,
     restyled,
 )
-from flaxblocks.ops.activations import relu, relu6, silu
+from flaxblocks.ops.activations import Activation, relu, relu6, silu
 
 _row = partial(InvertedRow, act=silu, gate=GATE)
 _fused = partial(InvertedRow, act=silu, block=FusedMBConv)
@@ -69,6 +71,7 @@ def efficientnet(
     *,
     divisor: int = 8,
     group_size: int | None = None,
+    pool: Activation | None = None,
 ) -> Architecture:
     """Describe an EfficientNet.
 
@@ -78,9 +81,12 @@ def efficientnet(
         numerics: the normalization and the padding.
         divisor: what the channels are multiples of.
         group_size: channels that the spatial kernels mix; None for one.
+        pool: takes the place of the blocks' strides; None for none.
     """
     round_width = partial(make_divisible, divisor=divisor)
-    stages = tuple(tuple(replace(row, group_size=group_size) for row in rows) for rows in TABLE_1)
+    stages = tuple(
+        tuple(replace(row, group_size=group_size, pool=pool) for row in rows) for rows in TABLE_1
+    )
     return _network(
         scaled(stages, width=width, depth=depth, round_width=round_width),
         stem_features=round_width(32 * width),
@@ -162,6 +168,12 @@ def version2_base(
     )
 
 
+def _with_global_context(stages: Stages) -> Stages:
+    """Return a table whose gates look at the global context."""
+    gate = replace(GATE, layer=GlobalContext)
+    return tuple(tuple(replace(row, gate=row.gate and gate) for row in rows) for rows in stages)
+
+
 SCALES = {  # width, depth
     "b0": (1.0, 1.0),
     "b1": (1.0, 1.1),
@@ -208,6 +220,8 @@ NETWORKS: Networks = {
         **_version1(TENSORFLOW, "tf_"),
         "efficientnet_es_pruned": edge(*EDGE_SCALES["es"]),
         "efficientnet_el_pruned": edge(*EDGE_SCALES["el"]),
+        "efficientnet_blur_b0": efficientnet(1.0, 1.0, pool=blur_pool_in_zeros),
+        "efficientnet_b0_g16_evos": efficientnet(1.0, 1.0, divisor=16, group_size=16),
         "efficientnet_b0_gn": efficientnet(1.0, 1.0, GROUPS_OF_8),
         "efficientnet_b0_g8_gn": efficientnet(1.0, 1.0, GROUPS_OF_8, group_size=8),
         "efficientnet_b3_gn": efficientnet(1.2, 1.4, GROUPS_OF_16, divisor=16),
@@ -217,6 +231,7 @@ NETWORKS: Networks = {
         **_version2(),
         **_version2(TENSORFLOW, "tf_"),
         "efficientnetv2_rw_t": version2(V2_S, 0.8, 0.9),
+        "gc_efficientnetv2_rw_t": version2(_with_global_context(V2_S), 0.8, 0.9),
         "efficientnetv2_rw_s": version2(V2_FIGURE, head_features=1792),
         "efficientnetv2_rw_m": version2(
             V2_FIGURE, 1.2, (1.2, 1.2, 1.2, 1.2, 1.6, 1.6), head_features=1792
@@ -226,6 +241,7 @@ NETWORKS: Networks = {
         "tf_efficientnetv2_b2": version2_base(V2_BASE, 1.1, 1.2, TENSORFLOW),
         "tf_efficientnetv2_b3": version2_base(V2_BASE, 1.2, 1.4, TENSORFLOW),
         "test_efficientnet": _test(),
+        "test_efficientnet_evos": _test(numerics=Numerics(partial(EvoNorm, group_size=8))),
         "test_efficientnet_gn": _test(numerics=GROUPS_OF_8),
         "test_efficientnet_ln": _test(numerics=Numerics(LayerNorm)),
     },

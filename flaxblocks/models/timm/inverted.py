@@ -11,6 +11,7 @@ from flaxblocks.layers.initializers import FanOutUniform, Initialization, kaimin
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture, ramp_below
 from flaxblocks.models.inverted import Gate, InvertedRow, Stages, inverted_stage
+from flaxblocks.ops import blur_pool
 from flaxblocks.ops.activations import Activation
 
 
@@ -39,6 +40,8 @@ INITIALIZATION = Initialization(
     fan_out_of_group=True,
 )
 
+
+blur_pool_in_zeros = partial(blur_pool, mirror=False)
 
 biased_convolution = partial(ConvNormAct, kernel_size=1, norm=None, act=None)
 unbiased_convolution = partial(biased_convolution, use_bias=False)

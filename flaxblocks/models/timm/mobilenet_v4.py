@@ -1,6 +1,6 @@
-"""timm's convolutional MobileNetV4s; those with attention are not here."""
+"""timm's convolutional MobileNetV4s."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +10,10 @@ from flaxblocks.layers import ConvNormAct
 from flaxblocks.models.architecture import Architecture, Networks
 from flaxblocks.models.inverted import InvertedRow, Stages, scaled
 from flaxblocks.models.scaling import make_divisible
-from flaxblocks.models.timm.inverted import inverted_network
+from flaxblocks.models.timm.inverted import blur_pool_in_zeros, inverted_network
 from flaxblocks.models.timm.mobilenet_v3 import conv_row
-from flaxblocks.ops.activations import relu
+from flaxblocks.ops import average_pool
+from flaxblocks.ops.activations import Activation, relu
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,12 @@ class UniversalRow(InvertedRow):
     Args:
         start: height and width of the kernel before the expansion in pixels; None for none.
         middle: the same of the kernel after it.
+        layer_scale: see `UniversalInvertedBottleneck`.
     """
 
     start: int | None = None
     middle: int | None = None
+    layer_scale: float | None = None
 
     def make_block(
         self,
@@ -41,6 +44,8 @@ class UniversalRow(InvertedRow):
             start_kernel_size=self.start,
             kernel_size=self.middle,
             act=self.act,
+            layer_scale=self.layer_scale,
+            pool=self.pool_at(arguments["stride"]),
             **arguments,
         )
 
@@ -126,20 +131,30 @@ LARGE: Stages = (
 """Qin et al. 2024, the tables of MNv4-Conv-S, M and L."""
 
 
-def mobilenet_v4(stages: Stages, stem_features: int = 32, width: float = 1.0) -> Architecture:
+def mobilenet_v4(
+    stages: Stages,
+    stem_features: int = 32,
+    width: float = 1.0,
+    *,
+    act: Activation = relu,
+    pool: Activation | None = None,
+) -> Architecture:
     """Describe a MobileNetV4.
 
     Args:
         stages: the rows of each stage.
         stem_features: channels after the stem, whatever the width.
         width: factor of the channels.
+        act: activation of all layers.
+        pool: takes the place of the blocks' strides; None for none.
     """
+    stages = tuple(tuple(replace(row, act=act, pool=pool) for row in rows) for rows in stages)
     return inverted_network(
         scaled(stages, width=width),
         stem_features=stem_features,
         hidden_features=1280,
         hidden=partial(ConvNormAct, kernel_size=1, use_bias=False, act=None),
-        act=relu,
+        act=act,
     )
 
 
@@ -150,5 +165,8 @@ NETWORKS: Networks = {
         "mobilenetv4_conv_small": mobilenet_v4(SMALL),
         "mobilenetv4_conv_medium": mobilenet_v4(MEDIUM),
         "mobilenetv4_conv_large": mobilenet_v4(LARGE, 24),
+        "mobilenetv4_conv_aa_medium": mobilenet_v4(MEDIUM, pool=average_pool),
+        "mobilenetv4_conv_aa_large": mobilenet_v4(LARGE, 24, pool=average_pool),
+        "mobilenetv4_conv_blur_medium": mobilenet_v4(MEDIUM, pool=blur_pool_in_zeros),
     }
 }

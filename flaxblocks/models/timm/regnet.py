@@ -7,7 +7,9 @@ from typing import Any
 
 from flax import nnx
 
-from flaxblocks.blocks import Head, Stem
+from flaxblocks.blocks import Head, Stem, projection
+from flaxblocks.blocks.norm_first import NormFirstBottleNeck
+from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.initializers import Initialization, zeros
@@ -85,6 +87,14 @@ regnet_z = partial(
     initialization=replace(INITIALIZATION, residual_scale=None),
 )
 
+regnet_v = partial(
+    regnet_y,
+    act=silu,
+    stem=partial(Stem, features=(32,), norm=None, act=None),
+    head=partial(Head, neck=silu_neck),
+)
+"""Its last activation is the head's, as its blocks end in a sum."""
+
 Z_4 = Line(28, 48, 14.5, 2.226, 8, expansion=4)
 
 NETWORKS: Networks = {
@@ -103,6 +113,16 @@ NETWORKS: Networks = {
     },
     "Goyal et al. 2022 (SEER)": {
         f"regnety_{flops}": regnet_y(line) for flops, line in Y_SEER.items()
+    },
+    "He et al. 2016 (identity mappings), RegNetV": {  # timm's own
+        "regnetv_040": regnet_v(
+            Line(22, 96, 31.41, 2.24, 64),
+            block=partial(NormFirstBottleNeck, shortcut=projection),
+        ),
+        "regnetv_064": regnet_v(
+            Line(25, 112, 33.22, 2.27, 72),
+            block=partial(NormFirstBottleNeck, shortcut=PooledProjection),
+        ),
     },
     "Dollar et al. 2021 (RegNetZ)": {  # as timm implements it
         "regnetz_005": regnet_z(

@@ -8,7 +8,7 @@ import jax
 
 from flaxblocks.blocks import Head, Stem
 from flaxblocks.blocks.residual import PooledProjection, projection
-from flaxblocks.layers import BatchNorm, SqueezeExcite
+from flaxblocks.layers import BatchNorm, ConvNormAct, SqueezeExcite
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.initializers import Initialization, kaiming_normal, zeros
 from flaxblocks.layers.optional import ModuleFactory
@@ -19,6 +19,9 @@ from flaxblocks.ops import average_pool, blur_pool, max_pool
 from flaxblocks.ops.activations import Activation
 
 NORMAL = bottleneck()
+
+Blocks = ModuleFactory | tuple[ModuleFactory, ...]
+"""What makes the blocks of a stage: all of them, or each."""
 
 INITIALIZATION = Initialization(conv=kaiming_normal, residual_scale=zeros)
 
@@ -38,11 +41,20 @@ class Style:
     shortcut: ModuleFactory = projection
 
 
+def wide_projection(
+    in_features: int, out_features: int, *, stride: tuple[int, int], **arguments: Any
+) -> ConvNormAct:
+    """Make a shortcut of a 3x3 convolution where it halves the size, else of a 1x1 one."""
+    kernel_size = 1 if stride == (1, 1) else 3
+    return ConvNormAct(in_features, out_features, kernel_size, stride=stride, act=None, **arguments)
+
+
 B = Style()
 C = Style((32, 32, 64))
 D = Style((32, 32, 64), PooledProjection)
 E = Style((64, 64, 128), PooledProjection)
 S = Style((64, 64, 128))
+WIDER_S = Style((64, 64, 128), wide_projection)
 T = Style((24, 32, 64), PooledProjection)
 LIGHT = Style((64,), PooledProjection)
 
@@ -102,19 +114,27 @@ def _stem(style: Style, halving: Halving, norm: ModuleFactory) -> partial[Stem]:
     )
 
 
+def _dilated(shortcut: ModuleFactory, dilation: int) -> ModuleFactory:
+    """Return the shortcut that pools, or sees 3x3 pixels, although its stride is 1."""
+    if shortcut is PooledProjection:
+        return partial(PooledProjection, dilated=True)
+    if shortcut is wide_projection:
+        return partial(projection, kernel_size=3, dilation=dilation)
+    return shortcut
+
+
 def _dilate(style: Style, halving: Halving, row: StageRow, before: int, dilation: int) -> StageRow:
-    """Return the dilated stage, whose shortcut still pools although its stride is 1."""
+    """Return the dilated stage."""
     row = dilate(row, before, dilation)
     first, *rest = row.blocks
     first = partial(first, pool=halving.dilated)
-    if style.shortcut is PooledProjection:
-        first = partial(first, shortcut=partial(PooledProjection, dilated=True))
+    first = partial(first, shortcut=_dilated(style.shortcut, before))
     return replace(row, blocks=(first, *rest))
 
 
 def resnet(
-    depths: tuple[int, int, int, int],
-    block: ModuleFactory | tuple[ModuleFactory, ...] = NORMAL,
+    depths: tuple[int, ...],
+    block: Blocks | tuple[Blocks, ...] = NORMAL,
     style: Style = B,
     *,
     gate: ModuleFactory | None = None,
@@ -126,21 +146,21 @@ def resnet(
 
     Args:
         depths: blocks of each stage.
-        block: makes a block, see `StageRow`: one for all stages or one for each.
+        block: makes the blocks, see `StageRow`: for all stages or for each.
         style: the stem's convolutions and the shortcuts.
-        gate: makes the gate at the end of each residual branch; None for none.
+        gate: makes the gate at the end of each residual branch; None for what the blocks have.
         halving: how the size is halved.
         widths: channels of the stages; the stem's are the style's.
         norm: makes each normalization.
     """
     blocks = (block,) * len(depths) if callable(block) else block
-    parts = {"shortcut": style.shortcut, "se": gate, "norm": norm}
+    parts = {"shortcut": style.shortcut, "norm": norm} | ({} if gate is None else {"se": gate})
 
-    def stage(make: ModuleFactory, features: int, stride: int, depth: int) -> StageRow:
-        rest = partial(make, **parts)
-        first = partial(rest, pool=halving.block) if stride > 1 else rest
-        blocks = (first, *(rest,) * (depth - 1))
-        return StageRow(features, stride, blocks, dilate=partial(_dilate, style, halving))
+    def stage(make: Blocks, features: int, stride: int, depth: int) -> StageRow:
+        each = (make,) * depth if callable(make) else make
+        first, *rest = (partial(block, **parts) for block in each)
+        first = partial(first, pool=halving.block) if stride > 1 else first
+        return StageRow(features, stride, (first, *rest), dilate=partial(_dilate, style, halving))
 
     return Architecture(
         stem=_stem(style, halving, norm),

@@ -1,9 +1,11 @@
 """timm's ResNets by name: a row for each."""
 
+from functools import partial
+
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.models.architecture import Networks
-from flaxblocks.models.resnet import Widths, basic, bottleneck
+from flaxblocks.models.resnet import WIDE, Widths, basic, bottleneck
 from flaxblocks.models.timm.resnet import (
     AVERAGE,
     BLUR,
@@ -11,6 +13,7 @@ from flaxblocks.models.timm.resnet import (
     LIGHT,
     NORMAL,
     SE,
+    WIDER_S,
     C,
     D,
     E,
@@ -24,6 +27,9 @@ from flaxblocks.models.timm.resnet import (
 
 R10, R18, R26, R34 = (1, 1, 1, 1), (2, 2, 2, 2), (2, 2, 2, 2), (3, 4, 6, 3)
 R50, R101, R152, R200, R269 = R34, (3, 4, 23, 3), (3, 8, 36, 3), (3, 24, 36, 3), (3, 30, 48, 8)
+
+SENET = tuple(partial(bottleneck(4, 64), reduce_features=w // 2) for w in WIDE.stages)
+"""Section 6.1 and GluonCV: the first 1x1 convolution is half as wide."""
 
 PLAIN = {
     "resnet10t": resnet_narrow(R10, style=T),
@@ -92,6 +98,7 @@ GATED = {
     "seresnext101_32x8d": resnet(R101, bottleneck(8, 32), gate=SE),
     "seresnext101_64x4d": resnet(R101, bottleneck(4, 64), gate=SE),
     "seresnext101d_32x8d": resnet(R101, bottleneck(8, 32), D, gate=SE),
+    "senet154": resnet(R152, SENET, WIDER_S, gate=SE),
     "seresnetaa50d": resnet(R50, style=D, gate=SE, halving=AVERAGE),
     "seresnextaa101d_32x8d": resnet(R101, bottleneck(8, 32), D, gate=SE, halving=AVERAGE),
     "seresnextaa201d_32x8d": resnet((3, 24, 36, 4), bottleneck(8, 32), E, gate=SE, halving=AVERAGE),
