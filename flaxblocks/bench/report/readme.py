@@ -1,4 +1,4 @@
-"""``python -m flaxblocks.bench.report.readme [--growth] FILE...``: README.md's tables."""
+"""``python -m flaxblocks.bench.report.readme [--growth | --compared] FILE...``: Markdown tables."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +12,9 @@ from flaxblocks.bench.sides.contestants import OURS
 from flaxblocks.bench.tasks.subjects import subject
 
 NATIVE = "native"
+JAX = (OURS.name, NATIVE, "xla", "lax")
+"""Those that are this library, with one convolution or another."""
+
 UNITS = {
     "infer": "inference",
     "train": "training step",
@@ -55,6 +58,35 @@ def grown(results: Results) -> str:
             f"| {' | '.join(cells)} |"
         )
     return "\n".join(lines) + "\n\n" + _made(results)
+
+
+def compared(*files: Results) -> str:
+    """Return a table, in Markdown, of whole networks: ours by default beside the best rival.
+
+    Args:
+        files: the results, of one device or of several.
+    """
+    lines = [
+        "| images per second | batch | flaxblocks | the best rival | |",
+        "|---|---|---|---|---|",
+    ]
+    for results in files:
+        for task in by_task(results.rows):
+            if subject(task[OURS.name].subject).is_network:
+                lines.append(_beside_best(task, _where(results)))
+    return "\n".join(lines)
+
+
+def _beside_best(task: dict[str, Row], where: str) -> str:
+    # Files without `xla` were recorded when the kernels were not yet the default.
+    ours = task[OURS.name] if "xla" in task else task.get(NATIVE, task[OURS.name])
+    rival = min((task[name] for name in task if name not in JAX), key=lambda row: row.seconds)
+    return (
+        f"| {ours.subject}, {UNITS[ours.mode]}, {where} | {ours.batch} "
+        f"| {three_digits(ours.images_per_second)} "
+        f"| {three_digits(rival.images_per_second)}, {rival.contestant} "
+        f"| {rival.seconds / ours.seconds:.2f} x |"
+    )
 
 
 def _exponents(growth: Growth) -> str:
@@ -124,18 +156,22 @@ def _made(results: Results) -> str:
     facts, ceilings = results.facts, results.ceilings
     command = " ".join([*(f"{k}={v}" for k, v in facts["environment"].items()), facts["command"]])
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    on_cpu = f"{facts['processor']}, {facts['threads']} threads each"
-    where = on_cpu if ceilings.device == "cpu" else ceilings.device
     dtype, date = facts.get("dtype", "float32"), facts["date"]
     return (
-        f"{where}, {dtype}, {date}; {versions}. A large product reaches "
+        f"{_where(results)}, {dtype}, {date}; {versions}. A large product reaches "
         f"{ceilings.flops / 1e9:.0f} GFLOP/s, a large copy {ceilings.bandwidth / 1e9:.1f} GB/s. "
         f"Made by `{command}`."
     )
 
 
+def _where(results: Results) -> str:
+    facts, device = results.facts, results.ceilings.device
+    on_cpu = f"{facts['processor']}, {facts['threads']} threads each"
+    return on_cpu if device == "cpu" else device
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--growth"]:
-        print(grown(read(Path(sys.argv[2]))))
-    else:
-        print(rendered(*(read(Path(path)) for path in sys.argv[1:])))
+    tables = {"--growth": grown, "--compared": compared}
+    table = tables.get(sys.argv[1], rendered)
+    paths = sys.argv[1:] if table is rendered else sys.argv[2:]
+    print(table(*(read(Path(path)) for path in paths)))

@@ -1,0 +1,1 @@
+"""What the documentation takes from the code, its records and its result files."""

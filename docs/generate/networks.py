@@ -1,0 +1,59 @@
+"""The page of all networks, from their records."""
+
+from collections.abc import Iterator
+
+import flaxblocks as fb
+from flaxblocks._base.command_line import short
+from flaxblocks.models import ModelRecord
+
+HEAD = """# All networks
+
+{count} networks, {torchvision} of torchvision's and {timm} of timm's, each compared with its
+source's own module by the tests. Type parts of a name, a paper or a license to search; click on
+a column to sort. *Size* is that of the image in pixels, *multiply-adds*, which papers call FLOPs,
+are those of one image, *top-1* is what the source published for the default weights on ImageNet's
+validation images, in percent. Weights stand in the order of the source, the default first.
+
+```{{raw}} html
+<div class="searchable scrolls" role="region" aria-label="All networks" tabindex="0">
+<table><thead><tr>{columns}</tr></thead><tbody>
+{rows}
+</tbody></table></div>
+```
+"""
+COLUMNS = ("name", "parameters", "multiply-adds", "size", "top-1", "weights", "license", "paper")
+
+
+def networks_page() -> str:
+    """Return the page in Markdown."""
+    names = fb.list_models()
+    timm = len(fb.list_models("timm/*"))
+    return HEAD.format(
+        count=len(names),
+        torchvision=len(names) - timm,
+        timm=timm,
+        columns="".join(f"<th>{column}</th>" for column in COLUMNS),
+        rows="\n".join(_row(fb.model_info(name)) for name in names),
+    )
+
+
+def _row(record: ModelRecord) -> str:
+    return f"<tr>{''.join(_cells(record))}</tr>"
+
+
+def _cells(record: ModelRecord) -> Iterator[str]:
+    first = record.weights[0] if record.weights else None
+    yield f"<th><code>{record.name}</code></th>"
+    yield _number(record.parameters, f"{record.parameters or 0:,}")
+    yield _number(record.multiply_adds, short(record.multiply_adds or 0))
+    yield _number(record.input_size, str(record.input_size))
+    top1 = None if first is None else first.top1
+    yield _number(top1, f"{top1 or 0:.2f}")
+    yield f"<td>{' '.join(f'<code>{weights.tag}</code>' for weights in record.weights)}</td>"
+    licenses = dict.fromkeys(weights.license or "" for weights in record.weights)
+    yield f"<td>{', '.join(filter(None, licenses))}</td>"
+    yield f"<td>{record.paper}</td>"
+
+
+def _number(value: float | None, text: str) -> str:
+    return "<td></td>" if value is None else f"<td data-value='{value}'>{text}</td>"

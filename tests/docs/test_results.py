@@ -1,0 +1,63 @@
+"""The tables and the picture in the pages are those of the result files."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from flaxblocks.bench.report.readme import compared, grown, rendered
+from flaxblocks.bench.report.results import read
+from parity.cases import SEED_CASES
+from parity.report.rows import Report
+from parity.report.table import print_reports
+
+ROOT = Path(__file__).parents[2]
+PARITY = max((ROOT / "benchmarks").glob("parity-cpu-*.json"))
+CPU = sorted((ROOT / "benchmarks").glob("cpu-*.json"))
+CPU = [file for file in CPU if file.name[:14] == CPU[-1].name[:14]]  # of one day
+GPU = max((ROOT / "benchmarks").glob("accelerator-*.json"))
+SCALING = max((ROOT / "benchmarks").glob("scaling-cpu-*.json"))
+
+
+def shown(page: str, table: str) -> str:
+    """Return what stands between a table's two marks."""
+    _, _, rest = (ROOT / page).read_text().partition(f"<!-- {table} table -->")
+    text, end, _ = rest.partition(f"<!-- end of {table} table -->")
+    assert end
+    return text.strip()
+
+
+def rendered_parity() -> str:
+    reports = [Report.from_dict(data) for data in json.loads(PARITY.read_text())["reports"]]
+    console = Console(file=io.StringIO(), record=True, width=150)
+    print_reports(reports, console)
+    lines = [line.strip() for line in console.export_text().splitlines()]
+    return "\n".join(line for line in lines if line)
+
+
+def test_the_parity_table_is_the_result_file():
+    lines = [line.strip() for line in shown("docs/exactness.md", "parity").strip("`").splitlines()]
+    assert "\n".join(line for line in lines if line) == rendered_parity()
+
+
+def test_the_result_file_has_every_block_and_says_how_it_was_made():
+    data = json.loads(PARITY.read_text())
+    assert [report["name"] for report in data["reports"]] == [case.name for case in SEED_CASES]
+    assert all(report["ok"] for report in data["reports"])
+    assert data["command"].startswith("python -m parity")
+    assert {"jax", "flax", "torch"} <= set(data["versions"])
+
+
+@pytest.mark.parametrize(
+    ("page", "table", "files", "render"),
+    [
+        ("README.md", "speed", (*CPU, GPU), compared),
+        ("docs/speed.md", "benchmark", CPU, rendered),
+        ("docs/speed.md", "accelerator", (GPU,), rendered),
+        ("docs/speed.md", "growth", (SCALING,), grown),
+    ],
+)
+def test_the_tables_are_the_result_files(page, table, files, render):
+    assert shown(page, table) == render(*map(read, files))
