@@ -8,9 +8,9 @@ from html import escape
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.extend.core import JaxprEqn, Literal
 
 import flaxblocks as fb
+from flaxblocks._base.jax_internals import JaxprEqn, Literal
 from flaxblocks.layers.printing import describe
 
 WIDTH, HEIGHT = 280, 42  # of a box, in pixels

@@ -1,6 +1,5 @@
-"""A report as a page: one self-contained HTML file, and its plots as PNG files beside it."""
+"""A report as a page: one self-contained HTML file, readable on a telephone and in the dark."""
 
-import base64
 import html
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -8,15 +7,30 @@ from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
+from rich.terminal_theme import TerminalTheme
 
 from flaxblocks._base.replacing import write_text
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 85rem; padding: 0 1rem }
-pre { font: 13px/1.35 ui-monospace, monospace; overflow-x: auto }
-figure { margin: 2rem 0 } img { max-width: 100% } dt { font-weight: 600 }
-:root { color-scheme: light dark }
+:root { color-scheme: light dark; --soft: #8886 }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 1rem auto; max-width: 80rem; padding: 0 1rem }
+h1, h2, dd { overflow-wrap: anywhere }
+dl { display: grid; grid-template-columns: minmax(5rem, max-content) 1fr; gap: .2rem 1rem }
+dt { font-weight: 600 } dd { margin: 0 }
+@media (max-width: 40rem) { dl { display: block } dd { margin: 0 0 .5rem } }
+pre { font: 13px/1.35 ui-monospace, monospace; margin: 0; width: max-content }
+.scrolls { overflow-x: auto; border: 1px solid var(--soft); border-radius: 6px; padding: .5rem }
+.hint { display: none; margin: 1rem 0 .2rem; font-size: 13px; opacity: .75 }
+@media (max-width: WIDTHpx) { .hint { display: block } }
+figure { margin: 2rem 0 } figcaption { font-size: 13px; opacity: .75 }
+figure svg { width: 100%; height: auto; max-width: 50rem; color: inherit }
+figure svg text { fill: currentColor }
 """
+
+# Readable on white and on black: the colors that tables use are red and green.
+COLORS = [(0, 0, 0), (214, 57, 57), (38, 140, 73), *[(128, 128, 128)] * 5]
+THEME = TerminalTheme((255, 255, 255), (0, 0, 0), COLORS)
+CHARACTER, MARGINS = 7.9, 60  # pixels of one in a table, and of what is beside the table
 
 
 def write_page(
@@ -24,7 +38,7 @@ def write_page(
     title: str,
     facts: Mapping[str, Any],
     print_table: Callable[[Console], None],
-    plots: Sequence[tuple[Path, str]],
+    plots: Sequence[tuple[str, str]] = (),
     width: int = 150,
     sections: str = "",
 ) -> Path:
@@ -35,22 +49,27 @@ def write_page(
         title: of the page.
         facts: how the report was made: versions, the command.
         print_table: prints the tables to a terminal.
-        plots: PNG files, each with a description.
+        plots: SVG elements, each with a description, see `flaxblocks._base.figure.as_svg`.
         width: of that terminal, in characters.
         sections: more of the page, in HTML, before the plots.
     """
     console = Console(file=io.StringIO(), record=True, width=width)
     print_table(console)
-    table = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+    lines = console.export_text(clear=False).splitlines()
+    table = console.export_html(theme=THEME, inline_styles=True, code_format="<pre>{code}</pre>")
     items = (f"<dt>{_escaped(name)}</dt><dd>{_escaped(facts[name])}</dd>" for name in facts)
+    needed = CHARACTER * max(len(line.rstrip()) for line in lines) + MARGINS
+    style = STYLE.replace("WIDTH", f"{needed:.0f}")
     page = folder / "index.html"
     write_text(
         page,
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{_escaped(title)}</title><style>{STYLE}</style></head><body>"
-        f"<h1>{_escaped(title)}</h1><dl>{''.join(items)}</dl>{table}{sections}"
-        f"{''.join(_figure(path, text) for path, text in plots)}</body></html>\n",
+        f"<title>{_escaped(title)}</title><style>{style}</style></head><body>"
+        f"<h1>{_escaped(title)}</h1><dl>{''.join(items)}</dl>"
+        "<p class='hint'>The table is wider than the screen: it scrolls sideways →</p>"
+        f"<div class='scrolls' tabindex='0' role='region' aria-label='Table'>{table}</div>"
+        f"{sections}{''.join(_figure(svg, text) for svg, text in plots)}</body></html>\n",
     )
     return page
 
@@ -62,6 +81,5 @@ def _escaped(value: Any) -> str:
     return html.escape(str(value))
 
 
-def _figure(path: Path, text: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f"<figure><img alt='{_escaped(text)}' src='data:image/png;base64,{data}'></figure>"
+def _figure(svg: str, text: str) -> str:
+    return f"<figure>{svg}<figcaption>{_escaped(text)}</figcaption></figure>"

@@ -65,19 +65,18 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def save_figure(figure: Any, path: Path, dpi: int | None = None) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     """Write matplotlib's figure in the format that the path's suffix says, see `replacing`.
 
     Args:
         figure: the figure.
         path: where to.
-        dpi: pixels of an inch; the figure's own where absent.
 
     Raises:
         OSError: if it cannot be written.
     """
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=dpi or "figure")
+        figure.savefig(temporary, format=path.suffix.removeprefix("."))
 
 
 def _naming(path: Path, temporary: Path, error: OSError) -> OSError:

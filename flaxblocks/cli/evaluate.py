@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--report",
         type=Path,
         metavar="DIR",
-        help="write evaluation.json, with precision and recall of each class, and confusion.png",
+        help="write evaluation.json, with each class's precision and recall, and a page of it",
     )
 
 

@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
+from flaxblocks._base.figure import as_svg
 from flaxblocks._base.optional import required
-from flaxblocks._base.replacing import save_figure, write_text
+from flaxblocks._base.page import write_page
+from flaxblocks._base.replacing import write_text
 from flaxblocks.train.step.confusion import precision_and_recall
 
+MATRIX = "which class, down, is taken for which, across"
 NAMED = 40  # classes whose names fit beside the picture
 
 
@@ -20,7 +26,7 @@ def write_report(
     confusion: np.ndarray,
     classes: Sequence[str],
 ) -> None:
-    """Write ``evaluation.json`` and ``confusion.png``.
+    """Write ``evaluation.json``, and ``index.html`` with the same as a page.
 
     Args:
         folder: where to; it is made if it does not exist.
@@ -35,7 +41,9 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     content = {**values, "classes": class_rows(confusion, classes), "confusion": confusion.tolist()}
     write_text(folder / "evaluation.json", json.dumps(content, indent=1) + "\n")
-    _draw(folder / "confusion.png", confusion, classes)
+    rows = content["classes"]
+    svg = as_svg(_drawn(confusion, classes), MATRIX)
+    write_page(folder, "Evaluation", values, lambda c: c.print(_table(rows)), [(svg, MATRIX)], 80)
 
 
 def class_rows(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -52,7 +60,20 @@ def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _draw(path: Path, confusion: np.ndarray, classes: Sequence[str]) -> None:
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title="Classes", title_justify="left")
+    table.add_column("class")
+    for title in ("images", "precision", "recall"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        parts = (
+            "" if row[part] is None else f"{row[part]:.3f}" for part in ("precision", "recall")
+        )
+        table.add_row(Text(row["name"]), str(row["images"]), *parts)
+    return table
+
+
+def _drawn(confusion: np.ndarray, classes: Sequence[str]) -> Any:
     matplotlib = required("matplotlib.figure", "matplotlib", "a picture needs")
     size = 4 + 0.2 * min(len(classes), NAMED)
     figure = matplotlib.Figure(figsize=(size, size), layout="constrained")
@@ -63,5 +84,5 @@ def _draw(path: Path, confusion: np.ndarray, classes: Sequence[str]) -> None:
     if len(classes) <= NAMED:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
-    axes.set(xlabel="answer", ylabel="class", title="Which class is taken for which")
-    save_figure(figure, path)
+    axes.set(xlabel="answer", ylabel="class", title="Confusions")
+    return figure

@@ -1,6 +1,7 @@
 """The report as a page: the table, both programs side by side, and a plot of the errors."""
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from flaxblocks._base import page
-from flaxblocks._base.replacing import save_figure
+from flaxblocks._base.figure import as_svg
 from parity.checks.tolerance import bound
 from parity.report.rows import Report, label
 from parity.report.table import print_reports
 from parity.report.track import STYLE, track
 
 SMALLEST = 1e-17  # an error of 0 has no place on a logarithmic axis; it is drawn here
+NAMED = 60  # layers whose names fit beside the plot
 SERIES = (
     ("float32", "float32: JAX against float64", "o-"),
     ("torch float32", "float32: PyTorch against float64", "s--"),
@@ -23,7 +25,7 @@ SERIES = (
 
 
 def write_page(reports: Sequence[Report], folder: Path, facts: dict[str, Any]) -> Path:
-    """Write ``index.html`` and one plot for each module into the folder.
+    """Write ``index.html``, with a plot for each module, into the folder.
 
     Args:
         reports: what was compared.
@@ -42,9 +44,9 @@ def write_page(reports: Sequence[Report], folder: Path, facts: dict[str, Any]) -
         print_reports(reports, console)
 
     plots = [
-        (_plot(report, folder), f"errors of {report.name} by layer")
+        (as_svg(_plot(report), text), text)
         for report in reports
-        if report.layers
+        if report.layers and (text := f"errors of {report.name} by layer")
     ]
     tracks = f"<style>{STYLE}</style>{''.join(track(report) for report in reports)}"
     return page.write_page(
@@ -52,21 +54,18 @@ def write_page(reports: Sequence[Report], folder: Path, facts: dict[str, Any]) -
     )
 
 
-def _plot(report: Report, folder: Path) -> Path:
+def _plot(report: Report) -> Figure:
     layers = list(report.layers)
-    figure = Figure((9, 3.5 + 0.02 * len(layers)), layout="constrained")
+    shown = range(0, len(layers), ceil(len(layers) / NAMED))
+    figure = Figure((6, 2 + 0.17 * min(len(layers), NAMED)), layout="constrained")
     axes = figure.subplots()
     for series, text, mark in SERIES:
         values = [max(report.layers[layer][series], SMALLEST) for layer in layers]
-        axes.plot(range(len(layers)), values, mark, label=text, markersize=5)
-    limit = bound("float64", "output")
-    axes.axhline(limit, color="grey", linewidth=0.8, linestyle=":")
-    axes.text(0, 1.3 * limit, "float64 bound", color="grey", fontsize=8)
-    axes.set_yscale("log")
-    axes.set_ylabel("error / scale")
-    axes.set_xticks(range(len(layers)), [label(p) for p in layers], rotation=40, ha="right")
+        axes.plot(values, range(len(layers)), mark, label=text, markersize=4)
+    axes.axvline(bound("float64", "output"), color="grey", linestyle=":", label="float64's bound")
+    axes.set_yticks(shown, [label(layers[i]) for i in shown], fontsize=8)
+    axes.invert_yaxis()  # in the order of the data
+    axes.set(xscale="log", xlabel="error, as a fraction of the layer's scale", ylabel="layer")
     axes.set_title(f"{report.name}: {'equal' if report.ok else 'DIFFERENT'}")
-    axes.legend(fontsize=8)
-    path = folder / f"{report.name.replace('/', '-')}.png"
-    save_figure(figure, path, dpi=110)
-    return path
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, framealpha=0)
+    return figure

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flaxblocks._base import page
-from flaxblocks._base.replacing import save_figure
+from flaxblocks._base.figure import as_svg
 from flaxblocks.bench.report import plots
 from flaxblocks.bench.report.results import Results
 from flaxblocks.bench.report.scaling import growths
@@ -13,7 +13,7 @@ from flaxblocks.bench.report.table import print_results
 
 
 def write_page(results: Results, folder: Path) -> Path:
-    """Write ``index.html`` and the plots into the folder.
+    """Write ``index.html``, with tables and plots, into the folder.
 
     Args:
         results: what was measured.
@@ -28,16 +28,13 @@ def write_page(results: Results, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     if results.rows:
-        drawn += [("roofline", plots.roofline(results)), ("times", plots.bars(results))]
+        drawn += [(plots.roofline, "operations in a second, beside what the machine can do")]
+        drawn += [(plots.bars, "the time of every contestant at every task")]
     if growths(results.rows):
-        drawn += [("scaling", plots.scaling(results))]
-    figures = []
-    for name, figure in drawn:
-        path = folder / f"{name}.png"
-        save_figure(figure, path, dpi=110)
-        figures.append((path, name))
+        drawn += [(plots.scaling, "how time and memory grow")]
 
     def print_table(console: Console) -> None:
         print_results(results, console)
 
+    figures = [(as_svg(draw(results), text), text) for draw, text in drawn]
     return page.write_page(folder, "Benchmark", results.facts, print_table, figures, width=120)

@@ -11,7 +11,7 @@ MARKS = "os^DvP"
 
 def roofline(results: Results) -> Figure:
     """Draw operations in a second against operations for a byte, under the machine's ceilings."""
-    figure = Figure((9, 6), layout="constrained")
+    figure = Figure((6, 4.5), layout="constrained")
     axes = figure.subplots()
     intensities = [row.flops / row.bandwidth for row in results.rows]
     x = np.geomspace(min(intensities) / 2, max(intensities) * 2)
@@ -22,8 +22,8 @@ def roofline(results: Results) -> Figure:
         xs, ys = zip(*((r.flops / r.bandwidth, r.flops / 1e9) for r in rows), strict=True)
         axes.plot(xs, ys, mark, label=name, alpha=0.7)
     axes.set(xscale="log", yscale="log", xlabel="operations for a byte", ylabel="GFLOP/s")
-    axes.set_title(f"Roofline: {results.facts['processor']}")
-    axes.legend(fontsize=8)
+    axes.set_title(f"Roofline: {results.ceilings.device}, {results.facts['processor']}", wrap=True)
+    axes.legend(fontsize=8, framealpha=0)
     return figure
 
 
@@ -31,7 +31,7 @@ def bars(results: Results) -> Figure:
     """Draw the time of every contestant at every task, with the quartiles."""
     tasks, names = list(by_task(results.rows)), _contestants(results)
     height = 0.8 / len(names)
-    figure = Figure((9, 1.5 + 0.22 * len(tasks) * len(names)), layout="constrained")
+    figure = Figure((6, 1.5 + (0.15 * len(names) + 0.2) * len(tasks)), layout="constrained")
     axes = figure.subplots()
     for place, name in enumerate(names):
         there = [(i, task[name]) for i, task in enumerate(tasks) if name in task]
@@ -43,28 +43,27 @@ def bars(results: Results) -> Figure:
     labels = [_label(next(iter(task.values()))) for task in tasks]
     axes.set_yticks(range(len(tasks)), labels, fontsize=8)
     axes.invert_yaxis()
-    axes.set(xscale="log", xlabel="ms, median and quartiles; less is better")
-    axes.legend(fontsize=8)
+    axes.margins(y=0.01)
+    axes.set(xscale="log", xlabel="ms, median and quartiles; less is better", ylabel="task")
+    axes.set_title("Time of each task")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8, framealpha=0)
     return figure
 
 
 def scaling(results: Results) -> Figure:
     """Draw time and memory against batch and against size."""
-    figure = Figure((11, 8), layout="constrained")
+    figure = Figure((7, 9), layout="constrained")
     panels = figure.subplots(2, 2)
-    for (time, memory), by, text in zip(
-        panels.T, ("batch", "size"), ("batch", "size in pixels"), strict=True
-    ):
+    texts = ("images in the batch", "height and width in pixels")
+    for (time, memory), by, text in zip(panels.T, ("batch", "size"), texts, strict=True):
         found = series(results.rows, by)
         for common, rows in found.items():
             x = [getattr(row, by) for row in rows]
             time.loglog(x, [1e3 * row.seconds for row in rows], "o-", label=", ".join(common))
             memory.loglog(x, [(row.memory or np.nan) / 2**20 for row in rows], "o-")
-        if found:
-            time.legend(fontsize=7)
-        memory.set(xlabel=text)
-    panels[0, 0].set(ylabel="ms")
-    panels[1, 0].set(ylabel="MiB")
+        time.set(xlabel=text, ylabel="ms", title=f"Time by {by}")
+        memory.set(xlabel=text, ylabel="MiB", title=f"Memory by {by}")
+    figure.legend(loc="outside lower center", fontsize=7, framealpha=0)
     return figure
 
 

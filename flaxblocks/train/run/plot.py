@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from flaxblocks._base.optional import required
 from flaxblocks._base.replacing import save_figure
@@ -20,9 +21,23 @@ def plot(records: Sequence[Record], path: str | os.PathLike[str]) -> None:
         ImportError: if matplotlib is not installed.
         OSError: if the file cannot be written.
     """
+    save_figure(curves(records, across=True), Path(path))
+
+
+def curves(records: Sequence[Record], *, across: bool) -> Any:
+    """Return the plot as a figure of matplotlib.
+
+    Args:
+        records: a run's log, see `read_log`.
+        across: whether loss and accuracy stand side by side, not one below the other.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
     matplotlib = required("matplotlib.figure", "matplotlib", "a plot needs")
-    figure = matplotlib.Figure(figsize=(10, 4), layout="constrained")
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    size, grid = ((10, 4), (1, 2)) if across else ((6, 7), (2, 1))
+    figure = matplotlib.Figure(figsize=size, layout="constrained")
+    for axes, quantity in zip(figure.subplots(*grid), ("loss", "accuracy"), strict=True):
         for name, style in ((quantity, "-"), (f"evaluation_{quantity}", "o-")):
             points = [(record["step"], record[name]) for record in records if name in record]
             if points:
@@ -30,11 +45,12 @@ def plot(records: Sequence[Record], path: str | os.PathLike[str]) -> None:
                 axes.plot(*zip(*points, strict=True), style, label=label, markersize=3)
             if points and name != quantity:
                 step, value = best(points, quantity)
-                axes.plot(step, value, "k*", label=f"best: {value:.4g} at step {step}")
+                text = f"best: {value:.4g} at step {step}"
+                axes.plot(step, value, "*", color="black", label=text)
         axes.set(xlabel="step", ylabel=quantity, title=f"{quantity.capitalize()} over the run")
         if axes.lines:
-            axes.legend()
-    save_figure(figure, Path(path))
+            axes.legend(framealpha=0)
+    return figure
 
 
 def best(points: Sequence[tuple[int, float]], quantity: str) -> tuple[int, float]:

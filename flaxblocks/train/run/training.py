@@ -25,6 +25,7 @@ from flaxblocks.train.run.pipelines import Pipelines
 from flaxblocks.train.run.plot import plot
 from flaxblocks.train.run.progress import ProgressLine
 from flaxblocks.train.run.recipe import Recipe
+from flaxblocks.train.run.report import write_report
 from flaxblocks.train.run.run_folder import RunFolder, open_run
 from flaxblocks.train.run.stop import Stop
 from flaxblocks.train.run.warnings import warnings
@@ -174,6 +175,7 @@ class Training:
         log = read_log(folder.log)
         if folder.process == 0:
             plot(log, folder.curves)
+            write_report(folder.path, log, settings)
         if int(state.step) == until:
             outcome = Outcome(images, self.preprocess, settings, last_evaluation(log))
             outcome.write(folder, trained(mesh, prepared(state)))
