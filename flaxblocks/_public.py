@@ -25,6 +25,7 @@ from flaxblocks.create import create_preprocess as create_preprocess
 from flaxblocks.create import load_run as load_run
 from flaxblocks.exporting import export as export
 from flaxblocks.exporting import load_exported as load_exported
+from flaxblocks.exporting import quantize as quantize
 from flaxblocks.exporting import verify_exported as verify_exported
 from flaxblocks.inference import for_inference as for_inference
 from flaxblocks.layers import BatchNorm as BatchNorm

@@ -41,10 +41,10 @@ FORWARD = {
     activations.gelu: gelu_exact,
 }
 
-NAMES = frozenset(function.__name__ for function in FORWARD.values())
-"""What a jaxpr calls them."""
-
 _compiled = {function: jax.jit(forward) for function, forward in FORWARD.items()}
+
+BY_NAME = {forward.__name__: _compiled[function] for function, forward in FORWARD.items()}
+"""By what a jaxpr calls them."""
 
 
 def use_forward_activations(model: nnx.Module) -> None:

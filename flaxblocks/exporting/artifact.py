@@ -12,8 +12,9 @@ from jaxtyping import Float
 
 from flaxblocks._base.replacing import replacing
 from flaxblocks.exporting.description import Description
-from flaxblocks.exporting.formats import Run, format_of
+from flaxblocks.exporting.formats import INT8, Run, format_of
 from flaxblocks.exporting.prepare import DYNAMIC, Batch, Size, prepare
+from flaxblocks.exporting.quantization.quantized import Quantized
 from flaxblocks.preprocess import Preprocess
 
 
@@ -75,14 +76,15 @@ def export(
     PosixPath('resnet18.onnx')
 
     Args:
-        model: a network or any module that maps images ``(n, h, w, c)`` to an array.
+        model: a network or any module that maps images ``(n, h, w, c)`` to an array; or what
+            `quantize` returns, which becomes a file in int8.
         path: the file; what is there is replaced.
         format: ``"stablehlo"``, ``"onnx"``, ``"litert"`` or ``"torch"``; by the file's suffix where
             absent: ``.stablehlo``, ``.onnx``, ``.tflite`` or ``.pt2``.
         input_size: height and width of the images in pixels, or ``"dynamic"`` for any; the
             preprocessing's crop where absent.
         batch: how many images a call takes, or ``"dynamic"`` for any number.
-        dtype: what is computed in; images and results stay float32.
+        dtype: what is computed in, but for a quantized model; images and results stay float32.
         preprocess: how images are prepared, for the artifact to tell; as for the network's first
             weights where absent.
         classes: the names of the outputs, in order, for the artifact to tell.
@@ -102,7 +104,9 @@ def export(
     """
     path = Path(path)
     target = format_of(format, path)
-    name = jnp.dtype(dtype).name
+    name = INT8 if isinstance(model, Quantized) else jnp.dtype(dtype).name
+    if name == INT8 and not isinstance(model, Quantized):
+        raise ValueError("`model` must be what `quantize` returns for int8")
     if name not in target.dtypes:
         raise ValueError(f"`dtype` must be {' or '.join(target.dtypes)}, got {name!r}")
     if input_size == DYNAMIC and not target.any_size:

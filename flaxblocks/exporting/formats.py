@@ -14,6 +14,8 @@ from flaxblocks.exporting.prepare import Prepared
 Run = Callable[[np.ndarray], np.ndarray]
 
 HALF = ("float32", "float16", "bfloat16")
+INT8 = "int8"
+"""What a model of `quantize` computes in."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,15 @@ class Format:
 
 
 FORMATS = {
-    "stablehlo": Format("jax.export", (".stablehlo",), "stablehlo", "JAX", HALF, any_size=True),
+    "stablehlo": Format(
+        "jax.export", (".stablehlo",), "stablehlo", "JAX", (*HALF, INT8), any_size=True
+    ),
     "onnx": Format(
-        "ONNX Runtime", (".onnx",), "onnx.file", "onnx and onnxruntime", ("float32", "float16")
+        "ONNX Runtime",
+        (".onnx",),
+        "onnx.file",
+        "onnx and onnxruntime",
+        ("float32", "float16", INT8),
     ),
     "litert": Format(
         "LiteRT", (".tflite",), "litert", "ai-edge-litert and litert-converter", ("float32",)

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from flaxblocks._base.jax_internals import Primitive
+
 
 @dataclass(frozen=True, eq=False)
 class Value:
@@ -27,6 +29,7 @@ class Operation:
         parameters: of the primitive.
         results: what it computes.
         layer: where it stands: ``"stages.2/blocks.1/depthwise/conv"``.
+        primitive: JAX's, that it came from; None where it was put together of several.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Operation:
     parameters: dict[str, Any]
     results: tuple[Value, ...]
     layer: str
+    primitive: Primitive | None = None
 
 
 def unsupported(name: str, layer: str) -> ValueError:

@@ -14,6 +14,7 @@ from flaxblocks._base import checks
 from flaxblocks._base.command_line import versions
 from flaxblocks.exporting.activations import use_forward_activations
 from flaxblocks.exporting.description import Description
+from flaxblocks.exporting.quantization.quantized import Quantized
 from flaxblocks.inference import for_inference
 from flaxblocks.models import Backbone, Segmenter, model_info
 from flaxblocks.preprocess import Preprocess
@@ -78,18 +79,16 @@ def prepare(
             "`model` must return one array, a Segmenter returns a mapping: "
             "export a module that returns the value of 'out'"
         )
-    if isinstance(model, Backbone):
+    if isinstance(model, Backbone | Quantized):
         name, in_features = model.name, model.in_features
     if preprocess is None and name is not None:
         preprocess = model_info(name).preprocess
     if prepare_images and preprocess is None:
         raise ValueError("`preprocess` must say how the graph prepares images, got None")
-    fast: Any = _in_dtype(for_inference(model), dtype)
-    use_forward_activations(fast)
+    call = model if isinstance(model, Quantized) else ready(model, dtype)
 
     def function(x: jax.Array) -> jax.Array:
-        within = preprocess if prepare_images else None
-        return around(lambda x: fast(x.astype(dtype)).astype(jnp.float32), within, x)
+        return around(call, preprocess if prepare_images else None, x)
 
     kind = jnp.dtype(jnp.uint8 if prepare_images else jnp.float32)
     example = _example(input_size, batch, preprocess, in_features)
@@ -114,9 +113,20 @@ def prepare(
     return Prepared(model, function, images, example, description)
 
 
+def ready(model: nnx.Module, dtype: str) -> Images:
+    """Return a model as a function that computes in a dtype, as other runtimes should.
+
+    Raises:
+        ValueError: if the model is abstract.
+    """
+    fast: Any = _in_dtype(for_inference(model), dtype)
+    use_forward_activations(fast)
+    return lambda x: fast(x.astype(dtype)).astype(jnp.float32)
+
+
 def reference(model: nnx.Module, description: Description) -> Images:
-    """Return what an exported model must compute: the model itself, in float32."""
-    own: Any = _in_dtype(model, "float32")
+    """Return what an exported model must compute: the model itself, in float32 or its integers."""
+    own: Any = model if isinstance(model, Quantized) else _in_dtype(model, "float32")
     preprocess = description.preprocess if description.input_dtype == "uint8" else None
     return lambda x: around(own, preprocess, x)
 

@@ -4,6 +4,7 @@ Functions within are written out, what depends on no image is computed, and each
 the layer that it stands in.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,8 @@ import jax
 import numpy as np
 
 from flaxblocks._base.jax_internals import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
-from flaxblocks.exporting.activations import NAMES
+from flaxblocks.exporting.activations import BY_NAME
 from flaxblocks.exporting.operation import Operand, Operation, Value
-from flaxblocks.exporting.prepare import Prepared
 from flaxblocks.exporting.simplify import simplified
 from flaxblocks.ops.switch import convolution
 
@@ -36,10 +36,15 @@ class Program:
     result: Operand | None = None
 
 
-def program_of(prepared: Prepared) -> Program:
-    """Return the program of a prepared model, with convolutions as `jax.lax` has them."""
+def program_of(function: Callable[[jax.Array], jax.Array], images: Any) -> Program:
+    """Return the program of a function of images, with convolutions as `jax.lax` has them.
+
+    Args:
+        function: from images to an array.
+        images: their shape, which may be symbolic, and dtype.
+    """
     with convolution("lax"):
-        jaxpr = jax.jit(prepared.function).trace(prepared.images).jaxpr
+        jaxpr = jax.jit(function).trace(images).jaxpr
     (aval,) = jaxpr.in_avals
     program = Program(Value(aval.shape, aval.dtype))
     (program.result,) = _written_out(program, jaxpr.jaxpr, jaxpr.consts, [program.images], "")
@@ -70,17 +75,20 @@ def _written_out(
 def _step(program: Program, equation: JaxprEqn, given: list[Any], layer: str) -> list[Any]:
     named = equation.params.get("name", "")
     within = next((equation.params[name] for name in WITHIN if name in equation.params), None)
-    if within is not None and named not in NAMES:
+    if within is not None and named not in BY_NAME:
         inner = within if isinstance(within, ClosedJaxpr) else ClosedJaxpr(within, ())
         return _written_out(program, inner.jaxpr, inner.consts, given, layer)
     if not any(isinstance(operand, Value) for operand in given):
-        result = equation.primitive.bind(*given, **equation.params)
+        with jax.ensure_compile_time_eval():  # it may be computed while another program is traced
+            result = equation.primitive.bind(*given, **equation.params)
         return list(result) if equation.primitive.multiple_results else [result]
     name = equation.primitive.name if within is None else named
     avals: list[Any] = [variable.aval for variable in equation.outvars]
     results = tuple(Value(aval.shape, aval.dtype) for aval in avals)
     operands = tuple(o if isinstance(o, Value) else np.asarray(o) for o in given)
-    program.operations.append(Operation(name, operands, dict(equation.params), results, layer))
+    primitive = equation.primitive if within is None else None
+    step = Operation(name, operands, dict(equation.params), results, layer, primitive)
+    program.operations.append(step)
     return list(results)
 
 

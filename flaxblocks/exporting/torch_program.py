@@ -84,7 +84,7 @@ def write(prepared: Prepared, path: Path) -> None:
     kind = getattr(torch, prepared.description.input_dtype)
     images = torch.zeros(prepared.example, dtype=kind)
     sizes = {0: torch.export.Dim("n")} if open_batch else None
-    module = _module(program_of(prepared))
+    module = _module(program_of(prepared.function, prepared.images))
     with torch.no_grad():
         exported = torch.export.export(module, (images,), dynamic_shapes={"images": sizes})
     files: dict[str, Any] = {KEY: prepared.description.to_json()}

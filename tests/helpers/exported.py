@@ -1,6 +1,7 @@
 """Modules to export, with weights and statistics that show each part, and photographs."""
 
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -12,6 +13,7 @@ from flaxblocks._base.random_weights import random_tensor
 from flaxblocks.exporting.formats import FORMATS
 from flaxblocks.layers.initializers import Initialization
 from flaxblocks.models.architecture import Architecture, StageRow
+from flaxblocks.weights.state_dict import named_entries
 from parity.cases import SEED_CASES
 
 FORMAT_NAMES = tuple(name for name in FORMATS if name != "litert")
@@ -43,11 +45,19 @@ SMALL_RECORD = fb.ModelRecord(
 """A network of one's own, which compiles fast."""
 
 
-def randomized(model: nnx.Module, seed: int = 0) -> nnx.Module:
-    """Draw every weight and statistic of a model anew, in place, and return it."""
+def randomized(model: nnx.Module, seed: int = 0, **spread: Any) -> nnx.Module:
+    """Draw every weight and statistic of a model, abstract or not, in place, and return it.
+
+    Args:
+        model: the model.
+        seed: of what is drawn.
+        spread: arguments of `random_tensor`.
+    """
     rng = np.random.default_rng(seed)
-    weights = fb.state_dict(model)
-    drawn = {name: random_tensor(name, array.shape, rng) for name, array in weights.items()}
+    entries = named_entries(model, "native")
+    drawn = {
+        name: random_tensor(name, entry.shape, rng, **spread) for name, entry in entries.items()
+    }
     fb.load_state_dict(model, drawn)
     return model
 

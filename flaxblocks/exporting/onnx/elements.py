@@ -49,10 +49,10 @@ ELEMENTWISE = {
 
 @rule(*ELEMENTWISE)
 def _elementwise(graph: Graph, operation: Operation) -> None:
-    _pointwise(graph, operation, lambda names: graph.add(ELEMENTWISE[operation.name], names))
+    pointwise(graph, operation, lambda names: graph.add(ELEMENTWISE[operation.name], names))
 
 
-def _pointwise(graph: Graph, operation: Operation, node: Callable[[list[str]], str]) -> None:
+def pointwise(graph: Graph, operation: Operation, node: Callable[[list[str]], str]) -> None:
     """Write a node that computes each element by itself, its operands broadcast."""
     (result,) = operation.results
     order = graph.order_of(operation.operands, len(result.shape))
@@ -74,47 +74,47 @@ def _pointwise(graph: Graph, operation: Operation, node: Callable[[list[str]], s
 def _relu6(graph: Graph, operation: Operation) -> None:
     kind = operation.results[0].dtype
     bounds = [graph.constant(np.asarray(bound, kind)) for bound in (0, 6)]
-    _pointwise(graph, operation, lambda names: graph.add("Clip", [*names, *bounds]))
+    pointwise(graph, operation, lambda names: graph.add("Clip", [*names, *bounds]))
 
 
 @rule("hard_sigmoid")
 def _hard_sigmoid(graph: Graph, operation: Operation) -> None:
-    _pointwise(graph, operation, lambda x: graph.add("HardSigmoid", x, alpha=1 / 6, beta=0.5))
+    pointwise(graph, operation, lambda x: graph.add("HardSigmoid", x, alpha=1 / 6, beta=0.5))
 
 
 @rule("square")
 def _square(graph: Graph, operation: Operation) -> None:
-    _pointwise(graph, operation, lambda names: graph.add("Mul", names * 2))
+    pointwise(graph, operation, lambda names: graph.add("Mul", names * 2))
 
 
 @rule("rsqrt")
 def _rsqrt(graph: Graph, operation: Operation) -> None:
-    _pointwise(graph, operation, lambda x: graph.add("Reciprocal", [graph.add("Sqrt", x)]))
+    pointwise(graph, operation, lambda x: graph.add("Reciprocal", [graph.add("Sqrt", x)]))
 
 
 @rule("erfc")
 def _erfc(graph: Graph, operation: Operation) -> None:
     one = graph.constant(np.ones((), operation.results[0].dtype))
-    _pointwise(graph, operation, lambda x: graph.add("Sub", [one, graph.add("Erf", x)]))
+    pointwise(graph, operation, lambda x: graph.add("Sub", [one, graph.add("Erf", x)]))
 
 
 @rule("integer_pow")
 def _integer_pow(graph: Graph, operation: Operation) -> None:
     power = graph.constant(np.asarray(operation.parameters["y"], operation.results[0].dtype))
-    _pointwise(graph, operation, lambda names: graph.add("Pow", [*names, power]))
+    pointwise(graph, operation, lambda names: graph.add("Pow", [*names, power]))
 
 
 @rule("convert_element_type")
 def _convert(graph: Graph, operation: Operation) -> None:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(operation.results[0].dtype))
-    _pointwise(graph, operation, lambda names: graph.add("Cast", names, to=kind))
+    pointwise(graph, operation, lambda names: graph.add("Cast", names, to=kind))
 
 
 @rule("select_n")
 def _select(graph: Graph, operation: Operation) -> None:
-    _pointwise(graph, operation, lambda x: graph.add("Where", [x[0], x[2], x[1]]))
+    pointwise(graph, operation, lambda x: graph.add("Where", [x[0], x[2], x[1]]))
 
 
 @rule("clamp")
 def _clamp(graph: Graph, operation: Operation) -> None:
-    _pointwise(graph, operation, lambda x: graph.add("Min", [graph.add("Max", [x[1], x[0]]), x[2]]))
+    pointwise(graph, operation, lambda x: graph.add("Min", [graph.add("Max", [x[1], x[0]]), x[2]]))

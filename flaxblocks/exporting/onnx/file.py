@@ -8,7 +8,12 @@ import onnx
 from onnx import helper
 
 from flaxblocks.exporting.description import KEY, Description
-from flaxblocks.exporting.onnx import elements, layers, shapes  # noqa: F401 (they register rules)
+from flaxblocks.exporting.onnx import (  # noqa: F401 (they register rules)
+    elements,
+    layers,
+    quantized,
+    shapes,
+)
 from flaxblocks.exporting.onnx.graph import NCHW, Graph, plain
 from flaxblocks.exporting.onnx.rule import RULES
 from flaxblocks.exporting.operation import Value, unsupported
@@ -33,7 +38,7 @@ def write(prepared: Prepared, path: Path) -> None:
     Raises:
         ValueError: if the model has an operation that there is no rule for; it names the layer.
     """
-    program = program_of(prepared)
+    program = program_of(prepared.function, prepared.images)
     graph, result = _graph(program)
     output = prepared.description.output
     graph.nodes.append(helper.make_node("Identity", [result], [output]))

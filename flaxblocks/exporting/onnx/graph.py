@@ -73,7 +73,7 @@ class Graph:
     def constant(self, array: np.ndarray) -> str:
         """Return the name of a new weight."""
         name = f"w{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def store(
