@@ -1,4 +1,4 @@
-"""How the documentation is built: ``sphinx-build -W docs docs/_build``."""
+"""How the documentation is built: ``sphinx-build -W docs docs/_build/html``."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ html_theme = "sphinx_book_theme"
 html_title = "flaxblocks"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_js_files = ["search_table.js"]
+html_js_files = ["site.js"]
 html_theme_options = {
     "home_page_in_toc": True,
     "show_toc_level": 2,

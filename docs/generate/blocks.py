@@ -16,7 +16,16 @@ from docs.generate.files import newest
 from parity.cases import SEED_CASES, Case
 from parity.report.rows import Report
 
-HEAD = """# The blocks
+HEAD = """---
+html_theme.sidebar_secondary.remove: true
+---
+
+# The blocks
+
+```{{contents}}
+:local:
+:backlinks: none
+```
 
 For each block of the tutorial: what it computes, drawn from its traced program at 32 to 64
 channels; Δ is how far a layer's output was from PyTorch's in float64, as a fraction of its scale.

@@ -117,9 +117,10 @@ def _svg(drawn: Sequence[Step], notes: Mapping[str, str]) -> str:
     width = (columns - 1) * COLUMN + WIDTH + (20 if skips and columns == 1 else 0) + 2 * MARGIN
     height = max(step.row for step in drawn) * ROW + HEIGHT + 2 * MARGIN
     lines = "".join(_line(source, step) for step in drawn for source in step.sources)
-    last = {step.path: step for step in drawn}  # whose result is the module's
+    last = {step.path: step for step in drawn[1:]}  # whose result is the module's
     boxes = "".join(
-        _box(step, notes.get(step.path, "") if step is last[step.path] else "") for step in drawn
+        _box(step, notes.get(step.path, "") if last.get(step.path) is step else "")
+        for step in drawn
     )
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' class='diagram' role='img' "

@@ -6,7 +6,11 @@ import flaxblocks as fb
 from flaxblocks._base.command_line import short
 from flaxblocks.models import ModelRecord
 
-HEAD = """# All networks
+HEAD = """---
+html_theme.sidebar_secondary.remove: true
+---
+
+# All networks
 
 {count} networks, {torchvision} of torchvision's and {timm} of timm's, each compared with its
 source's own module by the tests. Type parts of a name, a paper or a license to search; click on

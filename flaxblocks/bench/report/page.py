@@ -37,4 +37,4 @@ def write_page(results: Results, folder: Path) -> Path:
         print_results(results, console)
 
     figures = [(as_svg(draw(results), text), text) for draw, text in drawn]
-    return page.write_page(folder, "Benchmark", results.facts, print_table, figures, width=120)
+    return page.write_page(folder, "Benchmark", results.facts, print_table, figures)

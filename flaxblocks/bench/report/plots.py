@@ -61,8 +61,11 @@ def scaling(results: Results) -> Figure:
             x = [getattr(row, by) for row in rows]
             time.loglog(x, [1e3 * row.seconds for row in rows], "o-", label=", ".join(common))
             memory.loglog(x, [(row.memory or np.nan) / 2**20 for row in rows], "o-")
-        time.set(xlabel=text, ylabel="ms", title=f"Time by {by}")
-        memory.set(xlabel=text, ylabel="MiB", title=f"Memory by {by}")
+        values = sorted({getattr(row, by) for rows in found.values() for row in rows})
+        for axes, unit, quantity in ((time, "ms", "Time"), (memory, "MiB", "Memory")):
+            axes.set(xlabel=text, ylabel=unit, title=f"{quantity} by {by}")
+            axes.set_xticks(values, values, fontsize=7)
+            axes.minorticks_off()
     figure.legend(loc="outside lower center", fontsize=7, framealpha=0)
     return figure
 

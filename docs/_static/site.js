@@ -46,3 +46,18 @@ function sort(table, rows, head, column) {
   });
   table.tBodies[0].append(...rows);
 }
+
+// A line above what is wider than the screen.
+document.addEventListener("DOMContentLoaded", () => {
+  const wide = document.querySelectorAll(".bd-article table.table, .scrolls");
+  const hint = (box) => {
+    const line = document.createElement("p");
+    line.className = "hint";
+    line.textContent = "This is wider than the screen: it scrolls sideways →";
+    box.before(line);
+    const show = () => (line.hidden = box.scrollWidth <= box.clientWidth + 1);
+    show();
+    window.addEventListener("resize", show);
+  };
+  wide.forEach(hint);
+});
