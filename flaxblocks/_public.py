@@ -39,7 +39,9 @@ from flaxblocks.layers import LayerNorm as LayerNorm
 from flaxblocks.layers import Linear as Linear
 from flaxblocks.layers import Mixed as Mixed
 from flaxblocks.layers import MixedConv as MixedConv
+from flaxblocks.layers import ScaledStandardizedConv as ScaledStandardizedConv
 from flaxblocks.layers import SqueezeExcite as SqueezeExcite
+from flaxblocks.layers import StandardizedConv as StandardizedConv
 from flaxblocks.layers import StochasticDepth as StochasticDepth
 from flaxblocks.models import ModelRecord as ModelRecord
 from flaxblocks.models import PublishedWeights as PublishedWeights

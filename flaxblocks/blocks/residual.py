@@ -1,5 +1,6 @@
 """The residual connection around any module, and what stands on its other branch."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -76,6 +77,7 @@ class PooledProjection(ConvNormAct):
         dilated: whether the projection reads means of 2x2 pixels at stride 1 too, as where dilation
             takes the place of the stride; beyond the border are zeros, which count.
         use_bias: whether the convolution has a bias.
+        conv: makes it, with `Conv`'s arguments.
         norm: makes the normalization, see `ConvNormAct`.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
@@ -96,6 +98,7 @@ class PooledProjection(ConvNormAct):
         stride: int | tuple[int, int],
         dilated: bool = False,
         use_bias: bool = False,
+        conv: Callable[..., Conv] = Conv,
         norm: ModuleFactory | None = BatchNorm,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
@@ -109,6 +112,7 @@ class PooledProjection(ConvNormAct):
             out_features,
             1,
             use_bias=use_bias,
+            conv=conv,
             norm=norm,
             act=None,
             dtype=dtype,

@@ -34,6 +34,7 @@ class Stem(Scoped):
         norm: makes each normalization, see `ConvNormAct`.
         act: activation after each convolution; None for none.
         conv: makes each convolution, with `ConvNormAct`'s arguments; such as `RepConv` (RepVGG).
+        bare: whether nothing follows the last convolution but the pool (pre-activation networks).
         pool: halves the size at the end, such as `fb.ops.max_pool` (ResNet); None for none.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
@@ -62,6 +63,7 @@ class Stem(Scoped):
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
         conv: ModuleFactory = ConvNormAct,
+        bare: bool = False,
         pool: Activation | None = None,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
@@ -72,8 +74,6 @@ class Stem(Scoped):
             checks.function("conv", conv),
             kernel_size=kernel_size,
             use_bias=use_bias,
-            norm=norm,
-            act=act,
             dtype=dtype,
             param_dtype=param_dtype,
             rngs=rngs,
@@ -85,10 +85,13 @@ class Stem(Scoped):
                 f"`stride` must have a number for each of the {len(features)} convolutions, got "
                 f"{stride!r}"
             )
+        followers = [{"norm": norm, "act": act} for _ in features]
+        if bare:
+            followers[-1] = {"norm": None, "act": None}
         widths = pairwise((in_features, *features))
         self.layers = nnx.List(
-            unit(width, next_width, stride=step)
-            for (width, next_width), step in zip(widths, strides, strict=True)
+            unit(width, next_width, stride=step, **parts)
+            for (width, next_width), step, parts in zip(widths, strides, followers, strict=True)
         )
         self.pool = checks.function("pool", pool, optional=True)
         self.out_features = features[-1]

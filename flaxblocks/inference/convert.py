@@ -10,6 +10,7 @@ from flax import nnx
 
 from flaxblocks.inference.branches import fold_branches
 from flaxblocks.inference.fold import fold_batch_norms
+from flaxblocks.inference.standardize import fold_standardization
 from flaxblocks.ops.fused import fused, has_forms
 
 M = TypeVar("M", bound=nnx.Module)
@@ -19,7 +20,8 @@ def for_inference(model: M) -> M:
     """Return a copy for inference: the same function as the model in eval mode, faster.
 
     Batch normalizations are folded into the convolutions that they follow; others stay as they are.
-    The parallel convolutions of a `RepConv` become one.
+    The parallel convolutions of a `RepConv` become one; a `StandardizedConv` gets the kernel that
+    it convolves by.
     Each block becomes one operation, which is lowered to what is fastest on each platform: on CPU
     a few images at a time where a batch would leave the cache, and native kernels where they are
     faster (`ops.convolution`). Results agree to rounding. Paths and names stay, so the copy can
@@ -42,6 +44,7 @@ def for_inference(model: M) -> M:
         ValueError: if the model is abstract.
     """
     copy = _copy(model)
+    fold_standardization(copy)
     fold_branches(copy)
     fold_batch_norms(copy)
     copy.eval()

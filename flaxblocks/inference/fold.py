@@ -9,10 +9,12 @@ from flax import nnx
 
 from flaxblocks.blocks import ConvNeXtBlock
 from flaxblocks.layers import ConvNormAct, MixedConv
+from flaxblocks.layers.squeeze_excite import SqueezeNormExcite
 
 PAIRS: dict[type[nnx.Module], tuple[str, str]] = {
     ConvNormAct: ("conv", "norm"),
     ConvNeXtBlock: ("depthwise", "norm"),
+    SqueezeNormExcite: ("reduce", "norm"),
 }
 """Each class's attributes that hold a convolution and the normalization after it."""
 

@@ -12,4 +12,6 @@ from flaxblocks.layers.linear import Linear as Linear
 from flaxblocks.layers.mixed_conv import Mixed as Mixed
 from flaxblocks.layers.mixed_conv import MixedConv as MixedConv
 from flaxblocks.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
+from flaxblocks.layers.standardized_conv import ScaledStandardizedConv as ScaledStandardizedConv
+from flaxblocks.layers.standardized_conv import StandardizedConv as StandardizedConv
 from flaxblocks.layers.stochastic_depth import StochasticDepth as StochasticDepth

@@ -1,5 +1,6 @@
 """Convolution, normalization, activation: the unit every block is made of."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ class ConvNormAct(Scoped):
         groups: blocks into which the channels are split.
         padding: zeros on each side in pixels, as `Conv` takes it; symmetric where absent.
         use_bias: whether the convolution has a bias.
+        conv: makes it, with `Conv`'s arguments; such as `StandardizedConv`.
         norm: makes the normalization: ``norm(features, dtype=, param_dtype=, rngs=)``, such as
             ``partial(BatchNorm, epsilon=1e-3)``; None for none.
         act: activation; None for none.
@@ -57,6 +59,7 @@ class ConvNormAct(Scoped):
         groups: int = 1,
         padding: Padding = None,
         use_bias: bool = True,
+        conv: Callable[..., Conv] = Conv,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
         dtype: jnp.dtype | type | None = None,
@@ -69,7 +72,7 @@ class ConvNormAct(Scoped):
         self.conv = (
             MixedConv(in_features, out_features, kernel_size, **options)
             if isinstance(kernel_size, Mixed)
-            else Conv(in_features, out_features, kernel_size, **options)
+            else checks.function("conv", conv)(in_features, out_features, kernel_size, **options)
         )
         self.norm = build("norm", norm, out_features, **make)
         self.act = checks.function("act", act, optional=True)

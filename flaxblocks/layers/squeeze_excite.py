@@ -5,7 +5,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, check_nhwc
+from flaxblocks.layers.optional import apply
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import Activation, relu, sigmoid
 
@@ -75,4 +77,56 @@ class SqueezeExcite(Scoped):
         check_nhwc(x, self.expand.out_features)
         y = x.mean((1, 2), keepdims=True)
         y = self.act(self.reduce(y))
+        return x * self.gate(self.expand(y))
+
+
+class SqueezeNormExcite(SqueezeExcite):
+    """`SqueezeExcite` with a normalization after `reduce`.
+
+    >>> se = SqueezeNormExcite(16, squeeze_features=4, rngs=nnx.Rngs(0))
+    >>> se(jnp.ones((2, 5, 5, 16))).shape
+    (2, 5, 5, 16)
+
+    Args:
+        in_features: channels of the input and the output.
+        squeeze_features: squeezed channels.
+        dtype: dtype of the computation; inferred where absent.
+        param_dtype: dtype of the parameters.
+        rngs: random streams; ``params`` is drawn from.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if a count is out of range.
+
+    Source: Han et al. 2021 (ReXNet), the released code.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        squeeze_features: int,
+        dtype: jnp.dtype | type | None = None,
+        param_dtype: jnp.dtype | type = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        super().__init__(in_features, squeeze_features=squeeze_features, **make)
+        self.norm = BatchNorm(squeeze_features, **make)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        """Gate.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+
+        Returns:
+            An array of the input's shape.
+
+        Raises:
+            ValueError: if `x` is not NHWC with `in_features` channels.
+        """
+        check_nhwc(x, self.expand.out_features)
+        y = self.reduce(x.mean((1, 2), keepdims=True))
+        y = self.act(apply(self.norm, y))
         return x * self.gate(self.expand(y))

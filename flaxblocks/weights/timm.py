@@ -2,16 +2,22 @@
 
 from flaxblocks.layers import ConvNormAct
 from flaxblocks.weights.naming import Vendor
+from flaxblocks.weights.timm_dla import DLA
 from flaxblocks.weights.timm_inverted import INVERTED
 from flaxblocks.weights.timm_rep import REP
 from flaxblocks.weights.timm_residual import RESIDUAL
+from flaxblocks.weights.timm_resnetv2 import RESNET_V2
+from flaxblocks.weights.timm_rexnet import REXNET
 from flaxblocks.weights.torchvision import conv_norm
 from flaxblocks.weights.torchvision_plain import TIMMS_PLAIN
 
 TIMM: Vendor = {
     ConvNormAct: conv_norm("conv", "bn"),
+    **DLA,
     **INVERTED,
     **RESIDUAL,
     **REP,
+    **RESNET_V2,
+    **REXNET,
     **TIMMS_PLAIN,
 }

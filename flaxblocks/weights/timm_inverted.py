@@ -126,11 +126,11 @@ def _torchvisions_mobilenet_v3(model: Backbone) -> Iterator[Child]:
     """Name a network that has timm's last stage and its linear convolution in the head."""
     yield from _trunk(model)
     yield Child(f"blocks.{len(model.stages)}.0", model.head.conv, conv_norm("conv", "bn1"))
-    yield Child("conv_head", model.head.hidden, _pointwise)
+    yield Child("conv_head", model.head.hidden, pointwise)
     yield Child("classifier", model.head.classifier)
 
 
-def _pointwise(layer: Linear) -> Iterator[Tensor]:
+def pointwise(layer: Linear) -> Iterator[Tensor]:
     """Name a linear layer that timm makes as a convolution of one pixel."""
     yield Tensor("weight", layer.kernel, POINTWISE)
     yield Tensor("bias", layer.bias, SAME)

@@ -12,7 +12,7 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks.blocks.convnext import NormConv
-from flaxblocks.blocks.dense import NormAct
+from flaxblocks.layers.norm_act import NormAct
 from parity.cases import CASES, Case
 from parity.checks import measure
 from tests.helpers import tolerance
@@ -52,6 +52,11 @@ def count(module: nnx.Module) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
 
+def biases(module: nnx.Module) -> int:
+    convs = [m for _, m in nnx.iter_modules(module) if isinstance(m, nnx.Conv)]
+    return sum(conv.out_features for conv in convs if conv.bias is not None)
+
+
 def arrays(module: nnx.Module) -> list[np.ndarray]:
     return [
         np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(module, nnx.Param, nnx.BatchStat))
@@ -60,14 +65,16 @@ def arrays(module: nnx.Module) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_no_batch_norm_is_left_in_any_network(name: str):
-    """Each of them had a scale and a shift; of the two, its convolution's bias is left."""
+    """Each of them had a scale and a shift; its convolution has a bias, if it had none before."""
     network = abstract(name)
     folded = nnx.eval_shape(fb.for_inference, network)
     assert norms(folded) == []
     merged = [m for _, m in nnx.iter_modules(folded) if isinstance(m, fb.RepConv)]
     assert all((len(m.convs), m.point, m.skip) == (1, None, None) for m in merged)
     if not merged:
-        assert count(network) - count(folded) == sum(norm.num_features for norm in norms(network))
+        scales_and_shifts = 2 * sum(norm.num_features for norm in norms(network))
+        new = biases(folded) - biases(network)
+        assert count(network) - count(folded) == scales_and_shifts - new
     standing = [m for _, m in nnx.iter_modules(folded) if isinstance(m, nnx.BatchNorm)]
     assert len(jax.tree.leaves(nnx.state(folded, nnx.BatchStat))) == 3 * len(standing)
 
