@@ -82,7 +82,8 @@ def compare(
     pair = pair_up(torch_module, jax_module, names)
     for each in inputs:
         check_input(pair, each)
-    runs = Runs(pair, inputs, seed, randomize)
+    backward = bool({"gradients", "float32"} & {*wanted})
+    runs = Runs(pair, inputs, seed, randomize, backward)
     if not pair.lines_up or runs.output_shapes[0] != runs.output_shapes[1]:
         wanted = ["names"]
     rows: list[Row] = []

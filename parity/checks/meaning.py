@@ -30,9 +30,10 @@ def check_names(runs: Runs) -> Iterator[Row]:
 def check_float64(runs: Runs) -> Iterator[Row]:
     """Compare the output and every intermediate in float64, in eval and in train mode."""
     for i in range(len(runs.inputs)):
-        for mode, run in (("eval", runs.forward), ("train", runs.train_step)):
-            theirs, ours = run("float64", i)
-            limit = runs.limit("output", i, mode == "train")
+        for mode in ("eval", "train"):
+            training = mode == "train"
+            theirs, ours = runs.trained(i) if training else runs.forward("float64", i)
+            limit = runs.limit("output", i, training)
             for path, truth, value in measure.paired(theirs.outputs, ours.outputs):
                 error = measure.scaled_error(value, truth)
                 where = label(path, i, mode)
@@ -57,7 +58,7 @@ def check_statistics(runs: Runs) -> Iterator[Row]:
     """Compare the running statistics after a train-mode step in float64."""
     for i in range(len(runs.inputs)):
         limit = runs.limit("statistic", i, True)
-        theirs, ours = runs.train_step("float64", i)
+        theirs, ours = runs.trained(i)
         pairs = list(measure.paired(theirs.state, ours.state))
         for name, truth, value in pairs:
             error = measure.scaled_error(value, truth)

@@ -12,12 +12,12 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.diagnosis import statistics
 from parity.diagnosis.activations import ACTIVATION_MISTAKES, unexpected
-from parity.diagnosis.agreement import Agreement
+from parity.diagnosis.agreement import Agreement, Found
 from parity.diagnosis.convolutions import CONVOLUTIONS
 from parity.diagnosis.labels import reordered
 from parity.diagnosis.normalizations import NORMALIZATIONS
 from parity.diagnosis.pooling import POOLING
-from parity.diagnosis.precision import rounding
+from parity.diagnosis.precision import is_rounded, rounding
 from parity.diagnosis.search import Result, Search
 from parity.diagnosis.sentences import Cause, place, sentences
 from parity.diagnosis.shapes import in_shapes
@@ -129,20 +129,29 @@ def _find(runs: Runs, search: Search) -> tuple[Result, list[Cause]]:
         return search.find(HYPOTHESES), []
     with flax_side.precision("float64"):
         values, (output, state) = program.values(exact=True, stepwise=runs.stepwise)
-    exact = Index(values)
+    rounded, exact = search.index, Index(values)
     current = search.program.replay(search.runs)
-    counts = []
-    for index in (search.index, exact):
-        agreement = Agreement.of(search.program, index)
-        counts.append(len(agreement.evidence(agreement.found(current))))
-    first = search.agreement.unexplained(current, search.agreement.found(current))
-    if counts[1] <= counts[0]:
+    agreements = [Agreement.of(search.program, index) for index in (rounded, exact)]
+    before, after = (len(a.evidence(a.found(current))) for a in agreements)
+    if after <= before:
         return search.find(HYPOTHESES), []
     search.use(exact, jax.tree.leaves(output), state)
-    where = (first[0],) if first else search.program.operations[-1:]
+    where = _first_rounded(search.program, agreements[1].found(current), rounded, exact)
     mode = "train" if search.training else "eval"
-    places = tuple(place(search.program, o, o.path) for o in where)
+    places = (place(search.program, where, runs.pair.paths.get(where.path, where.path)),)
     return search.find(HYPOTHESES), [Cause(rounding(program), places, mode, "compute in float32")]
+
+
+def _first_rounded(program: Program, found: Found, rounded: Index, exact: Index) -> Operation:
+    """Return the operation whose result is the first that JAX holds rounded."""
+    held = sorted(
+        (min(found[slot]), operation.index)
+        for operation in program.operations
+        for slot in operation.writes
+        if found.get(slot)
+    )
+    numbers = (i for n, i in held if is_rounded(rounded.values[n], exact.values[n]))
+    return program.operations[next(numbers, -1)]
 
 
 def _found(runs: Runs, search: Search, result: Result, mode: str) -> Iterator[Cause]:

@@ -115,21 +115,22 @@ def order(site: Site) -> Iterator[Change]:
     if not ((kinds[0] and acts[1]) or (acts[0] and kinds[1])):
         return
     later = Site(after, site.program, site.values, site.jax_program, site.training)
-    own, named = (site, later) if kinds[1] else (later, site)
-    first, second = (name_of(own), named.kind) if acts[1] else (named.kind, name_of(own))
-    key, own_key = next(iter(later.arguments)), next(iter(site.arguments))
-    taken: dict[str, Any] = {}
+    act, norm = (site, later) if kinds[1] else (later, site)
+    first, second = name_of(act), norm.kind
+    first, second = (first, second) if acts[1] else (second, first)
+    act_key, norm_key = next(iter(act.arguments)), next(iter(norm.arguments))
 
-    def before(arguments: dict[str, Any]) -> Any:
-        taken.update(arguments)
-        return later.original({**_copied(later.arguments), key: arguments[own_key]})
+    def activated(x: torch.Tensor) -> torch.Tensor:
+        return act.original({**act.arguments, act_key: x})
 
-    def afterwards(arguments: dict[str, Any]) -> Any:
-        return site.original({**taken, own_key: arguments[key]})
+    def both(arguments: dict[str, Any]) -> Any:
+        if kinds[1]:
+            return activated(norm.original(arguments))
+        return norm.original({**arguments, norm_key: activated(arguments[norm_key])})
 
     text = f"order: JAX applies {first} before {second}, PyTorch after it"
-    runs = {site.operation.index: before, after.index: afterwards}
-    yield Change(text, runs, f"apply {second} first", portable=False)
+    runs = {norm.operation.index: both, act.operation.index: lambda a: next(iter(a.values()))}
+    yield Change(text, runs, f"apply {second} first")
 
 
 def joined(site: Site) -> Iterator[Change]:
@@ -141,11 +142,6 @@ def joined(site: Site) -> Iterator[Change]:
     yield site.change(
         text, lambda a: site.original({**a, next(iter(a)): list(next(iter(a.values())))[::-1]})
     )
-
-
-def _copied(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments with tensors of their own: a normalization moves its statistics."""
-    return {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in arguments.items()}
 
 
 def _factors(site: Site, own: float, width: int) -> list[float]:

@@ -75,8 +75,18 @@ def forward(module: nnx.Module, x: Input, dtype: str) -> FlaxRun:
     """Run the module in eval mode."""
     module.eval()
     graphdef, state = nnx.split(module)
-    _, outputs = _FORWARD[dtype](graphdef, state, widened(x, dtype))
+    outputs, _ = _FORWARD[False][dtype](graphdef, state, widened(x, dtype))
     return FlaxRun(outputs=_numpy(outputs))
+
+
+def train_forward(module: nnx.Module, x: Input, dtype: str, training: bool) -> FlaxRun:
+    """Run the module forward alone in train mode: its outputs, and where its statistics move."""
+    switch(module, training)
+    graphdef, state = nnx.split(module)
+    outputs, stats = _FORWARD[training][dtype](graphdef, state, widened(x, dtype))
+    after = nnx.merge(graphdef, state)
+    nnx.update(after, stats)
+    return FlaxRun(outputs=_numpy(outputs), state=_statistics(after))
 
 
 def train_step(
@@ -101,17 +111,20 @@ def train_step(
     after = nnx.merge(graphdef, gradients[0], rest)
     nnx.update(after, stats)
     named = state_dict(after)
-    is_param = {
-        name: isinstance(e.variable, nnx.Param)
-        for name, e in entries(after).items()
-        if e.variable is not None
-    }
+    params_of = {n for n, e in entries(after).items() if isinstance(e.variable, nnx.Param)}
     return FlaxRun(
         outputs=_numpy(outputs),
         loss=float(loss),
-        gradients={name: named[name] for name in is_param if is_param[name]} | _numpy(gradients[1]),
-        state={name: named[name] for name in is_param if not is_param[name]},
+        gradients={name: named[name] for name in params_of} | _numpy(gradients[1]),
+        state=_statistics(after),
     )
+
+
+def _statistics(module: nnx.Module) -> dict[str, np.ndarray]:
+    """Return what the module holds beside its parameters, in PyTorch's layout."""
+    named, known = state_dict(module), entries(module)
+    held = {n for n, e in known.items() if not isinstance(e.variable, nnx.Param | None)}
+    return {name: named[name] for name in held}
 
 
 def program(module: nnx.Module, x: Input, mode: str) -> JaxProgram:
@@ -153,8 +166,10 @@ def switch(module: nnx.Module, training: bool) -> None:
             part.rate = 0.0  # a call may switch it on again
 
 
-def _forward(graphdef: Any, state: Any, x: Any) -> Any:
-    return _recorded(nnx.merge(graphdef, state), x, training=False)
+def _forward(training: bool, graphdef: Any, state: Any, x: Any) -> Any:
+    module = nnx.merge(graphdef, state)
+    _, outputs = _recorded(module, x, training)
+    return outputs, nnx.state(module, nnx.BatchStat)
 
 
 def _loss_and_gradients(
@@ -211,7 +226,7 @@ def compiled_float64(function: Callable[..., Any], **options: Any) -> Callable[.
     return jax.jit(function, compiler_options=QUICK, **options)
 
 
-_FORWARD = compiled(_forward)
+_FORWARD = {training: compiled(partial(_forward, training)) for training in (False, True)}
 LOSS_AND_GRADIENTS = {
     training: compiled(partial(_loss_and_gradients, training)) for training in (False, True)
 }

@@ -4,6 +4,7 @@ What one float32 run errs is luck: it depends on the order in which a library su
 width of the processor's vectors. Here PyTorch's float64 module runs with random errors where
 float32 rounds, each as large as that of a sum taken one term after the other. They travel through
 the layers as real ones do, so a layer that cancels, or a gate on few values, shows what it must.
+In a train-mode step the gradients are off likewise on their way back.
 
 A sum rounds each of its k partial sums ``s`` by ``u * s / sqrt(3)``, root mean square, with
 ``u = 2**-24``. Of terms of random sign that makes ``u * sqrt(k / 6)`` of the root of the sum of
@@ -12,6 +13,7 @@ their squares, of terms of one sign ``u * sqrt(k) / 3`` of the sum.
 Source: Higham and Mary 2019, theorem 2.4: the square root of k, whatever the order.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +26,7 @@ class Rounding:
     """While open, every module's output has the error that float32 would give it.
 
     Args:
-        module: a float64 module in eval mode; it is changed while this is open.
+        module: a float64 module; it is changed while this is open.
         seed: where the random numbers come from.
     """
 
@@ -60,17 +62,26 @@ class Rounding:
     def _round(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         if not isinstance(output, torch.Tensor):
             return output
-        size = output.abs() / 3**0.5
+        terms = 1
+        size = output.detach().abs() / 3**0.5
         if _sums(module):
             weight: Any = module.weight
             terms = weight[0].numel()
             random_sign = (terms / 6) ** 0.5 * _root_of_squares(module, inputs[0])
-            size = torch.hypot(random_sign, terms**0.5 / 3 * output)
-        return self._off(output, size)
+            size = torch.hypot(random_sign, terms**0.5 / 3 * output.detach())
+        rounded = self._off(output, size)
+        if rounded.requires_grad:
+            rounded.register_hook(partial(self._round_gradient, terms))
+        return rounded
+
+    def _round_gradient(self, terms: int, gradient: torch.Tensor) -> torch.Tensor:
+        """Round a gradient, which is taken for a sum of as many terms as the layer's output."""
+        size = (terms / 6) ** 0.5 * torch.hypot(gradient, gradient.square().mean().sqrt())
+        return self._off(gradient, size)
 
     def _off(self, x: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
         noise = torch.randn(x.shape, generator=self.random, dtype=x.dtype)
-        return x + UNIT * size * noise
+        return x + UNIT * size.detach() * noise
 
 
 def _sums(module: nn.Module) -> bool:
@@ -79,6 +90,7 @@ def _sums(module: nn.Module) -> bool:
     return isinstance(weight, nn.Parameter) and weight.ndim in (2, 4)
 
 
+@torch.no_grad()
 def _root_of_squares(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Return the root of the sum of the squared products that make up each output."""
     kept = {name: parameter.data for name, parameter in module.named_parameters(recurse=False)}

@@ -34,6 +34,7 @@ class Runs:
     inputs: Sequence[Input]  # float32 arrays, NHWC, and what else a call takes
     seed: int = 0  # where the random weights and targets come from
     randomize: bool = True  # whether to draw random weights, or keep PyTorch's own
+    backward: bool = True  # whether gradients are wanted of a train-mode run
     stepwise: bool = False  # whether diagnosis runs JAX's programs one operation at a time
     made: dict[Hashable, Any] = field(default_factory=dict)  # the runs made so far
 
@@ -62,9 +63,21 @@ class Runs:
         """Run PyTorch's side in float64, in eval mode, with float32's errors at random."""
         return self._once(("rounded", i), lambda: [self._rounded(i, seed) for seed in range(DRAWS)])
 
+    def rounded_steps(self, i: int) -> list[TorchRun]:
+        """Run PyTorch's train-mode step in float64, with float32's errors at random."""
+        return self._once(
+            ("rounded steps", i), lambda: [self._rounded_step(i, seed) for seed in range(DRAWS)]
+        )
+
     def train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         """Run both sides forward and backward in train mode on input `i`."""
         return self._once(("train", dtype, i), lambda: self._train_step(dtype, i))
+
+    def trained(self, i: int) -> tuple[TorchRun, FlaxRun]:
+        """Run both sides in train mode in float64, backward only where gradients are wanted."""
+        if self.backward:
+            return self.train_step("float64", i)
+        return self._once(("trained", i), lambda: self._trained(i))
 
     @cached_property
     def frame(self) -> Frame:
@@ -76,9 +89,16 @@ class Runs:
         return first.fitted(results, shapes, lambda: self._ours("float64", 0).outputs)
 
     def _forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
-        ours = self._ours(dtype, i)
-        theirs = torch_side.forward(self.torch_module(dtype), self.inputs[i], dtype, self.frame)
-        return self.renamed(theirs), ours
+        return self.torch_forward(dtype, i), self._ours(dtype, i)
+
+    def torch_forward(self, dtype: str, i: int) -> TorchRun:
+        """Run PyTorch's side in eval mode on input `i`."""
+
+        def make() -> TorchRun:
+            module = self.torch_module(dtype)
+            return self.renamed(torch_side.forward(module, self.inputs[i], dtype, self.frame))
+
+        return self._once(("torch eval", dtype, i), make)
 
     def _ours(self, dtype: str, i: int) -> FlaxRun:
         def make() -> FlaxRun:
@@ -92,10 +112,20 @@ class Runs:
         with Rounding(module, seed):
             return self.renamed(torch_side.forward(module, self.inputs[i], "float64", self.frame))
 
-    def _torch_step(self, dtype: str, i: int) -> TorchRun:
-        module = self.torch_module(dtype)
+    def _rounded_step(self, i: int, seed: int) -> TorchRun:
+        module = self.torch_module("float64")
+        with Rounding(module, seed):
+            return self._torch_step(module, "float64", i)
+
+    def _torch_step(self, module: nn.Module, dtype: str, i: int) -> TorchRun:
         step = torch_side.train_step(module, self.inputs[i], self.target(i), dtype, self.frame)
         return self.renamed(step)
+
+    def _trained(self, i: int) -> tuple[TorchRun, FlaxRun]:
+        with flax_side.precision("float64"):
+            module, training = self.jax_module("float64"), self.pair.has_modes
+            ours = flax_side.train_forward(module, self.inputs[i], "float64", training)
+        return self.torch_step("float64", i), ours
 
     def _train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         x, target, training = self.inputs[i], self.target(i), self.pair.has_modes
@@ -117,7 +147,9 @@ class Runs:
 
     def torch_step(self, dtype: str, i: int) -> TorchRun:
         """Run PyTorch's side forward and backward in train mode on input `i`."""
-        return self._once(("torch train", dtype, i), lambda: self._torch_step(dtype, i))
+        return self._once(
+            ("torch train", dtype, i), lambda: self._torch_step(self.torch_module(dtype), dtype, i)
+        )
 
     def limit(self, quantity: str, i: int, training: bool) -> float:
         """Return how far outputs, gradients or statistics of float64 runs may be apart."""
@@ -134,10 +166,9 @@ class Runs:
 
     def _limit(self, quantity: str, i: int, training: bool) -> float:
         if not training:
-            module = self.torch_module("float32")
-            run = torch_side.forward(module, self.inputs[i], "float32", self.frame)
-            narrow = {"": run.outputs[""]}
-            wide = {"": self.forward("float64", i)[0].outputs[""]}
+            narrow, wide = (
+                {"": self.torch_forward(dtype, i).outputs[""]} for dtype in ("float32", "float64")
+            )
         else:
             pairs = [self.torch_step(dtype, i) for dtype in ("float32", "float64")]
             kind = {"output": "outputs", "gradient": "gradients", "statistic": "state"}[quantity]
@@ -149,8 +180,8 @@ class Runs:
 
     def _apart(self, i: int) -> frozenset[str]:
         found: set[str] = set()
-        for training, run in ((False, self.forward), (True, self.train_step)):
-            theirs, ours = run("float64", i)
+        for training in (False, True):
+            theirs, ours = self.trained(i) if training else self.forward("float64", i)
             limit = self.limit("output", i, training)
             off = {
                 path
@@ -160,6 +191,8 @@ class Runs:
             if "" in off:
                 return frozenset()
             found |= off
+        if not found:
+            return frozenset()
         theirs, ours = self.train_step("float64", i)
         limit = self.limit("gradient", i, True)
         for name, truth in theirs.gradients.items():
@@ -183,7 +216,7 @@ class Runs:
     def target(self, i: int) -> dict[str, np.ndarray]:
         """Return what the loss compares each output for input `i` with."""
         rng = np.random.default_rng((TARGETS, self.seed, i))
-        outputs = self.forward("float64", i)[1].outputs
+        outputs = self.torch_forward("float64", i).outputs
         return {
             name: rng.normal(size=value.shape).astype(np.float32)
             for name, value in outputs.items()

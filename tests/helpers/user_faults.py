@@ -130,17 +130,18 @@ def flatten_order(n: Any):
     n.to_rows = lambda x: x.reshape(x.shape[0], -1)
 
 
-def align_corners(n: Any):
-    def grow(x):
-        small, large = x.shape[1:3], (x.shape[1] * 3 // 2, x.shape[2] * 3 // 2)
-        for axis, (old, new) in enumerate(zip(small, large, strict=True), 1):
-            at = jnp.arange(new) * (old - 1) / (new - 1)
-            low = jnp.clip(jnp.floor(at).astype(int), 0, old - 2)
-            part = (at - low).reshape((-1, 1, 1) if axis == 1 else (-1, 1))
-            x = jnp.take(x, low, axis) * (1 - part) + jnp.take(x, low + 1, axis) * part
-        return x
+def aligned(x, size):
+    """Resize bilinearly with the corners' pixels on each other."""
+    for axis, new in enumerate(size, 1):
+        at = jnp.arange(new) * (x.shape[axis] - 1) / (new - 1)
+        low = jnp.clip(jnp.floor(at).astype(int), 0, x.shape[axis] - 2)
+        part = (at - low).reshape((-1, 1, 1) if axis == 1 else (-1, 1))
+        x = jnp.take(x, low, axis) * (1 - part) + jnp.take(x, low + 1, axis) * part
+    return x
 
-    n.grow = grow
+
+def align_corners(n: Any):
+    n.grow = lambda x: aligned(x, (x.shape[1] * 3 // 2, x.shape[2] * 3 // 2))
 
 
 def nearest(n: Any):

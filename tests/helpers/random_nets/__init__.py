@@ -1,0 +1,1 @@
+"""Random networks: one description, which becomes a PyTorch module and its port to Flax."""
