@@ -60,6 +60,9 @@ class Preprocess:
             raise ValueError(
                 f"`interpolation` must be 'bilinear' or 'bicubic', got {self.interpolation!r}"
             )
+        for name, color in (("mean", self.mean), ("std", self.std)):
+            for value in color:
+                checks.number(name, value, "be numbers")
         if len(self.mean) not in (1, 3):
             raise ValueError(f"`mean` must be three numbers, or one for gray, got {self.mean}")
         if len(self.std) != len(self.mean) or min(self.std) <= 0:
@@ -89,7 +92,14 @@ class Preprocess:
 
         Source: timm 1.0, `timm.data.transforms_factory.transforms_imagenet_eval`.
         """
-        _, height, width = config["input_size"]
+        try:
+            _, height, width = config["input_size"]
+            interpolation, mean, std = (config[name] for name in ("interpolation", "mean", "std"))
+            mean, std = tuple(mean), tuple(std)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                "`config` must say input_size, interpolation, mean and std, as timm's does"
+            ) from error
         mode = config.get("crop_mode") or "center"
         if height != width or mode not in ("center", "squash"):
             raise ValueError(
@@ -98,10 +108,10 @@ class Preprocess:
             )
         return resized_for(
             height,
-            config.get("crop_pct") or 0.875,
-            interpolation=config["interpolation"],
-            mean=tuple(config["mean"]),
-            std=tuple(config["std"]),
+            checks.at_least_0("crop_pct", config.get("crop_pct") or 0.875),
+            interpolation=interpolation,
+            mean=mean,
+            std=std,
             squash=mode == "squash",
         )
 
@@ -185,4 +195,5 @@ def resized_for(
         std: see `Preprocess`.
         squash: see `Preprocess`.
     """
+    checks.positive_int("crop", crop)
     return Preprocess(math.floor(crop / crop_pct), crop, interpolation, mean, std, squash)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 SHOWN = 10  # of the names in an error
+NO_NUMBERS = "OSUMmc"  # kinds of NumPy's: objects, texts, dates; and complex numbers
+LONGEST = 100  # of the letters of one
 
 
 def to_numpy(value: Any) -> np.ndarray:
@@ -30,7 +32,7 @@ def check_readable(state_dict: Mapping[str, Any]) -> None:
     Raises:
         ValueError: if there is such an entry; the message names the first ones, and what they are.
     """
-    odd = [f"{name} ({kind})" for name, value in state_dict.items() if (kind := _odd(value))]
+    odd = [f"{shown(name)} ({kind})" for name, value in state_dict.items() if (kind := _odd(value))]
     if odd:
         raise ValueError(
             "`state_dict` must hold arrays that are stored densely only, nothing was loaded; got "
@@ -41,19 +43,27 @@ def check_readable(state_dict: Mapping[str, Any]) -> None:
 def enumerated(words: Sequence[str]) -> str:
     """Return the first words with commas, and how many more there are."""
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return ", ".join(words[:SHOWN]) + more
+    return ", ".join(map(shown, words[:SHOWN])) + more
+
+
+def shown(word: str, most: int = LONGEST) -> str:
+    """Return a word of a file as an error can hold it: printable, and not without end."""
+    word = word if word.isprintable() else ascii(word)
+    return word if len(word) <= most else f"{word[:most]}..."
 
 
 def _odd(value: Any) -> str | None:
     """Return what a value is that cannot be read as an array; None for one that can."""
+    if not hasattr(value, "shape"):
+        return type(value).__name__
     if not hasattr(value, "detach"):
-        return None if hasattr(value, "shape") else type(value).__name__
+        kind = getattr(getattr(value, "dtype", None), "kind", "f")
+        return str(value.dtype) if kind in NO_NUMBERS else None
     if value.is_quantized:
         return f"quantized, {value.dtype}"
     if str(value.layout) != "torch.strided":
         return str(value.layout)
     if value.device.type == "meta":
         return "on the meta device, without values"
-    return (
-        str(value.dtype) if "float8" in str(value.dtype) or "float4" in str(value.dtype) else None
-    )
+    strange = ("float8", "float4", "complex")
+    return str(value.dtype) if any(kind in str(value.dtype) for kind in strange) else None

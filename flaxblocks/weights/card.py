@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from flaxblocks._base.replacing import replacing
+from flaxblocks._base import checks
+from flaxblocks._base.json_files import is_beside, read_table
+from flaxblocks._base.replacing import write_text
 from flaxblocks.preprocess import Preprocess
+from flaxblocks.weights.arrays import shown
 
 CARD = "model.json"
 BEST = "best.safetensors"
@@ -50,8 +53,7 @@ class Card:
             OSError: if it cannot be written.
         """
         path = Path(folder) / CARD
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
         return path
 
 
@@ -64,19 +66,40 @@ def read_card(folder: str | os.PathLike[str]) -> Card:
     """
     path = Path(folder) / CARD
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_table(path)
         known = {f.name: content[f.name] for f in fields(Card) if f.name in content}
         colors = {name: tuple(known["preprocess"][name]) for name in ("mean", "std")}
         preprocess = Preprocess(**known["preprocess"] | colors)
-        return Card(
-            **known | {"preprocess": preprocess, "classes": tuple(known.get("classes", ()))}
+        return _checked(
+            Card(**known | {"preprocess": preprocess, "classes": tuple(known.get("classes", ()))})
         )
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{folder} is no folder of a finished run: it has no {CARD}"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged or no card of a network: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        why = shown(" ".join(str(error).split()), 300)
+        raise ValueError(f"{path} is damaged or no card of a network: {why}") from error
+
+
+def _checked(card: Card) -> Card:
+    """Return a card whose entries are of their kinds, and whose weights lie beside it.
+
+    Raises:
+        TypeError: if an entry is of another kind.
+        ValueError: if the weights are elsewhere.
+    """
+    texts = (card.name, card.weights, card.names, *card.classes)
+    tables = (card.recipe, card.versions, card.metrics)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("name, weights, names and classes must be texts")
+    if not all(isinstance(table, Mapping) for table in tables):
+        raise TypeError("recipe, versions and metrics must be tables")
+    checks.natural_int("num_classes", card.num_classes)
+    checks.positive_int("in_features", card.in_features)
+    if not is_beside(card.weights):
+        raise ValueError(f"`weights` must be a file beside it, got {shown(card.weights)}")
+    return card
 
 
 def card_of(weights: str | os.PathLike[str]) -> tuple[Path, Card] | None:

@@ -1,10 +1,13 @@
 """Weights on the Hugging Face Hub, through its own client and cache, or in a folder like there."""
 
-import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
+from flaxblocks._base.json_files import read_table
+from flaxblocks.weights.arrays import shown
 from flaxblocks.weights.safetensors_files import weight_map
 
 SCHEME = "hf-hub:"
@@ -13,6 +16,15 @@ CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 FILES = ("model.safetensors", INDEX, "pytorch_model.bin")
 """What a repository's weights may be in, the best first."""
+
+KINDS: Mapping[str, tuple[type, ...]] = {
+    "architecture": (str,),
+    "model_args": (dict,),
+    "pretrained_cfg": (dict,),
+    "num_classes": (int,),
+    "label_names": (list, dict),
+}
+"""What may stand in a `config.json`, of what is read of it."""
 
 
 def is_repository(source: str | os.PathLike[str]) -> bool:
@@ -35,12 +47,16 @@ def read_config(source: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = _file(source, CONFIG)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_table(path)
     except ValueError as error:
-        raise ValueError(f"`source` {source} has a damaged config.json") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"`source` {source} has a config.json that is no table")
-    return config
+        raise ValueError(f"`source` {source} has a damaged config.json ({error})") from error
+    for name, kinds in KINDS.items():
+        if not isinstance(config.get(name), (*kinds, NoneType)):
+            raise ValueError(
+                f"`source` {source} has a config.json whose {name} is no "
+                f"{kinds[0].__name__}: {shown(str(config[name]))}"
+            )
+    return {name: value for name, value in config.items() if value is not None}
 
 
 def fetch_weights(source: str | os.PathLike[str]) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 from flax import nnx
 
 from flaxblocks.models import Backbone
+from flaxblocks.weights.arrays import shown
 from flaxblocks.weights.twins import networks_of
 
 
@@ -43,13 +44,17 @@ def _differences(
 ) -> Iterator[str]:
     architecture = config.get("architecture")
     if network.name not in (networks_of(config) or [architecture]):
-        yield f"architecture: the checkpoint is of {architecture!r}, `module` is {network.name!r}"
+        theirs = shown(repr(architecture))
+        yield f"architecture: the checkpoint is of {theirs}, `module` is {network.name!r}"
     details = config.get("pretrained_cfg", config)
     arguments = config.get("model_args", {})
     classes = config.get("num_classes", details.get("num_classes"))
     if classes is not None and classes != network.num_classes and not new_head:
-        yield f"num_classes: {classes} given, {network.num_classes} needed; see `new_head`"
-    channels = arguments.get("in_chans") or details.get("input_size", [None])[0]
+        told = shown(repr(classes))
+        yield f"num_classes: {told} given, {network.num_classes} needed; see `new_head`"
+    size = details.get("input_size")
+    told = size[0] if isinstance(size, list) and size else None
+    channels = arguments.get("in_chans") or told
     own_channels = network.in_features
     if channels is not None and channels != own_channels and not adapt_stem:
-        yield f"in_features: {channels} given, {own_channels} needed; see `adapt_stem`"
+        yield f"in_features: {shown(repr(channels))} given, {own_channels} needed; see `adapt_stem`"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 
 from flaxblocks.models.registry import records
+from flaxblocks.weights.arrays import shown
 from flaxblocks.weights.entries import COUNTER, Entry
 from flaxblocks.weights.prefixes import common_prefix
 
@@ -36,9 +37,11 @@ def misfit(
     shapes = {name: entry.shape for name, entry in wanted.items()}
     cause = next(_causes(shapes, given, set(head), others), "")
     lines = [
-        *_some("missing", missing, lambda n: f"{n}, shape {shapes[n]}"),
-        *_some("unexpected", unexpected, lambda n: f"{n}, shape {given[n]}"),
-        *_some("misshapen", misshapen, lambda n: f"{n}: {given[n]} given, {shapes[n]} needed"),
+        *_some("missing", missing, lambda n: f"{n}, shape {_told(shapes[n])}"),
+        *_some("unexpected", unexpected, lambda n: f"{shown(n)}, shape {_told(given[n])}"),
+        *_some(
+            "misshapen", misshapen, lambda n: f"{n}: {_told(given[n])} given, {shapes[n]} needed"
+        ),
     ]
     return f"{cause}:\n  " + "\n  ".join(lines)
 
@@ -47,6 +50,10 @@ def _some(kind: str, names: Sequence[str], describe) -> Iterator[str]:
     yield from (f"{kind} {describe(name)}" for name in names[:SHOWN])
     if len(names) > SHOWN:
         yield f"and {len(names) - SHOWN} more {kind}"
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    return shown(str(shape))
 
 
 def _causes(
@@ -67,7 +74,7 @@ def _causes(
     behind = sum(given.get(prefix + name) == shape for name, shape in wanted.items())
     if prefix and 2 * behind > len(wanted):
         rest = sum(not name.startswith(prefix) for name in given)
-        yield f"; its names begin with {prefix!r}, but for {rest} of another part"
+        yield f"; its names begin with {shown(prefix)!r}, but for {rest} of another part"
     total = _parameters(given)
     same = [record.name for record in records().values() if record.parameters == total]
     if same and total != _parameters(wanted):

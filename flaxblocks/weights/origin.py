@@ -10,6 +10,7 @@ from flaxblocks.models import PublishedWeights, list_models, model_info
 from flaxblocks.models.registry import records
 from flaxblocks.preprocess import Preprocess
 from flaxblocks.weights import download, hub, safetensors_files, torch_files
+from flaxblocks.weights.arrays import shown
 from flaxblocks.weights.card import CARD, Card, card_of
 from flaxblocks.weights.twins import networks_of
 
@@ -88,13 +89,20 @@ def _in_repository(name: str | None, source: str) -> Origin:
     if name is None and not known:
         raise ValueError(
             f"`model` must name the network of {source}: no network here is what timm calls "
-            f"{config.get('architecture')!r}"
+            f"{shown(repr(config.get('architecture')))}"
         )
+    try:
+        preprocess = Preprocess.from_timm(details)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`weights` {source} has a config.json that does not say how images are prepared: "
+            f"{shown(str(error), 300)}"
+        ) from error
     labels = config.get("label_names")
     return Origin(
         name or known[0],
         source,
-        Preprocess.from_timm(details),
+        preprocess,
         classes=tuple(labels) if isinstance(labels, list) else (),
     )
 

@@ -3,7 +3,6 @@
 import argparse
 import types
 from datetime import date, datetime, timedelta
-from importlib import import_module
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -21,6 +20,31 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _kind(*_: Any) -> None:
+    """Stand for one of Python's own types, which a checkpoint names and does not call.
+
+    Raises:
+        ValueError: if it does.
+    """
+    raise ValueError("a pickle of plain values calls none of Python's types")
+
+
+def _scalar(dtype: np.dtype, content: bytes) -> np.generic:
+    """Return one of NumPy's scalars.
+
+    Raises:
+        ValueError: if it is not as long as its bytes.
+    """
+    if len(content) != dtype.itemsize:
+        raise ValueError(f"a scalar of {dtype} must have {dtype.itemsize} bytes")
+    return np.frombuffer(content, dtype)[0]
+
+
+def _array(*_: Any) -> np.ndarray:
+    """Return the empty array that gets a shape and values next."""
+    return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
 def _table(*_: Any) -> dict[Any, Any]:
     """Return what stands for a defaultdict, which would call something for what it has not."""
     return {}
@@ -31,7 +55,6 @@ def _row(*_: Any) -> list[Any]:
     return []
 
 
-_MULTIARRAY = import_module("numpy._core.multiarray")
 _KINDS = (
     argparse.Namespace,  # a training script's own options
     types.SimpleNamespace,
@@ -43,7 +66,7 @@ _KINDS = (
     *(type(np.dtype(code)) for code in np.typecodes["All"]),
 )
 _FUNCTIONS = (
-    *((kind, f"builtins.{kind.__name__}") for kind in (dict, float, int, list, str, tuple)),
+    *((_kind, f"builtins.{kind}") for kind in ("dict", "float", "int", "list", "str", "tuple")),
     (_encode, "_codecs.encode"),
     (_table, "collections.defaultdict"),
     (_row, "collections.deque"),
@@ -58,14 +81,15 @@ _FUNCTIONS = (
         for kind in ("WindowsPath", "PureWindowsPath")
     ),
     *(
-        (function, f"numpy.{core}.multiarray.{function.__name__}")
+        (function, f"numpy.{core}.multiarray.{name}")
         for core in ("core", "_core")
-        for function in (_MULTIARRAY.scalar, _MULTIARRAY._reconstruct)
+        for function, name in ((_scalar, "scalar"), (_array, "_reconstruct"))
     ),
 )
 
 PLAIN: list[Any] = [*_KINDS, *_FUNCTIONS]
 """Types, and functions with the names that pickles have for them.
 
-NumPy's two rebuild its scalars and arrays; a path of any system becomes one without a file system.
+Some stand for what could be told to fill the memory. A path of any system becomes one without a
+file system.
 """

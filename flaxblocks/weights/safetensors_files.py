@@ -10,7 +10,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from flaxblocks._base.json_files import is_beside, read_table
 from flaxblocks._base.replacing import replacing
+from flaxblocks.weights.arrays import enumerated, shown
 
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -59,7 +61,7 @@ def read(path: Path) -> dict[str, StoredTensor]:
     if strange:
         raise ValueError(
             f"`source` must hold tensors of types {sorted(READABLE)}, {path} has "
-            + ", ".join(strange)
+            + enumerated(strange)
         )
     return {name: StoredTensor(path, name, tuple(s.get_shape())) for name, s in found.items()}
 
@@ -76,11 +78,13 @@ def read_sharded(index: Path) -> dict[str, StoredTensor]:
     for shard in sorted(set(places.values())):
         path = index.parent / shard
         if not path.is_file():
-            raise FileNotFoundError(f"`source` {index} names a file that does not exist: {shard}")
+            raise FileNotFoundError(
+                f"`source` {index} names a file that does not exist: {shown(shard)}"
+            )
         held = read(path)
         listed = {name for name, place in places.items() if place == shard}
         if held.keys() != listed:
-            odd = ", ".join(sorted(held.keys() ^ listed))
+            odd = enumerated(sorted(held.keys() ^ listed))
             raise ValueError(f"`source` {index} and {shard} disagree on where to find {odd}")
         tensors |= held
     return tensors
@@ -93,12 +97,17 @@ def weight_map(index: Path) -> dict[str, str]:
         ValueError: if the index is damaged.
     """
     try:
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError, TypeError) as error:
+        places = read_table(index)["weight_map"]
+    except (ValueError, KeyError) as error:
         raise ValueError(f"`source` is not an index of safetensors: {index}") from error
-    if isinstance(places, dict) and all(isinstance(place, str) for place in places.values()):
-        return places
-    raise ValueError(f"`source` is not an index of safetensors: {index}")
+    if not isinstance(places, dict) or not all(isinstance(p, str) for p in places.values()):
+        raise ValueError(f"`source` is not an index of safetensors: {index}")
+    for place in places.values():
+        if not is_beside(place):
+            raise ValueError(
+                f"`source` must name files beside it only, {index} names {shown(place)}"
+            )
+    return places
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], max_shard_size: int | None = None) -> Path:

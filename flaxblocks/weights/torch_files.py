@@ -6,6 +6,8 @@ import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
+from io import BytesIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 
 from flaxblocks._base.replacing import replacing
 from flaxblocks.weights.arrays import enumerated
+from flaxblocks.weights.pickles import Refused, asks_for, check_pickle
 from flaxblocks.weights.plain_types import PLAIN
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
@@ -22,6 +25,20 @@ WRAPPERS = ("state_dict", "model", "state_dict_ema", "model_ema")
 """Where the training scripts of timm, torchvision and Lightning put a state dict."""
 
 PROTOCOL = 2  # of pickles, as torch.save writes them
+STORED = {
+    f"{kind}Storage": size
+    for size, kinds in {
+        1: ("Untyped", "Bool", "Byte", "Char", "QInt8", "QUInt8", "QUInt4x2", "QUInt2x4"),
+        2: ("Half", "BFloat16", "Short"),
+        4: ("Float", "Int", "QInt32"),
+        8: ("Double", "Long", "ComplexFloat"),
+        16: ("ComplexDouble",),
+    }.items()
+    for kind in kinds
+}
+"""Bytes of a number in each kind of PyTorch's storages."""
+
+PICKLES = 5  # before the tensors, in files from before PyTorch 1.6
 
 
 def read(path: Path, key: str | None) -> dict[str, Any]:
@@ -79,43 +96,67 @@ def _tensor(torch: ModuleType, array: np.ndarray) -> Any:
 
 def _load(path: Path) -> Any:
     torch = _torch(f"{path.suffix} files")
-    _refuse_other_kinds(path)
+    damaged = f"`source` is damaged or not a file of torch.save: {path}"
+    try:
+        mapped = zipfile.is_zipfile(path)  # files from before PyTorch 1.6 are not
+        _check_archive(path) if mapped else _check_bare(path)
+    except Refused as error:
+        raise ValueError(f"`source` {path} {error}") from error
+    except Exception as error:  # a damaged archive makes zipfile raise almost anything
+        raise ValueError(damaged) from error
     try:
         with torch.serialization.safe_globals(PLAIN):
-            mapped = zipfile.is_zipfile(path)  # files from before PyTorch 1.6 are not
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # a damaged file makes torch.load raise almost anything
+    except Exception as error:  # as it makes torch.load
         asked = re.search(r"GLOBAL (\S+)", str(error))
-        if asked:
-            raise ValueError(
-                f"`source` must hold tensors and plain values only, {path} asks for {asked[1]}: "
-                "refused, and nothing in it was run"
-            ) from error
-        raise ValueError(f"`source` is damaged or not a file of torch.save: {path}") from error
+        raise ValueError(f"`source` {path} {asks_for(asked[1])}" if asked else damaged) from error
 
 
-def _refuse_other_kinds(path: Path) -> None:
-    """Say what a file is that PyTorch writes, but not as `torch.save` does by itself.
+def _check_archive(path: Path) -> None:
+    """Look through a file of today's format before PyTorch reads it.
 
     Raises:
-        ValueError: if it is one.
+        Refused: if it is of another kind, or its parts are larger than the file.
+        Exception: if it is damaged; or see `check_pickle`.
     """
-    with path.open("rb") as file:
-        start = file.read(2)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if any(name.endswith("/constants.pkl") for name in names):
-                raise ValueError(
-                    f"`source` must be a file of torch.save, {path} is TorchScript: save what "
-                    "torch.jit.load(path).state_dict() returns"
-                )
-            pickles = [name for name in names if name.endswith("/data.pkl")]
-            start = archive.open(pickles[0]).read(2) if pickles else b""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if any(name.endswith("/constants.pkl") for name in names):
+            raise Refused(
+                "is TorchScript: save what torch.jit.load(path).state_dict() returns by torch.save"
+            )
+        parts = archive.infolist()
+        packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+        if packed or sum(part.file_size for part in parts) > path.stat().st_size:
+            raise Refused(
+                "must hold its tensors as torch.save writes them, and compresses them: save it "
+                "again, if you trust it"
+            )
+        for name in names:
+            if name.endswith("/data.pkl"):
+                content = BytesIO(archive.read(name))
+                _check_protocol(content.getvalue()[:2])
+                folder = name.removesuffix("data.pkl")
+                for _, kind, key, _, length in check_pickle(content):
+                    held = archive.getinfo(f"{folder}data/{key}").file_size
+                    # PyTorch would take what is missing from whatever follows in the file.
+                    if held != length * STORED[kind.split()[1]]:
+                        raise ValueError(f"{key} is not as long as it should be")
+
+
+def _check_bare(path: Path) -> None:
+    """Look through a file from before PyTorch 1.6; see `_check_archive`."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        _check_protocol(content[:2])
+        for _ in range(PICKLES):
+            check_pickle(content)
+
+
+def _check_protocol(start: bytes) -> None:
     if start[:1] == pickle.PROTO and start[1:] and start[1] != PROTOCOL:
-        raise ValueError(
-            f"`source` must be pickled with protocol {PROTOCOL}, as torch.save does by itself, "
-            f"{path} is with protocol {start[1]}: save it again, if you trust it"
+        raise Refused(
+            f"is with protocol {start[1]} of pickle, and must be with {PROTOCOL}, as torch.save "
+            "writes by itself: save it again, if you trust it"
         )
 
 
@@ -137,7 +178,10 @@ def _state_dict(checkpoint: Any, key: str | None, path: Path) -> Mapping[str, An
         return entries[found[0]]
     if key is None and not found and _has_tensors(checkpoint):
         return checkpoint
-    held = enumerated([str(name) for name in entries]) or type(checkpoint).__name__
+    held = (
+        enumerated([str(name) for name in entries if isinstance(name, str)])
+        or type(checkpoint).__name__
+    )
     if key is not None:
         raise ValueError(f"`key` must name a state dict in {path}, got {key!r}; it holds {held}")
     if found:

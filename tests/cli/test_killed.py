@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_full_disk import ROOT, SLOW, TINY, UNIT, finished_run
-
-CONVERT = ["convert", "run", "out/a.safetensors", "--to", "native"]
+from tests.cli.test_full_disk import ROOT, TINY, UNIT, finished_run
 
 
 def visible(folder: Path) -> dict[str, bytes]:
@@ -25,10 +23,10 @@ def visible(folder: Path) -> dict[str, bytes]:
     }
 
 
-def states(command: list[str], folder: Path, first: int) -> list[dict[str, bytes]]:
+def states(command: list[str], folder: Path) -> list[dict[str, bytes]]:
     """Return what is there after a kill at each change of a file, and at last after none."""
     found = []
-    for number in count(first):
+    for number in count(1):
         out = folder / "out"
         out.mkdir()
         (out / "a.safetensors").write_text("what was here before")
@@ -45,21 +43,21 @@ def states(command: list[str], folder: Path, first: int) -> list[dict[str, bytes
     raise AssertionError
 
 
+@pytest.mark.slow  # each kill takes a process that imports JAX
 @pytest.mark.parametrize(
-    ("command", "first"),
+    "command",
     [
-        (CONVERT, 3),  # the last change: the new file takes the old one's place
-        pytest.param(CONVERT, 1, marks=SLOW),
-        pytest.param([*CONVERT[:2], "out/a.pth", *CONVERT[3:]], 1, marks=SLOW),
-        pytest.param(["average", "run", "run", "--out", "out/mean"], 1, marks=SLOW),
-        pytest.param(["export", *TINY, "--out", "out/a.onnx"], 1, marks=SLOW),
-        pytest.param([*UNIT, "--report", "out/page", "--json", "out/a.json"], 1, marks=SLOW),
+        ["convert", "run", "out/a.safetensors", "--to", "native"],
+        ["convert", "run", "out/a.pth", "--to", "native"],
+        ["average", "run", "run", "--out", "out/mean"],
+        ["export", *TINY, "--out", "out/a.onnx"],
+        [*UNIT, "--report", "out/page", "--json", "out/a.json"],
     ],
-    ids=lambda value: " ".join(value[:1] + value[-2:]) if isinstance(value, list) else str(value),
+    ids=lambda value: " ".join(value[:1] + value[-2:]),
 )
-def test_what_a_killed_command_leaves(command, first, tmp_path):
+def test_what_a_killed_command_leaves(command, tmp_path):
     finished_run(tmp_path)
-    *killed, whole = states(command, tmp_path, first)
+    *killed, whole = states(command, tmp_path)
     assert killed
     old = {"a.safetensors": b"what was here before"}
     assert whole != old

@@ -7,6 +7,7 @@ from typing import Any
 from flax import nnx
 
 from flaxblocks._base.jax_internals import wait_for_processes
+from flaxblocks._base.json_files import read_table
 from flaxblocks._base.replacing import write_text
 from flaxblocks.models import Backbone, model_info
 from flaxblocks.train.run.run_folder import RunFolder
@@ -55,6 +56,6 @@ class Best:
 
 def _read(path: Any) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_table(path)
     except (FileNotFoundError, ValueError):
         return {}

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from flaxblocks._base import checks
+from flaxblocks._base.json_files import read_table
 from flaxblocks._base.optional import required
 from flaxblocks.train.step.state import ARRAYS, TrainState
 
@@ -20,6 +21,8 @@ DIGESTS = "digests.json"
 
 DATA = "data"
 """In each checkpoint: the position in the data of each process."""
+
+LONGEST = 200  # letters of what Orbax says about a damaged file
 
 METADATA = 1 << 20  # bytes, generously, of a checkpoint beside its arrays
 
@@ -117,7 +120,7 @@ class Checkpoints:
             The state and the position in the data; None where there are no checkpoints.
 
         Raises:
-            ValueError: if all are damaged.
+            ValueError: if all are damaged, or the newest that is not was never one of ours.
         """
         damaged = []
         for step in reversed(self.steps()):
@@ -135,10 +138,15 @@ class Checkpoints:
     def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
         targets = jax.tree.map(self._orbax.utils.to_shape_dtype_struct, _arrays(like))
         arguments = self._orbax.args.Composite(state=self._orbax.args.StandardRestore(targets))
-        found = self._manager.restore(step, args=arguments)
-        position = read_position(
-            self.folder / str(step) / DATA, jax.process_index(), jax.process_count()
-        )
+        folder = self.folder / str(step)
+        try:
+            found = self._manager.restore(step, args=arguments)
+            position = read_position(folder / DATA, jax.process_index(), jax.process_count())
+        except (
+            Exception
+        ) as error:  # files whose digests are forged make Orbax raise almost anything
+            reason = " ".join(str(error).split())[:LONGEST] or type(error).__name__
+            raise ValueError(f"the checkpoint {folder} cannot be restored: {reason}") from error
         return TrainState(**found.state, graphdef=like.graphdef), position
 
     def _write_digests(self) -> None:
@@ -155,12 +163,13 @@ class Checkpoints:
         """Return what is wrong with a checkpoint's files, or None."""
         folder = self.folder / str(step)
         try:
-            digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+            digests = read_table(folder / DIGESTS)
         except (OSError, ValueError):
             return f"{DIGESTS} cannot be read"
+        held = {str(path.relative_to(folder)) for path in folder.glob("*/**/*")}
         for name, digest in digests.items():
-            if not (folder / name).is_file():
-                return f"{name} is missing"
+            if name not in held or not (folder / name).is_file():
+                return f"{name[:LONGEST]!r} is missing"
             if _digest(folder / name) != digest:
                 return f"{name} has other content than was written"
         return None
@@ -195,11 +204,17 @@ def read_position(folder: Path, process: int, processes: int) -> dict[str, Any]:
     """
     own = folder / f"process_{process}-of-{processes}.json"
     if own.is_file():
-        return json.loads(own.read_text(encoding="utf-8"))
+        return _position(own)
     (first,) = folder.glob("process_0-of-*.json")
     before = int(first.stem.rpartition("-")[2])
-    position = json.loads(first.read_text(encoding="utf-8"))
+    position = _position(first)
     return {**position, "next_index": position["next_index"] * before // processes}
+
+
+def _position(path: Path) -> dict[str, Any]:
+    position = read_table(path)
+    checks.natural_int("next_index", position["next_index"])
+    return position
 
 
 def _arrays(state: TrainState) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from flaxblocks._base.jax_internals import wait_for_processes
+from flaxblocks._base.json_files import read_table
 from flaxblocks._base.replacing import write_text
 
 
@@ -74,7 +75,7 @@ def _check(folder: RunFolder, settings: Mapping[str, Any], *, resume: bool) -> N
         raise ValueError(
             f"there is a run in {folder.path} already: resume it, or choose another folder"
         )
-    before = json.loads(folder.settings.read_text(encoding="utf-8"))
+    before = read_table(folder.settings)
     for name in sorted(before.keys() | settings.keys()):
         if before.get(name) != settings.get(name):
             raise ValueError(
