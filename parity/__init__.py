@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from parity.report.rows import Row as Row
     from parity.suite import run_suite as run_suite
 
+__all__ = ["CHECKS", "Report", "Row", "compare", "find_names", "run_suite"]
+
 _MODULES = {
     "CHECKS": "parity.comparison",
     "compare": "parity.comparison",
