@@ -12,11 +12,16 @@ from torch_ref.blocks import LinearBottleNeck as LinearBottleNeck
 from torch_ref.blocks import MBConv as MBConv
 from torch_ref.blocks import MobileNetLikeBlock as MobileNetLikeBlock
 from torch_ref.blocks import ResidualAdd as ResidualAdd
+from torch_ref.cond import CondConv as CondConv
+from torch_ref.cond import CondMBConv as CondMBConv
 from torch_ref.layers import BatchNorm as BatchNorm
 from torch_ref.layers import Conv as Conv
 from torch_ref.layers import Conv1X1BnReLU as Conv1X1BnReLU
 from torch_ref.layers import Conv3X3BnReLU as Conv3X3BnReLU
 from torch_ref.layers import ConvNormAct as ConvNormAct
+from torch_ref.layers import EvoNorm as EvoNorm
+from torch_ref.layers import Mixed as Mixed
+from torch_ref.layers import MixedConv as MixedConv
 from torch_ref.layers import SqueezeExcite as SqueezeExcite
 from torch_ref.layers import StochasticDepth as StochasticDepth
 from torch_ref.rep import RepConv as RepConv

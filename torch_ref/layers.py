@@ -35,6 +35,54 @@ def Conv(
     )
 
 
+class Mixed:
+    """A kernel size of several, one for each part of the channels."""
+
+    def __init__(self, sizes):
+        self.sizes = sizes
+
+
+class MixedConv(nn.Module):
+    """Convolve each part of the channels with kernels of its own size."""
+
+    def __init__(self, in_features, out_features, kernel_size, *, groups=1, **window):
+        super().__init__()
+        inputs, outputs = (
+            parts(features, len(kernel_size.sizes)) for features in (in_features, out_features)
+        )
+        self.inputs = inputs
+        self.convs = nn.ModuleList(
+            Conv(before, after, size, groups=1 if groups == 1 else before, **window)
+            for before, after, size in zip(inputs, outputs, kernel_size.sizes, strict=True)
+        )
+
+    def forward(self, x):
+        """Split, convolve, concatenate."""
+        split = x.split(self.inputs, 1)
+        return torch.cat([conv(part) for conv, part in zip(self.convs, split, strict=True)], 1)
+
+
+class EvoNorm(nn.Module):
+    """Normalization and activation in one; scale and bias alone where there is no activation."""
+
+    def __init__(self, num_features, *, num_groups=32, group_size=None, epsilon=1e-5):
+        super().__init__()
+        self.groups = num_features // group_size if group_size else num_groups
+        self.epsilon = epsilon
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.gate = nn.Parameter(torch.ones(num_features))
+
+    def forward(self, x):
+        """Divide by each group's deviation, gate, scale, shift."""
+        if self.gate is not None:
+            grouped = x.reshape(len(x), self.groups, -1)
+            deviation = (grouped.var(2, correction=0, keepdim=True) + self.epsilon).sqrt()
+            gated = x * torch.sigmoid(x * self.gate[:, None, None])
+            x = (gated.reshape(grouped.shape) / deviation).reshape(x.shape)
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
+
+
 def BatchNorm(num_features, *, momentum=0.9, epsilon=1e-5):
     """Return `nn.BatchNorm2d`; `momentum` is the decay, 1 minus what PyTorch calls so."""
     return nn.BatchNorm2d(num_features, eps=epsilon, momentum=1 - momentum)
@@ -58,7 +106,8 @@ class ConvNormAct(nn.Module):
         act=relu,
     ):
         super().__init__()
-        self.conv = Conv(
+        conv = MixedConv if isinstance(kernel_size, Mixed) else Conv
+        self.conv = conv(
             in_features,
             out_features,
             kernel_size,
@@ -70,6 +119,10 @@ class ConvNormAct(nn.Module):
         )
         self.norm = norm(out_features) if norm else None
         self.act = act
+        if isinstance(self.norm, EvoNorm):
+            if act is None:
+                self.norm.gate = None
+            self.act = None
 
     def forward(self, x):
         """Apply the three in turn."""
@@ -119,6 +172,12 @@ def through(x, *steps):
         if step is not None:
             x = step(x)
     return x
+
+
+def parts(features, count):
+    """Return the channels of each of `count` parts; the first has what is left over too."""
+    each, rest = divmod(features, count)
+    return [each + rest, *[each] * (count - 1)]
 
 
 def pair(value):

@@ -6,7 +6,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-WRAPPERS = ("ResidualAdd",)  # built from modules, they take no common arguments
+WRAPPERS = ("ResidualAdd", "Mixed")  # they take no common arguments
 
 
 @dataclass(frozen=True)
