@@ -84,7 +84,7 @@ def test_compiles_once(compiler: Compiler, empty: Path):
     assert path.read_bytes().startswith(b"a library")
     assert build.library() == build.find() == (level, path)
     *units, link = compiler.runs
-    assert len(units) == len(compiling.KERNELS) and " -shared " in f" {link}"
+    assert len(units) == len(compiling.UNITS) and " -shared " in f" {link}"
     assert all(unit.startswith(" ".join((*compiling.FLAGS, *BEST.flags))) for unit in units)
     assert libraries(path.parent) == [path]
 
@@ -111,14 +111,14 @@ def test_several_at_once_compile_one_library(compiler: Compiler):
         paths = {found.path for found in pool.map(lambda _: build.library(), range(4))}
     (path,) = paths
     assert libraries(path.parent) == [path]
-    assert len(compiler.runs) == len(compiling.KERNELS) + 1
+    assert len(compiler.runs) == len(compiling.UNITS) + 1
 
 
 def test_two_processes_at_once_compile_one_library(compiler: Compiler):
     code = "from flaxblocks.ops.native import build; build.build(build.usable()[0])"
     two = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait() for process in two] == [0, 0]
-    assert len(compiler.runs) == len(compiling.KERNELS) + 1
+    assert len(compiler.runs) == len(compiling.UNITS) + 1
     assert build.find() is not None
 
 

@@ -33,6 +33,14 @@ struct Blocks {
   }
 };
 
+// Calls `f` with the number of pixels of a cell, see `with_width`. In float64, which is not for speed,
+// there are fewer: all would be a third of the library.
+template <typename T, typename F>
+void with_pixels(int64_t count, const F& f) {
+  constexpr bool kFast = std::is_same_v<T, float>;
+  with_width<kPixels, kFast ? 4 : 1, kFast ? 2 : 1, 1>(count, 1, f);
+}
+
 // One phase of one row of the result, in one group.
 template <typename T>
 struct DenseRow {
@@ -146,7 +154,7 @@ void dense_cell(const DenseRow<T>& row, int64_t m, int64_t o) {
 template <int Vectors, typename T>
 void dense_row(const DenseRow<T>& row, int64_t o) {
   const int64_t count = row.columns.positions(row.phase);
-  with_width<kPixels, 4, 2, 1>(count, 1, [&](auto width) {
+  with_pixels<T>(count, [&](auto width) {
     for (int64_t start = 0; start < count; start += width) {
       dense_cell<Vectors, width>(row, std::min<int64_t>(start, count - width), o);
     }

@@ -79,7 +79,7 @@ void kernel_tap(const DenseTap<T>& tap, int64_t first, int64_t last, int64_t i, 
   constexpr int64_t kLanes = kRegister / sizeof(T), kCells = 20;
   const int64_t pixels = std::max(tap.end - tap.begin, int64_t{0}), rows = tap.shapes.rows.to;
   const int64_t step = pixels ? ceil_div(kTogether, pixels) : last - first;
-  with_width<kPixels, 4, 2, 1>(inputs, 1, [&](auto width) {
+  with_pixels<T>(inputs, [&](auto width) {
     Vector<T, kLanes> totals[kCells][width][Vectors];
     const int64_t all = ceil_div(inputs, width), groups = ceil_div(all, kCells);
     for (int64_t group = 0; group < groups; ++group) {

@@ -124,29 +124,35 @@ template <int Group, int N, int Width, int Run, bool Inside, typename T>
   }
 }
 
+// What is compiled for speed. The rest, float64 and channels too few for a vector, has fewer forms:
+// they would be most of the time that the package takes to build.
+template <int Group, int N, typename T>
+constexpr bool kIsFast = N == kNarrow<T, Group> && std::is_same_v<T, float>;
+
 template <int Group, int N, int Run, typename T>
 void narrow_row(const NarrowRow<T>& row) {
   const int64_t count = row.columns.positions(row.phase);
-  const bool all_inside = row.columns.inside(row.phase, 0, count);
+  constexpr bool kFast = kIsFast<Group, N, T>;
+  const bool all_inside = kFast && row.columns.inside(row.phase, 0, count);
   // 7 sums leave room for weights in 16 registers, and 7 divides 14, 28, 56 and 112.
-  with_width<7, 4, 2, 1>(count, 1, [&](auto width) {
+  with_width<kFast ? 7 : 4, 4, 1>(count, 1, [&](auto width) {
     for (int64_t start = 0; start < count; start += width) {
       const int64_t m = std::min<int64_t>(start, count - width);
-      const bool inside = all_inside || row.columns.inside(row.phase, m, width);
-      if (inside) {
-        narrow_cells<Group, N, width, Run, true>(row, m);
-      } else {
-        narrow_cells<Group, N, width, Run, false>(row, m);
+      if constexpr (kFast) {
+        if (all_inside || row.columns.inside(row.phase, m, width)) {
+          narrow_cells<Group, N, width, Run, true>(row, m);
+          continue;
+        }
       }
+      narrow_cells<Group, N, width, Run, false>(row, m);
     }
   });
 }
 
-// Dispatches to the run length compiled for this phase: whole rows of the usual kernels. In float64,
-// which is not for speed, there are none: they would be a third of the library.
+// Dispatches to the run length compiled for this phase: whole rows of the usual kernels.
 template <int Group, int N, typename T>
 void narrow_runs(const NarrowRow<T>& row) {
-  if constexpr (N == kNarrow<T, Group> && std::is_same_v<T, float>) {
+  if constexpr (kIsFast<Group, N, T>) {
     const int64_t run = row.columns.run(row.phase);
     if (run == 3) return narrow_row<Group, N, 3>(row);
     if constexpr (Group == 1) {

@@ -76,7 +76,8 @@ void add_row_to_all(const T* operand, const T* gradient, T* sums,
                     int64_t c) {
   // 9 sums at a time are a whole 3x3 kernel, and enough independent multiply-adds to hide their
   // latency; with groups at most 24 sums, or 12 of 16 registers, which leaves some for the operands.
-  constexpr int kTaps = Group == 1 ? 9 : kRegisters / (Group + 1);
+  constexpr int kMost = Group == 1 ? 9 : kRegisters / (Group + 1);
+  constexpr int kTaps = kIsFast<Group, N, T> ? kMost : std::min(kMost, 3);
   const int64_t count = static_cast<int64_t>(taps.size()), pieces = ceil_div(count, kTaps);
   for (; c + N <= channels; c += N) {
     for (int64_t p = 0; p < pieces; ++p) {
