@@ -49,6 +49,11 @@ SUMS = {
     "bottleneck": (
         partial(bottleneck, 64, 64, 2), (2, 9, 8, 64), ["pointwise", "dense", "pointwise"],
     ),
+    # In the last product the weights' rows are so far apart that they are packed, and there are more
+    # pixels than are done at once.
+    "wide bottleneck": (
+        partial(bottleneck, 256, 256, 2), (8, 9, 8, 256), ["pointwise", "dense", "pointwise"],
+    ),
     "grouped bottleneck": (
         partial(bottleneck, 64, 128, 4, groups=4, stride=2, use_bias=False),
         (2, 9, 8, 64),

@@ -159,6 +159,13 @@ void dense_kernels() {
     const Layer<float> layer{kernel.data(), kInputs, kOutputs, {bias.data(), Activation::kNone}};
     pointwise(threads, layer, pixels, x.data(), y);
   });
+  constexpr int64_t kMany = 130, kFarApart = 512, kFew = 37;
+  const Numbers wide = numbers(kFew * kMany), weights = numbers(kMany * kFarApart);
+  const Numbers shift = numbers(kFarApart);
+  check("packed pointwise", kFew * kFarApart, [&](ffi::ThreadPool& threads, float* y) {
+    const Layer<float> layer{weights.data(), kMany, kFarApart, {shift.data(), Activation::kRelu}};
+    pointwise(threads, layer, kFew, wide.data(), y);
+  });
 }
 
 void inverted_residuals() {
