@@ -49,8 +49,8 @@ SUMS = {
     "bottleneck": (
         partial(bottleneck, 64, 64, 2), (2, 9, 8, 64), ["pointwise", "dense", "pointwise"],
     ),
-    # In the last product the weights' rows are so far apart that they are packed, and there are more
-    # pixels than are done at once.
+    # In the last product the rows of weights are so far apart that they are packed, and there are
+    # more pixels than are done at once.
     "wide bottleneck": (
         partial(bottleneck, 256, 256, 2), (8, 9, 8, 256), ["pointwise", "dense", "pointwise"],
     ),
