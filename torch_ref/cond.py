@@ -1,5 +1,7 @@
 """Conditional convolutions: each image mixes its kernels from those of several experts."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -30,14 +32,12 @@ class CondConv(nn.Module):
             for _ in range(experts)
         ]
         self.weight = nn.Parameter(torch.stack([conv.weight.detach() for conv in each]))
-        self.stride, self.padding = each[0].stride, each[0].padding
-        self.dilation, self.groups = each[0].dilation, groups
+        self.window: Any = each[0].stride, each[0].padding, each[0].dilation, groups
 
     def forward(self, x, routing):
         """Mix a kernel for each image, and convolve one image after the other."""
         kernels = torch.einsum("ne,eoihw->noihw", routing, self.weight)
-        window = self.stride, self.padding, self.dilation, self.groups
-        images = [F.conv2d(x[i : i + 1], kernels[i], None, *window) for i in range(len(x))]
+        images = [F.conv2d(x[i : i + 1], kernels[i], None, *self.window) for i in range(len(x))]
         return torch.cat(images)
 
 

@@ -121,7 +121,7 @@ class ConvNormAct(nn.Module):
         self.act = act
         if isinstance(self.norm, EvoNorm):
             if act is None:
-                self.norm.gate = None
+                self.norm.register_parameter("gate", None)
             self.act = None
 
     def forward(self, x):
