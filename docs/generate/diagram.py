@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,7 @@ def steps(module: nnx.Module, shape: tuple[int, ...]) -> list[Step]:
 def _named(module: nnx.Module, equation: JaxprEqn, *, joins: bool) -> tuple[str, str]:
     """Return the path of the module that an equation belongs to, and what is done there."""
     path = str(equation.source_info.name_stack).replace("/", ".")
-    owners = [module]
+    owners: list[Any] = [module]
     for name in filter(None, path.split(".")):
         owner = owners[-1]
         owners.append(owner[int(name)] if name.isdigit() else getattr(owner, name))

@@ -16,7 +16,8 @@ html_theme.sidebar_secondary.remove: true
 source's own module by the tests. Type parts of a name, a paper or a license to search; click on
 a column to sort. *Size* is that of the image in pixels, *multiply-adds*, which papers call FLOPs,
 are those of one image, *top-1* is what the source published for the default weights on ImageNet's
-validation images, in percent. Weights stand in the order of the source, the default first.
+validation images, in percent, *mean IoU* that of segmentation on COCO's, with VOC's classes.
+Weights stand in the order of the source, the default first.
 
 ```{{raw}} html
 <div class="searchable scrolls" role="region" aria-label="All networks" tabindex="0">
@@ -25,7 +26,17 @@ validation images, in percent. Weights stand in the order of the source, the def
 </tbody></table></div>
 ```
 """
-COLUMNS = ("name", "parameters", "multiply-adds", "size", "top-1", "weights", "license", "paper")
+COLUMNS = (
+    "name",
+    "parameters",
+    "multiply-adds",
+    "size",
+    "top-1",
+    "mean IoU",
+    "weights",
+    "license",
+    "paper",
+)
 
 
 def networks_page() -> str:
@@ -51,8 +62,8 @@ def _cells(record: ModelRecord) -> Iterator[str]:
     yield _number(record.parameters, f"{record.parameters or 0:,}")
     yield _number(record.multiply_adds, short(record.multiply_adds or 0))
     yield _number(record.input_size, str(record.input_size))
-    top1 = None if first is None else first.top1
-    yield _number(top1, f"{top1 or 0:.2f}")
+    for accuracy in (None, None) if first is None else (first.top1, first.mean_iou):
+        yield _number(accuracy, f"{accuracy or 0:.2f}")
     yield f"<td>{' '.join(f'<code>{weights.tag}</code>' for weights in record.weights)}</td>"
     licenses = dict.fromkeys(weights.license or "" for weights in record.weights)
     yield f"<td>{', '.join(filter(None, licenses))}</td>"
