@@ -104,6 +104,7 @@ VARIANT_CASES: tuple[Case, ...] = (
     _variant("mixed", "MBConv", (8, 12, 3), stride=2, kernel_size=Spec("Mixed", ((3, 5, 7),))),
     _variant("evo-norm", "ConvNormAct", (8, 8), norm=Factory("EvoNorm", kwargs={"group_size": 4})),
     _variant("identity", "CondMBConv", (8, 8, 2), experts=3),
+    _variant("scaled", "ScaledStandardizedConv", (8, 12, 3), stride=2, groups=2, gamma=1.7),
     _variant("repvgg", "RepConv", (8, 8)),
     _variant("mobileone", "RepConv", (8, 8), stride=2, groups=8, branches=3),
     _variant("stride2-se", "FusedMBConv", (8, 12), stride=2, se=_SE_SILU),

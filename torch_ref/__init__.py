@@ -25,3 +25,4 @@ from torch_ref.layers import MixedConv as MixedConv
 from torch_ref.layers import SqueezeExcite as SqueezeExcite
 from torch_ref.layers import StochasticDepth as StochasticDepth
 from torch_ref.rep import RepConv as RepConv
+from torch_ref.standardized import ScaledStandardizedConv as ScaledStandardizedConv

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from flaxblocks.layers import CondConv, EvoNorm
+from flaxblocks.layers import CondConv, EvoNorm, ScaledStandardizedConv
 from flaxblocks.weights import axes
 
 
@@ -44,6 +44,7 @@ COUNTER = "num_batches_tracked"
 
 Leaf = tuple[str, str, Layout]  # PyTorch's name, ours, layout
 
+_CONV: tuple[Leaf, ...] = (("weight", "kernel", CONV), ("bias", "bias", SAME))
 _NORM: tuple[Leaf, ...] = (("weight", "scale", SAME), ("bias", "bias", SAME))
 
 
@@ -67,7 +68,8 @@ def _of(own: axes.Axes) -> Layout:
 
 Leaves = tuple[Leaf, ...] | Callable[[Any], tuple[Leaf, ...]]
 LEAVES: dict[type[nnx.Module], Leaves] = {
-    nnx.Conv: (("weight", "kernel", CONV), ("bias", "bias", SAME)),
+    ScaledStandardizedConv: (*_CONV, ("gain", "gain", SAME)),
+    nnx.Conv: _CONV,
     nnx.Linear: (("weight", "kernel", LINEAR), ("bias", "bias", SAME)),
     nnx.BatchNorm: (
         *_NORM,
