@@ -9,6 +9,7 @@ from flaxblocks.blocks import ConvNeXtBlock as ConvNeXtBlock
 from flaxblocks.blocks import DepthWiseSeparableConv as DepthWiseSeparableConv
 from flaxblocks.blocks import FeaturePyramidNetwork as FeaturePyramidNetwork
 from flaxblocks.blocks import FusedMBConv as FusedMBConv
+from flaxblocks.blocks import GhostModule as GhostModule
 from flaxblocks.blocks import Head as Head
 from flaxblocks.blocks import InvertedResidual as InvertedResidual
 from flaxblocks.blocks import LastLevelP6P7 as LastLevelP6P7

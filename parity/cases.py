@@ -49,6 +49,7 @@ _SILU, _HARD_SWISH = Function("silu"), Function("hard_swish")
 _EPS3 = Factory("BatchNorm", kwargs={"epsilon": 1e-3, "momentum": 0.99})
 _SE_SILU = Factory("SqueezeExcite", kwargs={"squeeze_features": 2, "act": _SILU})
 _SE_HARD = Factory("SqueezeExcite", kwargs={"gate": Function("hard_sigmoid")})
+_REP_GHOST = Factory("RepConv", kwargs={"point": None})
 _PROJECTION = Factory("ConvNormAct", kwargs={"kernel_size": 1, "act": None})
 _PUBLISHED = {"use_bias": False, "norm": _EPS3, "act": _SILU, "final_act": None}
 
@@ -107,6 +108,8 @@ VARIANT_CASES: tuple[Case, ...] = (
     _variant("scaled", "ScaledStandardizedConv", (8, 12, 3), stride=2, groups=2, gamma=1.7),
     _variant("repvgg", "RepConv", (8, 8)),
     _variant("mobileone", "RepConv", (8, 8), stride=2, groups=8, branches=3),
+    _variant("odd", "GhostModule", (16, 31), (2, 11, 13, 16)),
+    _variant("repghost", "GhostModule", (16, 16), (2, 11, 13, 16), keep=False, cheap=_REP_GHOST),
     _variant("stride2-se", "FusedMBConv", (8, 12), stride=2, se=_SE_SILU),
 )
 """What published networks vary: strides, kernels, groups, dilation, gates, eps, activations."""

@@ -9,6 +9,7 @@ from flaxblocks.blocks.convnext import NormConv as NormConv
 from flaxblocks.blocks.feature_pyramid import FeaturePyramidNetwork as FeaturePyramidNetwork
 from flaxblocks.blocks.feature_pyramid import LastLevelP6P7 as LastLevelP6P7
 from flaxblocks.blocks.feature_pyramid import last_level_max_pool as last_level_max_pool
+from flaxblocks.blocks.ghost import GhostModule as GhostModule
 from flaxblocks.blocks.head import Head as Head
 from flaxblocks.blocks.inverted_residual import InvertedResidual as InvertedResidual
 from flaxblocks.blocks.inverted_residual import MobileNetLikeBlock as MobileNetLikeBlock

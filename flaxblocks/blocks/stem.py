@@ -3,6 +3,7 @@
 from functools import partial
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -70,8 +71,9 @@ class Stem(Scoped):
         rngs: nnx.Rngs,
     ):
         given = {} if padding is None else {"padding": padding}
+        make: Any = checks.function("conv", conv)
         unit = partial(
-            checks.function("conv", conv),
+            make,
             kernel_size=kernel_size,
             use_bias=use_bias,
             dtype=dtype,

@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import add
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,8 @@ def _parts(block: RepConv) -> list[object]:
 
 def _folds(part: object) -> bool:
     if type(part) is ConvNormAct:
-        return part.act is None and (part.norm is None or isinstance(part.norm, nnx.BatchNorm))
+        norms = part.norm is None or isinstance(part.norm, nnx.BatchNorm)
+        return norms and part.act is None and isinstance(part.conv, nnx.Conv)
     return part is unchanged or isinstance(part, nnx.BatchNorm)
 
 
@@ -45,7 +47,7 @@ def _merge(block: RepConv) -> None:
     branches = [arrays_of(unit.conv, unit.norm) for unit in units]
     if block.skip is not None:
         branches.append(arrays_of(None, block.skip))
-    first = block.convs[0]
+    first: Any = block.convs[0]
     set_weights(first.conv, *_sum(branches, arrays_of(None, block.final_norm)))
     first.norm = nnx.static(None)
     block.convs = nnx.List([first])

@@ -10,6 +10,7 @@ from flax import nnx
 
 from flaxblocks.inference.branches import fold_branches
 from flaxblocks.inference.fold import fold_batch_norms
+from flaxblocks.inference.heads import fold_heads
 from flaxblocks.inference.standardize import fold_standardization
 from flaxblocks.ops.fused import fused, has_forms
 
@@ -46,6 +47,7 @@ def for_inference(model: M) -> M:
     copy = _copy(model)
     fold_standardization(copy)
     fold_branches(copy)
+    fold_heads(copy)
     fold_batch_norms(copy)
     copy.eval()
     for _, module in list(nnx.iter_modules(copy)):

@@ -11,14 +11,13 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.blocks import BasicBlock, BottleNeck
-from flaxblocks.layers.initializers import Initializer
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.rngs import NetworkRngs
 from flaxblocks.layers.scopes import Scoped, scoped
 from flaxblocks.models.architecture import Architecture, StageRow
 from flaxblocks.models.dilation import dilated
 from flaxblocks.models.printing import describe
+from flaxblocks.models.residual_scale import scale_residuals
 from flaxblocks.models.stage import Stage
 from flaxblocks.models.substitution import replace_activations, replace_norms
 from flaxblocks.ops.activations import Activation
@@ -140,7 +139,7 @@ class Backbone(Scoped):
         if act is not None:
             replace_activations(self, checks.function("act", act))
         if architecture.initialization.residual_scale is not None:
-            _scale_residuals(self, architecture.initialization.residual_scale, rngs)
+            scale_residuals(self, architecture.initialization.residual_scale, rngs)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
         """Classify images.
@@ -275,16 +274,6 @@ def _trains(module: nnx.Module) -> bool:
     """Return whether a part of the module is in train mode."""
     switches = ("use_running_average", "deterministic")
     return any(not getattr(m, s, True) for _, m in nnx.iter_modules(module) for s in switches)
-
-
-def _scale_residuals(model: nnx.Module, init: Initializer, rngs: nnx.Rngs) -> None:
-    """Redraw the scale of the last normalization of each residual branch."""
-    for _, block in nnx.iter_modules(model):
-        if isinstance(block, BasicBlock | BottleNeck):
-            last = block.second if isinstance(block, BasicBlock) else block.expand
-            scale = getattr(last.norm, "scale", None)
-            if scale is not None:
-                scale.set_value(init(rngs.params(), scale.shape, scale.dtype))
 
 
 def _feature_info(stride: int, rows: Sequence[StageRow]) -> tuple[FeatureInfo, ...]:

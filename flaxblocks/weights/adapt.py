@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from flaxblocks.layers import Linear
+from flaxblocks.blocks import Head
 from flaxblocks.models import Backbone
 from flaxblocks.weights.arrays import to_numpy
 from flaxblocks.weights.entries import Entry
@@ -36,7 +36,8 @@ def keep_head(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming)
     named = {name: entry for name, entry in naming(whole).items() if id(entry.variable) in own}
     others = {name: value for name, value in state_dict.items() if name not in named}
     if network.head.classifier is None:
-        return others
+        absent = naming(whole).keys() - naming(network).keys()
+        return {name: value for name, value in state_dict.items() if name not in absent}
     kept = {
         name: entry.variable.get_value()
         for name, entry in named.items()
@@ -69,18 +70,19 @@ def adapt_rgb(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming)
 
     Source: timm 1.0, `timm.models.adapt_input_conv`.
     """
-    network = _network("adapt_stem", module)
-    first: Any = network.stem.layers[0]
-    kernels = {
-        id(part.kernel)
-        for _, part in nnx.iter_modules(first)
-        if isinstance(part, nnx.Conv) and part.in_features == network.in_features
-    }
+    kernels = {id(kernel) for kernel in first_kernels(_network("adapt_stem", module))}
     needed = {n: e.shape[1] for n, e in naming(module).items() if id(e.variable) in kernels}
     return {
         name: _adapted(name, value, needed[name]) if name in needed else value
         for name, value in state_dict.items()
     }
+
+
+def first_kernels(network: Backbone) -> list[nnx.Variable]:
+    """Return the kernels that read the image: several where the stem is of parallel ones."""
+    first: nnx.Module = network.stem.layers[0]
+    parts = [part for _, part in nnx.iter_modules(first) if isinstance(part, nnx.Conv)]
+    return [part.kernel for part in parts if part.in_features == network.in_features]
 
 
 def _adapted(name: str, kernel: Any, needed: int) -> Any:
@@ -119,12 +121,15 @@ def _with_classifier(network: Backbone) -> Backbone:
     if network.head.classifier is not None:
         return network
     twin = nnx.merge(*nnx.split(network))
-    for head in (twin.head, *twin.auxiliary):
-        width = head.pooled_features
-        linear = nnx.eval_shape(lambda width=width: Linear(width, 1, rngs=nnx.Rngs(0)))
-        for name in head.classifiers:
-            setattr(head, name, nnx.data(linear))
+    twin.head = nnx.eval_shape(_with_one_class, twin.head)
+    for place, head in enumerate(twin.auxiliary):
+        twin.auxiliary[place] = nnx.eval_shape(_with_one_class, head)
     return twin
+
+
+def _with_one_class(head: Head) -> Head:
+    head.reset_classifier(1, rngs=nnx.Rngs(0))
+    return head
 
 
 def _variables(module: Any) -> list[nnx.Variable]:

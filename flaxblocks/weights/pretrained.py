@@ -12,6 +12,7 @@ from flax import nnx
 from flaxblocks._base.replacing import replacing
 from flaxblocks.models import Backbone
 from flaxblocks.preprocess import Preprocess
+from flaxblocks.weights.adapt import first_kernels
 from flaxblocks.weights.files import save_weights
 from flaxblocks.weights.hub import CONFIG, FILES
 from flaxblocks.weights.state_dict import named_entries
@@ -69,9 +70,8 @@ def _config(model: nnx.Module, preprocess: Preprocess, classes: Sequence[str]) -
             f"`classes` must name the {model.num_classes} outputs, got {len(classes)} names"
         )
     architecture, arguments = timm_twin(model.name)
-    stem = model.stem.layers[0].conv
-    if stem.in_features != 3:
-        arguments = {**arguments, "in_chans": stem.in_features}
+    if model.in_features != 3:
+        arguments = {**arguments, "in_chans": model.in_features}
     config: dict[str, Any] = {
         "architecture": architecture,
         "num_classes": model.num_classes,
@@ -81,15 +81,15 @@ def _config(model: nnx.Module, preprocess: Preprocess, classes: Sequence[str]) -
         config["label_names"] = list(classes)
     if arguments:
         config["model_args"] = dict(arguments)
-    return config | {"pretrained_cfg": _details(model, preprocess, stem.in_features)}
+    return config | {"pretrained_cfg": _details(model, preprocess)}
 
 
-def _details(model: Backbone, preprocess: Preprocess, channels: int) -> dict[str, Any]:
+def _details(model: Backbone, preprocess: Preprocess) -> dict[str, Any]:
     """Return timm's `pretrained_cfg`."""
     classifier = model.head.classifier
     details: dict[str, Any] = {
         "custom_load": False,
-        "input_size": [channels, preprocess.crop, preprocess.crop],
+        "input_size": [model.in_features, preprocess.crop, preprocess.crop],
         "fixed_input_size": False,
         "interpolation": preprocess.interpolation,
         "crop_pct": crop_fraction(preprocess),
@@ -97,7 +97,7 @@ def _details(model: Backbone, preprocess: Preprocess, channels: int) -> dict[str
         "mean": list(preprocess.mean),
         "std": list(preprocess.std),
         "num_classes": model.num_classes,
-        "first_conv": next(_names_of(model, model.stem.layers[0].conv.kernel)),
+        "first_conv": next(_names_of(model, first_kernels(model)[0])),
     }
     if classifier is not None:
         details["classifier"] = next(_names_of(model, classifier.kernel))

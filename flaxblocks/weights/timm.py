@@ -3,8 +3,10 @@
 from flaxblocks.layers import ConvNormAct
 from flaxblocks.weights.naming import Vendor
 from flaxblocks.weights.timm_dla import DLA
+from flaxblocks.weights.timm_ghost import GHOST
 from flaxblocks.weights.timm_inverted import INVERTED
 from flaxblocks.weights.timm_rep import REP
+from flaxblocks.weights.timm_repvit import REPVIT
 from flaxblocks.weights.timm_residual import RESIDUAL
 from flaxblocks.weights.timm_resnetv2 import RESNET_V2
 from flaxblocks.weights.timm_rexnet import REXNET
@@ -19,5 +21,7 @@ TIMM: Vendor = {
     **REP,
     **RESNET_V2,
     **REXNET,
+    **GHOST,
+    **REPVIT,
     **TIMMS_PLAIN,
 }

@@ -18,7 +18,8 @@ from flaxblocks.weights.torchvision import conv_norm
 POINTWISE = Layout(lambda a: a.T[:, :, None, None], lambda a: a[:, :, 0, 0].T)
 
 
-def _squeeze_excite(gate: SqueezeExcite | GlobalContext) -> Iterator[Child]:
+def gate_convolutions(gate: SqueezeExcite | GlobalContext) -> Iterator[Child]:
+    """Name the convolutions of a gate."""
     if isinstance(gate, GlobalContext):
         yield Child("conv_attn", gate.attend)
         yield Child("mlp_scale.fc1", gate.reduce)
@@ -33,19 +34,19 @@ def _mbconv(block: MBConv) -> Iterator[Child]:
     """Name an `InvertedResidual`, or a `DepthwiseSeparableConv` where nothing is expanded."""
     if block.expand is None:
         yield Child("", block.depthwise, conv_norm("conv_dw", "bn1"))
-        yield Child("se", block.se, _squeeze_excite)
+        yield Child("se", block.se, gate_convolutions)
         yield Child("", block.project, conv_norm("conv_pw", "bn2"))
     else:
         yield Child("", block.expand, conv_norm("conv_pw", "bn1"))
         yield Child("", block.depthwise, conv_norm("conv_dw", "bn2"))
-        yield Child("se", block.se, _squeeze_excite)
+        yield Child("se", block.se, gate_convolutions)
         yield Child("", block.project, conv_norm("conv_pwl", "bn3"))
 
 
 def _space_to_depth(block: SpaceToDepth) -> Iterator[Child]:
     yield Child("", block.expand, conv_norm("conv_s2d", "bn_s2d"))
     yield Child("", block.depthwise, conv_norm("conv_dw", "bn1"))
-    yield Child("se", block.se, _squeeze_excite)
+    yield Child("se", block.se, gate_convolutions)
     yield Child("", block.project, conv_norm("conv_pw", "bn2"))
 
 
@@ -55,7 +56,7 @@ def _fused_mbconv(block: FusedMBConv) -> Iterator[Child]:
         yield Child("", block.expand, conv_norm("conv", "bn1"))
     else:
         yield Child("", block.expand, conv_norm("conv_exp", "bn1"))
-        yield Child("se", block.se, _squeeze_excite)
+        yield Child("se", block.se, gate_convolutions)
         yield Child("", block.project, conv_norm("conv_pwl", "bn2"))
 
 
@@ -70,7 +71,7 @@ def _universal(block: UniversalInvertedBottleneck) -> Iterator[Child | Tensor]:
 def _cond_mbconv(block: CondMBConv) -> Iterator[Child]:
     yield Child("", block.expand, conv_norm("conv_pw", "bn1"))
     yield Child("", block.depthwise, conv_norm("conv_dw", "bn2"))
-    yield Child("se", block.se, _squeeze_excite)
+    yield Child("se", block.se, gate_convolutions)
     yield Child("", block.project, conv_norm("conv_pwl", "bn3"))
     yield Child("routing_fn", block.routing)
 
@@ -122,7 +123,7 @@ def _inverted(model: Backbone) -> Iterator[Child]:
     yield Child("classifier", model.head.classifier)
 
 
-def _torchvisions_mobilenet_v3(model: Backbone) -> Iterator[Child]:
+def two_convolutions(model: Backbone) -> Iterator[Child]:
     """Name a network that has timm's last stage and its linear convolution in the head."""
     yield from _trunk(model)
     yield Child(f"blocks.{len(model.stages)}.0", model.head.conv, conv_norm("conv", "bn1"))
@@ -154,5 +155,5 @@ INVERTED: Vendor = {
     "efficientnet": _inverted,
     "mobilenet_v2": _inverted,
     "mnasnet": _inverted,
-    "mobilenet_v3": _torchvisions_mobilenet_v3,
+    "mobilenet_v3": two_convolutions,
 }

@@ -7,6 +7,7 @@ from flaxblocks.models.timm import (
     dla,
     efficientnet,
     efficientnet_x,
+    ghostnet,
     hardcorenas,
     mixnet,
     mobilenet,
@@ -17,6 +18,7 @@ from flaxblocks.models.timm import (
     pruned,
     regnet,
     rep,
+    repvit,
     res2net,
     resnet_table,
     resnetv2,
@@ -47,5 +49,7 @@ TABLES = (
     dla.NETWORKS,
     hardcorenas.NETWORKS,
     rep.NETWORKS,
+    ghostnet.NETWORKS,
+    repvit.NETWORKS,
     vgg.NETWORKS,
 )
