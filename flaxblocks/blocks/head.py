@@ -144,5 +144,5 @@ class Head(Scoped):
 def _on_vectors(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """Apply a linear layer, or a convolution as if each vector were an image of one pixel."""
     if isinstance(layer, ConvNormAct):
-        return layer(x[:, None, None])[:, 0, 0]
+        return layer(x[:, None, None]).squeeze((1, 2))
     return layer(x)

@@ -5,6 +5,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+from flaxblocks.exporting.einsum import equation
 from flaxblocks.exporting.operation import Operation, Value
 
 Tensor = Any
@@ -118,9 +119,17 @@ def _product(operation: Operation, x: Tensor, matrix: Tensor, *bias: Tensor) -> 
 
     (x_axes, matrix_axes), batch = operation.parameters["dimension_numbers"]
     if batch != ((), ()) or tuple(x_axes) != (x.ndim - 1,) or matrix.ndim != 2:
-        raise NotImplementedError
+        return _general_product(operation, x, matrix, *bias)
     weight = matrix.T if tuple(matrix_axes) == (0,) else matrix
     return F.linear(x, weight, *bias)
+
+
+def _general_product(operation: Operation, x: Tensor, y: Tensor, *bias: Tensor) -> Tensor:
+    import torch
+
+    if bias:
+        raise NotImplementedError
+    return torch.einsum(equation(operation.parameters["dimension_numbers"], x.ndim, y.ndim), x, y)
 
 
 def _broadcast(operation: Operation, x: Tensor, *_: Tensor) -> Tensor:

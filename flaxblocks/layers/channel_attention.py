@@ -2,6 +2,7 @@
 
 from math import log2, sqrt
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -71,7 +72,10 @@ class EfficientChannelAttention(Scoped):
         x, kernel = x.astype(dtype), self.kernel[...].astype(dtype)
         side = kernel.size // 2
         means = jnp.pad(x.mean((1, 2)), ((0, 0), (side, side)))
-        windows = [means[:, tap : tap + self.in_features] for tap in range(kernel.size)]
+        windows = [
+            jax.lax.slice_in_dim(means, tap, tap + self.in_features, axis=1)
+            for tap in range(kernel.size)
+        ]
         gate = sigmoid((jnp.stack(windows, -1) * kernel[None, None]).sum(-1))
         return x * gate[:, None, None]
 

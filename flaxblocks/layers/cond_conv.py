@@ -89,7 +89,7 @@ class CondConv(Scoped):
         check_nhwc(x, self.in_features)
         x, kernels = self.mix(x, routing)
         if self.is_pointwise:
-            return jnp.einsum("nhwc,ncd->nhwd", x, kernels[:, 0, 0])
+            return jnp.einsum("nhwc,ncd->nhwd", x, kernels.squeeze((1, 2)))
         images, height, width, channels = x.shape
         beside = x.transpose(1, 2, 0, 3).reshape(1, height, width, images * channels)
         kernels = kernels.transpose(1, 2, 3, 0, 4)

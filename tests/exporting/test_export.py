@@ -32,10 +32,7 @@ def suffix(format: str) -> str:
 
 @pytest.mark.parametrize(
     "format",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name == "torch" else ())
-        for name in FORMAT_NAMES
-    ],
+    [pytest.param(name, marks=() if name == "onnx" else pytest.mark.slow) for name in FORMAT_NAMES],
 )
 def test_the_blocks_of_the_tutorial_are_the_same_functions(format: str, tmp_path):
     model, path = randomized(Column()), tmp_path / f"column{suffix(format)}"

@@ -10,7 +10,9 @@ import pytest
 from flax import nnx
 
 import flaxblocks as fb
-from tests.helpers.exported import SIZE
+from flaxblocks.layers.channel_attention import EfficientChannelAttention
+from flaxblocks.layers.response_norm import GlobalResponseNorm
+from tests.helpers.exported import SIZE, randomized
 
 
 def operators(path) -> Counter:
@@ -67,6 +69,14 @@ def test_an_operation_without_a_rule_names_its_layer(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_more_weights_than_a_file_holds_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("flaxblocks.exporting.onnx.file.LARGEST_FILE", 100)
+    model = fb.Conv(3, 8, 1, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"`model` has 0\.0 GB of weights, .* holds 2\.1 GB"):
+        fb.export(model, tmp_path / "model.onnx", input_size=8)
+    assert not list(tmp_path.iterdir())
+
+
 class Shapes(nnx.Module):
     """Splits, joins, turns and pads arrays, in layouts that ONNX's convolutions do not have."""
 
@@ -85,6 +95,36 @@ class Shapes(nnx.Module):
         gate = jax.nn.sigmoid(stacked.max((1, 2)))[:, None, None]
         moved = jnp.moveaxis(stacked * gate, 3, 1).reshape(n, c, h * w)
         return jnp.tanh(moved).swapaxes(1, 2) ** 3
+
+
+@pytest.mark.parametrize("kind", [EfficientChannelAttention, GlobalResponseNorm])
+def test_layers_leave_the_number_of_images_open(kind: type, tmp_path):
+    model, path = randomized(kind(8, rngs=nnx.Rngs(0))), tmp_path / "model.onnx"
+    fb.export(model, path, input_size=(3, 4), in_features=8)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 8)).astype(np.float32)
+    x[0, :, :, 0] = 0
+    assert fb.verify_exported(model, path, x).ok
+
+
+class Attention(nnx.Module):
+    """Weighs pixels by their products with each other, in two heads."""
+
+    def __init__(self):
+        self.conv = fb.Conv(3, 12, 1, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        n, h, w, _ = x.shape
+        first, second, values = jnp.split(self.conv(x).reshape(n, h * w, 2, 6), 3, axis=3)
+        weights = jax.nn.softmax(jnp.einsum("nphc,nqhc->nhpq", first, second))
+        return jnp.einsum("nhpq,nqhc->nphc", weights, values).reshape(n, h, w, 4)
+
+
+@pytest.mark.parametrize("suffix", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
+def test_products_of_two_arrays_of_the_images(suffix: str, tmp_path):
+    model, path = Attention(), tmp_path / f"model.{suffix}"
+    fb.export(model, path, input_size=(3, 4))
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 3)).astype(np.float32)
+    assert fb.verify_exported(model, path, x).ok
 
 
 def test_layouts_are_followed_through_every_reshape(tmp_path):

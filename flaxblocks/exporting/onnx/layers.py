@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from flaxblocks.exporting.onnx.graph import NCHW, Graph, usual
+from flaxblocks.exporting.einsum import equation
+from flaxblocks.exporting.onnx.graph import NCHW, Graph, plain, usual
 from flaxblocks.exporting.onnx.rule import rule
 from flaxblocks.exporting.operation import Operation, Value
 
@@ -90,14 +91,17 @@ def _reduce(graph: Graph, operation: Operation) -> None:
 def _product(graph: Graph, operation: Operation) -> None:
     """Write a product with a matrix: of pixels' channels as a 1x1 convolution, else as MatMul."""
     x, matrix, *bias = operation.operands
-    (x_axes, matrix_axes), batch = operation.parameters["dimension_numbers"]
-    if not isinstance(x, Value) or not isinstance(matrix, np.ndarray) or matrix.ndim != 2:
-        raise NotImplementedError
-    if batch != ((), ()) or tuple(x_axes) != (len(x.shape) - 1,):
+    numbers = operation.parameters["dimension_numbers"]
+    (x_axes, matrix_axes), batch = numbers
+    (result,) = operation.results
+    rank = len(x.shape)
+    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or batch != ((), ()):
+        _general_product(graph, operation)
+        return
+    if not isinstance(x, Value) or tuple(x_axes) != (rank - 1,):
         raise NotImplementedError
     matrix = matrix if tuple(matrix_axes) == (0,) else matrix.T
-    (result,) = operation.results
-    order = usual(len(x.shape))
+    order = usual(rank)
     source = graph.take(x, order)
     if len(x.shape) == 4:
         weights = [graph.constant(matrix.T[:, :, None, None]), *_weights(graph, bias)]
@@ -108,6 +112,18 @@ def _product(graph: Graph, operation: Operation) -> None:
         name = graph.add("MatMul", [source, graph.constant(matrix)])
         name = graph.add("Add", [name, *_weights(graph, bias)]) if bias else name
     graph.store(result, name, order)
+
+
+def _general_product(graph: Graph, operation: Operation) -> None:
+    """Write a product of two arrays that both depend on the images, as attention has them."""
+    x, y, *bias = operation.operands
+    if bias:
+        raise NotImplementedError
+    (result,), ranks = operation.results, (len(x.shape), len(y.shape))
+    names = [graph.take(array, plain(rank)) for array, rank in zip((x, y), ranks, strict=True)]
+    text = equation(operation.parameters["dimension_numbers"], *ranks)
+    name = graph.add("Einsum", names, equation=text)
+    graph.store(result, name, plain(len(result.shape)))
 
 
 @rule("affine")

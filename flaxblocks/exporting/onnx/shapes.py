@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from flaxblocks.exporting.onnx.graph import Graph
+from flaxblocks.exporting.onnx.graph import Graph, usual
 from flaxblocks.exporting.onnx.reshaping import reshaped
 from flaxblocks.exporting.onnx.rule import rule
 from flaxblocks.exporting.operation import Operation, Value
@@ -29,11 +29,15 @@ def _reshape(graph: Graph, operation: Operation) -> None:
 def _broadcast(graph: Graph, operation: Operation) -> None:
     """Add axes of size 1; operations on elements broadcast them."""
     (x, *_), (result,) = operation.operands, operation.results
-    assert isinstance(x, Value)
     where = operation.parameters["broadcast_dimensions"]
     sizes: list[Any] = [1] * len(result.shape)
     for axis, place in enumerate(where):
         sizes[place] = x.shape[axis]
+    if isinstance(x, np.ndarray):
+        order = usual(len(sizes))
+        thin = [sizes[axis] for axis in order]
+        graph.store(result, graph.constant(x.reshape(sizes).transpose(order)), order, thin)
+        return
     if len(where) == len(result.shape):
         stored = graph.stored(x)
         graph.store(result, stored.name, stored.order, stored.sizes)
