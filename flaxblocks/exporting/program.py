@@ -78,14 +78,13 @@ def _step(program: Program, equation: JaxprEqn, given: list[Any], layer: str) ->
     if within is not None and named not in BY_NAME:
         inner = within if isinstance(within, ClosedJaxpr) else ClosedJaxpr(within, ())
         return _written_out(program, inner.jaxpr, inner.consts, given, layer)
-    shape = equation.outvars[0].aval.shape
-    known_size = all(isinstance(size, int) for size in shape)
+    avals: list[Any] = [variable.aval for variable in equation.outvars]
+    known_size = all(isinstance(size, int) for size in avals[0].shape)
     if known_size and not any(isinstance(operand, Value) for operand in given):
         with jax.ensure_compile_time_eval():  # it may be computed while another program is traced
             result = equation.primitive.bind(*given, **equation.params)
         return list(result) if equation.primitive.multiple_results else [result]
     name = equation.primitive.name if within is None else named
-    avals: list[Any] = [variable.aval for variable in equation.outvars]
     results = tuple(Value(aval.shape, aval.dtype) for aval in avals)
     operands = tuple(o if isinstance(o, Value) else np.asarray(o) for o in given)
     primitive = equation.primitive if within is None else None
