@@ -101,6 +101,20 @@ def test_a_port_differs_only_in_the_variance_that_its_library_stores(make, names
     assert f"first divergence at {norm} in train mode: variance bias: JAX stores the" in cause
 
 
+class WritableNorm(linen.Module):
+    """A norm that trains where its statistics may be written, and is told nothing else."""
+
+    @linen.compact
+    def __call__(self, x):
+        resting = not self.is_mutable_collection("batch_stats")
+        return linen.BatchNorm(resting, momentum=0.9, name="0")(x)
+
+
+def test_a_linen_module_may_only_write_its_statistics_in_training():
+    report = compare(nn.Sequential(nn.BatchNorm2d(3)), WritableNorm(), X, checks=["float64"])
+    assert report.ok, str(report)
+
+
 def test_a_fault_in_another_library_is_found_and_named():
     image = keras.Input((7, 6, 3))
     x = keras.layers.Conv2D(4, 3, strides=2, padding="same", name="0")(image)

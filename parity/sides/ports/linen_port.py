@@ -48,8 +48,13 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
         tree = unflatten_dict({path: arrays[name] for path, name in names.items()})
         rest = {**mode_arguments(type(module).__call__, training), **kwargs}
         with linen.intercept_methods(_without_dropout):
+            # A module may take what it can write for the mode, as jax-resnet's do.
             output, moved = module.apply(
-                tree, *args, **rest, rngs={"dropout": jax.random.key(0)}, mutable=moving
+                tree,
+                *args,
+                **rest,
+                rngs={"dropout": jax.random.key(0)},
+                mutable=moving if training else [],
             )
         after = flatten_dict(dict(moved))
         return output, {names[path]: value for path, value in after.items() if path in names}
