@@ -114,7 +114,9 @@ class Graph:
         sizes = tuple(stored.sizes[stored.axis(axis)] for axis in order)
         wanted = tuple(operand.shape[axis] for axis in order)
         if full and sizes != wanted:
-            name = self.add("Expand", [name, self.shape(wanted)])
+            # ONNX's Expand keeps an axis by 1; it has no -1 for one that is open.
+            missing = [1 if a == b else b for a, b in zip(sizes, wanted, strict=True)]
+            name = self.add("Expand", [name, self.shape(missing)])
         return name
 
     def _turned(self, stored: Stored, order: Order) -> str:
