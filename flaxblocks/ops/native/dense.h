@@ -17,11 +17,14 @@ constexpr int kPixels = kRegisters == 32 ? 7 : 6, kVectors = kRegisters == 32 ? 
 template <typename T>
 struct Blocks {
   static constexpr int64_t kLanes = kRegister / sizeof(T);
-  int64_t outputs, vectors, count;
+  int64_t outputs, vectors, count, tasks;
 
+  // Where the outputs do not fill the vectors, the last block overlaps the one before it: one task
+  // computes both, so that no two threads write the same numbers.
   explicit Blocks(int64_t outputs) : outputs(outputs), vectors(ceil_div(outputs, kLanes)) {
-    // Where the outputs do not fill the vectors, the last block overlaps the one before it.
-    count = std::max<int64_t>(ceil_div(vectors, kVectors), outputs % kLanes ? 2 : 1);
+    const bool overlap = outputs % kLanes;
+    count = std::max<int64_t>(ceil_div(vectors, kVectors), overlap ? 2 : 1);
+    tasks = overlap ? count - 1 : count;
   }
   // Calls `f` with the first output of a block and its number of vectors, a compile-time constant.
   template <typename F>
@@ -30,6 +33,12 @@ struct Blocks {
     with_constant<kVectors>(vectors * (block + 1) / count - first, [&](auto here) {
       f(std::min(first * kLanes, outputs - here * kLanes), here);
     });
+  }
+  // Calls `f` as `with` does, for each block of a task.
+  template <typename F>
+  void with_task(int64_t task, const F& f) const {
+    with(task, f);
+    if (task == tasks - 1 && tasks < count) with(count - 1, f);
   }
 };
 
@@ -173,11 +182,11 @@ void dense(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const
   const int64_t weights = shapes.rows.taps * columns.taps * inputs;
   const std::vector<T> zeros(inputs);
   const Blocks<T> in_group(channels / groups);
-  const int64_t blocks = groups * in_group.count, count = shapes.images * rows;
-  const int64_t pieces = std::min(count, ceil_div(4 * size(threads), blocks));
-  parallel_for(threads, blocks * pieces, [&](int64_t i) {
-    const int64_t block = i / pieces, piece = i % pieces, group = block / in_group.count;
-    in_group.with(block % in_group.count, [&](int64_t first, auto vectors) {
+  const int64_t tasks = groups * in_group.tasks, count = shapes.images * rows;
+  const int64_t pieces = std::min(count, ceil_div(4 * size(threads), tasks));
+  parallel_for(threads, tasks * pieces, [&](int64_t i) {
+    const int64_t task = i / pieces, piece = i % pieces, group = task / in_group.tasks;
+    in_group.with_task(task % in_group.tasks, [&](int64_t first, auto vectors) {
       constexpr int64_t kBlock = vectors * Blocks<T>::kLanes;
       const int64_t o = group * in_group.outputs + first;
       // Packed contiguously: rows that are a power of two apart would share a few sets of the

@@ -104,15 +104,15 @@ void dense_kernel(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs
   const int64_t rows = shapes.images * shapes.rows.to;
   const int64_t taps = shapes.rows.taps * shapes.columns.taps, weights = taps * inputs * channels;
   const Blocks<T> in_group(channels / groups);
-  const int64_t blocks = groups * in_group.count;
+  const int64_t blocks = groups * in_group.tasks;
   // With few weights the threads share bands of rows, with many they share the weights.
   const int64_t bands = std::min(rows, ceil_div(kTasks, taps * blocks));
   std::vector<T> sums(bands == 1 ? 0 : bands * weights);
   parallel_for(threads, bands * taps * blocks, [&](int64_t task) {
     const int64_t band = task / (taps * blocks), tap = task / blocks % taps;
-    const int64_t block = task % blocks, group = block / in_group.count;
+    const int64_t block = task % blocks, group = block / in_group.tasks;
     T* to = (bands == 1 ? kernel : sums.data() + band * weights) + tap * inputs * channels;
-    in_group.with(block % in_group.count, [&](int64_t first, auto vectors) {
+    in_group.with_task(block % in_group.tasks, [&](int64_t first, auto vectors) {
       const int64_t o = group * in_group.outputs + first;
       kernel_tap<vectors>(DenseTap<T>(shapes, operand, gradient, tap), rows * band / bands,
                           rows * (band + 1) / bands, group * inputs, inputs, o, to + o);
