@@ -18,7 +18,7 @@ from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.ops.native.targets import ACTIVATIONS
 from tests.helpers.arrays import assert_close
 from tests.helpers.folded import M, gate, randomized, run
-from tests.helpers.typed import present
+from tests.helpers.typed import instance, present
 
 pytestmark = pytest.mark.usefixtures("xla_forms")
 
@@ -127,8 +127,9 @@ def test_branches_of_different_shape_are_refused(x64):
 def test_each_activation_in_float32_has_jaxs_values(act):
     """To the ends of the numbers: the kernels have an exponential of their own."""
     one = fb.ConvNormAct(16, 16, 1, groups=16, norm=None, act=act, rngs=nnx.Rngs(0))
-    one.conv.kernel.set_value(jnp.ones((1, 1, 1, 16)))
-    present(one.conv.bias).set_value(jnp.zeros(16))
+    conv = instance(one.conv, fb.Conv)
+    conv.kernel.set_value(jnp.ones((1, 1, 1, 16)))
+    present(conv.bias).set_value(jnp.zeros(16))
     values = np.asarray([*FAR, *(-value for value in FAR)], np.float32)
     with ops.convolution("native"):
         y = run(one, jnp.asarray(np.tile(values[None, None, :, None], 16)))

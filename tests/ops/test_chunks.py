@@ -10,6 +10,7 @@ from jax import export
 import flaxblocks as fb
 from flaxblocks.ops.jaxprs import equations
 from tests.helpers.twins import image
+from tests.helpers.typed import instance
 
 X = jnp.asarray(image((6, 5, 5, 4)), jnp.float32)
 IMAGE = 5 * 5 * 4 * 4  # bytes
@@ -75,7 +76,7 @@ def test_new_weights_are_seen():
     block = fb.MBConv(4, 4, 2, rngs=nnx.Rngs(0))
     block.eval()
     before = fb.ops.in_chunks(block, X, cache=1)
-    kernel = block.project.conv.kernel
+    kernel = instance(block.project.conv, fb.Conv).kernel
     kernel[...] = 2 * kernel[...]
     after = fb.ops.in_chunks(block, X, cache=1)
     np.testing.assert_allclose(after, block(X), rtol=1e-5, atol=1e-6)

@@ -4,6 +4,7 @@
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +85,7 @@ def test_another_order_of_summing_passes():
 
 
 def test_products_in_bfloat16_are_seen():
-    unit = make_unit()
+    unit: Any = make_unit()
     unit.conv.conv_general_dilated = in_bfloat16
     assert EVERYWHERE <= failing(UNIT, unit)
 
@@ -114,7 +115,7 @@ def test_means_of_large_squares_are_seen(monkeypatch):
 def test_a_gate_that_hardly_matters_may_err_more_but_not_in_bfloat16():
     case, seed = BY_NAME["BottleNeck/se"], 135  # whose gate has gradients of 3e-4 of the others'
     x = np.random.default_rng(seed).normal(size=(2, 7, 9, 8)).astype(np.float32)
-    ours = case.build_flax()
+    ours: Any = case.build_flax()
     assert compare(case.build_torch(), ours, x, checks=("float32",), seed=seed).ok
     ours.spatial_se.reduce.conv_general_dilated = in_bfloat16
     report = compare(case.build_torch(), ours, x, checks=("float32",), seed=seed)

@@ -239,7 +239,7 @@ def test_the_weights_stay_on_their_device():
     device = jax.devices()[2]
     nnx.update(block, jax.device_put(nnx.state(block), device))
     fb.load_state_dict(block, fb.state_dict(unit(seed=1)))
-    assert block.conv.kernel[...].devices() == {device}
+    assert instance(block.conv, fb.Conv).kernel[...].devices() == {device}
 
 
 @pytest.mark.parametrize("call", [fb.state_dict, lambda m, names: fb.load_state_dict(m, {}, names)])
