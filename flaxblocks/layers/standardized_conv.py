@@ -90,7 +90,8 @@ class StandardizedConv(Conv):
         check_nhwc(x, self.in_features)
         window: Any = self  # NNX's annotations allow forms that ours never has
         bias = None if self.bias is None else self.bias[...]
-        x, kernel, bias = self.promote_dtype((x, self.standardized(), bias), dtype=self.dtype)
+        kernel = self.standardized().astype(self.kernel.dtype)
+        x, kernel, bias = self.promote_dtype((x, kernel, bias), dtype=self.dtype)
         y = conv_general_dilated(
             x,
             kernel,

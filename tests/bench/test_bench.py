@@ -147,7 +147,7 @@ def test_names():
         "Conv/dense3x3-14",
         "resnet18",
     ]
-    with pytest.raises(ValueError, match=r"no block or network is called 'resnet51'.*resnet50"):
+    with pytest.raises(ValueError, match=r"no block or classifying network is called 'resnet51'.*resnet50"):
         matching(["resnet51"])
     assert len({block.name for block in BLOCKS}) == len(BLOCKS)
 
@@ -219,7 +219,7 @@ def test_an_interrupted_run_keeps_what_it_has(here, monkeypatch: pytest.MonkeyPa
         (["--json", "no/such/folder/file"], "there is no folder"),
         (["resnet18", "--mode", "kernel"], "`--mode` must be infer or train or step for resnet18"),
         (["MBConv/*", "--mode", "step"], "`--mode` must be infer or train for MBConv"),
-        (["no_such_network"], "no block or network is called 'no_such_network'"),
+        (["no_such_network"], "no block or classifying network is called 'no_such_network'"),
     ],
 )
 def test_bad_input_is_said(arguments: list[str], said: str):

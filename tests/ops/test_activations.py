@@ -57,7 +57,7 @@ def test_the_exact_hard_sigmoid_is_pytorchs_but_for_the_sixth(call):
     assert set(own.numpy()) == {0.0, float(np.float32(1 / 6))}
     with ExactGradients():
         exact = call(x)
-        narrow = call(x.float())
+        narrow = call(x.to(torch.float32))
     (gradient,) = torch.autograd.grad(exact.sum(), x)
     assert set(gradient.numpy()) == {0.0, 1 / 6}
     assert torch.equal(gradient > 0, own > 0)

@@ -8,11 +8,11 @@ from parity.cases import CASES
 from parity.photo import load_photo, photo_input
 from tests.helpers.twins import REPEATED
 
-# A gate, a smooth activation or a standardization rounds, so these have no bitwise check.
+# A gate, a smooth activation, a standardization or a deviation rounds: there is no bitwise check.
 ROUNDS = {
     case.name
     for case in CASES
-    if "SqueezeExcite" in repr(case.spec) or "Standardized" in repr(case.spec)
+    if any(name in repr(case.spec) for name in ("SqueezeExcite", "Standardized", "EvoNorm"))
 } | {
     case.name
     for case in CASES
