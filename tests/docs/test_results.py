@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PARITY = max((ROOT / "benchmarks").glob("parity-cpu-*.json"))
 CPU = sorted((ROOT / "benchmarks").glob("cpu-*.json"))
 CPU = [file for file in CPU if file.name[:14] == CPU[-1].name[:14]]  # of one day
+NETWORKS = max((ROOT / "benchmarks").glob("networks-cpu-*.json"))
 GPU = max((ROOT / "benchmarks").glob("accelerator-*.json"))
 SCALING = max((ROOT / "benchmarks").glob("scaling-cpu-*.json"))
 
@@ -53,7 +54,8 @@ def test_the_result_file_has_every_block_and_says_how_it_was_made():
 @pytest.mark.parametrize(
     ("page", "table", "files", "render"),
     [
-        ("README.md", "speed", (*CPU, GPU), compared),
+        ("README.md", "speed", (*CPU, NETWORKS, GPU), compared),
+        ("docs/speed.md", "networks", (NETWORKS,), rendered),
         ("docs/speed.md", "benchmark", CPU, rendered),
         ("docs/speed.md", "accelerator", (GPU,), rendered),
         ("docs/speed.md", "growth", (SCALING,), grown),

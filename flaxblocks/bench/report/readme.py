@@ -78,8 +78,9 @@ def compared(*files: Results) -> str:
 
 
 def _beside_best(task: dict[str, Row], where: str) -> str:
-    # Files without `xla` were recorded when the kernels were not yet the default.
-    ours = task[OURS.name] if "xla" in task else task.get(NATIVE, task[OURS.name])
+    # Files with `lax` and no `xla` were recorded when the kernels were not yet the default.
+    before = "lax" in task and "xla" not in task
+    ours = task.get(NATIVE, task[OURS.name]) if before else task[OURS.name]
     rival = min((task[name] for name in task if name not in JAX), key=lambda row: row.seconds)
     return (
         f"| {ours.subject}, {UNITS[ours.mode]}, {where} | {ours.batch} "
