@@ -162,7 +162,11 @@ class Preprocess:
             raise ValueError("`images` must be one or more, got none")
 
         def prepared(image: Any) -> np.ndarray:
-            resized = photo.resize(photo.rgb(image), self.resize, self.interpolation, self.squash)
+            opened = photo.rgb(image)
+            try:
+                resized = photo.resize(opened, self.resize, self.interpolation, self.squash)
+            except ValueError as error:
+                raise ValueError(f"{error}, {image}") from error
             kept = resized if self.whole else photo.center(resized, self.crop)
             return photo.pixels(kept, self.channels)
 
