@@ -8,11 +8,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.layers.conv import Conv, Padding, check_nhwc
+from flaxblocks.layers.conv import Conv, Padding, check_nhwc, convolve
 from flaxblocks.layers.scopes import Scoped
-from flaxblocks.ops import conv_general_dilated
-
-NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 class CondConv(Scoped):
@@ -112,15 +109,7 @@ class CondConv(Scoped):
 
     def convolve(self, x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
         """Return images convolved with one kernel, by this layer's window."""
-        return conv_general_dilated(
-            x,
-            kernel,
-            self.strides,
-            self.padding,
-            rhs_dilation=self.kernel_dilation,
-            dimension_numbers=NHWC,
-            feature_group_count=groups,
-        )
+        return convolve(x, kernel, self, groups)
 
 
 def _pads(padding: str | tuple[tuple[int, int], ...]) -> bool:

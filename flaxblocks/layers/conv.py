@@ -129,6 +129,26 @@ class Conv(Scoped, nnx.Conv):
         return super().__call__(x, out_sharding)
 
 
+def convolve(x: jax.Array, kernel: jax.Array, layer: Any, groups: int) -> jax.Array:
+    """Return NHWC images convolved with a kernel by a layer's strides, padding and dilation.
+
+    Args:
+        x: images of shape ``(n, h, w, c)``.
+        kernel: of shape ``(height, width, c // groups, d)``.
+        layer: whose window it is; as `Conv` has it.
+        groups: blocks into which the channels are split.
+    """
+    return conv_general_dilated(
+        x,
+        kernel,
+        layer.strides,
+        layer.padding,
+        rhs_dilation=layer.kernel_dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
 def check_nhwc(x: jax.Array, in_features: int) -> None:
     """Refuse an input that is not NHWC with `in_features` channels.
 

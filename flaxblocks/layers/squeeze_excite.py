@@ -76,8 +76,12 @@ class SqueezeExcite(Scoped):
         """
         check_nhwc(x, self.expand.out_features)
         y = x.mean((1, 2), keepdims=True)
-        y = self.act(self.reduce(y))
+        y = self.act(self.squeeze(y))
         return x * self.gate(self.expand(y))
+
+    def squeeze(self, y: Float[Array, "n 1 1 c"]) -> Float[Array, "n 1 1 d"]:
+        """Return what is activated, from the channels' means."""
+        return self.reduce(y)
 
 
 class SqueezeNormExcite(SqueezeExcite):
@@ -114,19 +118,6 @@ class SqueezeNormExcite(SqueezeExcite):
         super().__init__(in_features, squeeze_features=squeeze_features, **make)
         self.norm = BatchNorm(squeeze_features, **make)
 
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Gate.
-
-        Args:
-            x: input of shape ``(n, h, w, in_features)``.
-
-        Returns:
-            An array of the input's shape.
-
-        Raises:
-            ValueError: if `x` is not NHWC with `in_features` channels.
-        """
-        check_nhwc(x, self.expand.out_features)
-        y = self.reduce(x.mean((1, 2), keepdims=True))
-        y = self.act(apply(self.norm, y))
-        return x * self.gate(self.expand(y))
+    def squeeze(self, y: Float[Array, "n 1 1 c"]) -> Float[Array, "n 1 1 d"]:
+        """Return what is activated, from the channels' means."""
+        return apply(self.norm, super().squeeze(y))

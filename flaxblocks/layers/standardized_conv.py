@@ -1,7 +1,6 @@
 """Convolutions whose kernels are standardized: mean 0 and variance 1 for each output channel."""
 
 from math import prod
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +8,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
-from flaxblocks.layers.conv import Conv, Padding, check_nhwc
+from flaxblocks.layers.conv import Conv, Padding, check_nhwc, convolve
 from flaxblocks.layers.initializers import constant
-from flaxblocks.ops import conv_general_dilated
 
 
 class StandardizedConv(Conv):
@@ -88,20 +86,10 @@ class StandardizedConv(Conv):
             ValueError: if `x` is not NHWC with `in_features` channels.
         """
         check_nhwc(x, self.in_features)
-        window: Any = self  # NNX's annotations allow forms that ours never has
         bias = None if self.bias is None else self.bias[...]
         kernel = self.standardized().astype(self.kernel.dtype)
         x, kernel, bias = self.promote_dtype((x, kernel, bias), dtype=self.dtype)
-        y = conv_general_dilated(
-            x,
-            kernel,
-            window.strides,
-            window.padding,
-            rhs_dilation=window.kernel_dilation,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=self.feature_group_count,
-            precision=self.precision,
-        )
+        y = convolve(x, kernel, self, self.feature_group_count)
         return y if bias is None else y + bias[None, None, None]
 
     def standardized(self) -> jax.Array:

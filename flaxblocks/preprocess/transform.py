@@ -1,6 +1,7 @@
 """The preprocessing of images."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -166,7 +167,8 @@ class Preprocess:
             try:
                 resized = photo.resize(opened, self.resize, self.interpolation, self.squash)
             except ValueError as error:
-                raise ValueError(f"{error}, {image}") from error
+                path = f", {image}" if isinstance(image, str | os.PathLike) else ""
+                raise ValueError(f"{error}{path}") from error
             kept = resized if self.whole else photo.center(resized, self.crop)
             return photo.pixels(kept, self.channels)
 

@@ -172,7 +172,7 @@ def rewritten(rng: np.random.Generator) -> bytes:
             if name.endswith("data.pkl") and kind in (1, 2, 3):
                 data = hostile_pickle(rng) if kind < 3 else fuzzing.mutated(data, rng)
             if name == chosen and kind == 4:
-                target = str(rng.choice(["../../mark", "/tmp/mark", "archive/../mark", "mark"]))
+                target = str(rng.choice(["../../mark", "/mark/mark", "archive/../mark", "mark"]))
             if name == chosen and kind == 5:
                 data = fuzzing.mutated(data, rng)
             new.writestr(target, data)

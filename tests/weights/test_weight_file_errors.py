@@ -132,6 +132,15 @@ def test_a_value_too_large_for_the_dtype_is_named(tmp_path: Path):
     fb.load_weights(abstract(), path, dtype=ml_dtypes.bfloat16)
 
 
+def test_what_a_library_quotes_of_a_damaged_file_is_cut_short(tmp_path: Path):
+    header = json.dumps("x" * 9000).encode()  # a text where a dictionary must be
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ValueError, match="is damaged or not a safetensors file") as caught:
+        fb.load_weights(abstract(), path)
+    assert len(str(caught.value)) < 500
+
+
 # Shards
 
 

@@ -185,7 +185,7 @@ def test_an_image_that_is_too_elongated_counts_as_one_that_cannot_be_read(tmp_pa
     assert sum(batch["weight"].sum() for batch in batches) == 5
     ((name, reason),) = found.new()
     assert name == str(folder / "b" / "0.png")
-    assert "must not be so elongated: 1 x 60000" in reason
+    assert "must not be so elongated: 1 x 60000" in reason and "PIL" not in reason
 
 
 @pytest.mark.parametrize(
