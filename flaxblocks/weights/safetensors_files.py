@@ -54,7 +54,7 @@ def read(path: Path) -> dict[str, StoredTensor]:
         with safe_open(path, framework="np") as file:
             found = {name: file.get_slice(name) for name in file.keys()}
     except SafetensorError as error:
-        reason = str(error)[:200]  # the library quotes the file
+        reason = shown(str(error), 200)  # the library quotes the file
         raise ValueError(
             f"`source` is damaged or not a safetensors file: {path} ({reason})"
         ) from error

@@ -181,17 +181,25 @@ def _loaded(
     wanted: dict[str, Entry], given: Mapping[str, Any], dtype: Any
 ) -> list[tuple[nnx.Variable, jax.Array]]:
     """Return the new value of each variable, having read one tensor at a time."""
-    loaded, broken = [], []
+    loaded, broken, changed = [], [], []
     for name, entry in wanted.items():
         if entry.variable is None:
             continue
-        array = _converted(entry.variable, entry.layout.from_torch(to_numpy(given[name])), dtype)
+        value = entry.layout.from_torch(to_numpy(given[name]))
+        array = _converted(entry.variable, value, dtype)
+        if jnp.issubdtype(array.dtype, jnp.integer) and not np.array_equal(array, value):
+            changed.append(f"{name} (as {array.dtype})")
         if jnp.issubdtype(array.dtype, jnp.floating) and not np.isfinite(array).all():
             broken.append(f"{name} (as {array.dtype})")
         loaded.append((entry.variable, _placed(entry.variable, array)))
     if broken:
         raise ValueError(
             f"`state_dict` has NaN or infinite values, nothing was loaded: {enumerated(broken)}"
+        )
+    if changed:
+        raise ValueError(
+            f"`state_dict` has counts that are too large or not whole, nothing was loaded: "
+            f"{enumerated(changed)}"
         )
     return loaded
 

@@ -32,8 +32,8 @@ standardized: Any = {
 }
 QUICK = {
     "scaled convolution": (
-        partial(fb.ScaledStandardizedConv, 8, 12, 3, stride=2, groups=2, gamma=1.7),
-        partial(ScaledStdConv2d, 8, 12, 3, stride=2, groups=2, gamma=1.7),
+        partial(fb.ScaledStandardizedConv, 8, 12, 3, stride=2, dilation=2, groups=2, gamma=1.7),
+        partial(ScaledStdConv2d, 8, 12, 3, stride=2, dilation=2, groups=2, gamma=1.7),
     ),
     "BiT": (
         partial(

@@ -132,13 +132,29 @@ def test_a_value_too_large_for_the_dtype_is_named(tmp_path: Path):
     fb.load_weights(abstract(), path, dtype=ml_dtypes.bfloat16)
 
 
-def test_what_a_library_quotes_of_a_damaged_file_is_cut_short(tmp_path: Path):
-    header = json.dumps("x" * 9000).encode()  # a text where a dictionary must be
+@pytest.mark.parametrize(
+    "header",
+    [
+        "x" * 9000,  # a text where a dictionary must be
+        {"\x1b[31m": {"dtype": "F32", "shape": [2], "data_offsets": [0, 99]}},  # red on a terminal
+    ],
+    ids=["long", "colored"],
+)
+def test_what_a_library_quotes_of_a_damaged_file_is_cut_short(header: object, tmp_path: Path):
+    text = json.dumps(header).encode()
     path = tmp_path / "a.safetensors"
-    path.write_bytes(len(header).to_bytes(8, "little") + header)
-    with pytest.raises(ValueError, match="is damaged or not a safetensors file") as caught:
-        fb.load_weights(abstract(), path)
-    assert len(str(caught.value)) < 500
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    message = refused(ValueError, "is damaged or not a safetensors file", path)
+    assert len(message) < 500 and message.isprintable()
+
+
+@both_kinds
+@pytest.mark.parametrize("count", [2**31, 2**58 + 5, -(2**40), 0.5])
+def test_a_count_that_the_network_cannot_hold_is_named(count: float, suffix: str, tmp_path: Path):
+    name = "stem.layers.0.norm.num_batches_tracked"
+    path = saved(tmp_path, suffix, {name: np.asarray(count)})
+    message = refused(ValueError, "too large or not whole, nothing was loaded", path)
+    assert message.endswith(f": {name} (as int32)")
 
 
 # Shards
