@@ -132,6 +132,8 @@ def _check_archive(path: Path) -> None:
                 "must hold its tensors as torch.save writes them, and compresses them: save it "
                 "again, if you trust it"
             )
+        for part in parts:
+            archive.open(part).close()  # PyTorch does not look at a part's own header where it maps
         for name in names:
             if name.endswith("/data.pkl"):
                 content = BytesIO(archive.read(name))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import ml_dtypes
@@ -146,6 +147,17 @@ def test_what_a_library_quotes_of_a_damaged_file_is_cut_short(header: object, tm
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     message = refused(ValueError, "is damaged or not a safetensors file", path)
     assert len(message) < 500 and message.isprintable()
+
+
+def test_a_part_of_an_archive_without_its_header_is_damage(tmp_path: Path):
+    """PyTorch refuses it too, but where it maps the file it does not look."""
+    path = saved(tmp_path, ".pth")
+    with zipfile.ZipFile(path) as archive:
+        (part,) = [p for p in archive.infolist() if p.filename.endswith("data/3")]
+    content = bytearray(path.read_bytes())
+    content[part.header_offset] ^= 1
+    path.write_bytes(content)
+    refused(ValueError, "is damaged or not a file of torch.save", path)
 
 
 @both_kinds
