@@ -6,6 +6,7 @@ This file stands at the root because the doctests of the packages and of README.
 # ruff: noqa: E402 (the order of these statements is what this file is for)
 
 import os
+from pathlib import Path
 from typing import Any
 
 # Before JAX starts: four devices on one CPU, for the tests of sharded batches.
@@ -16,10 +17,17 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jaxtyping
 
-# Before flaxblocks is imported: its annotations are checked at each call, in the test run only.
+ROOT = Path(__file__).parent
+# Where arrays are annotated. To check every call of every function would take a quarter of the run.
+ANNOTATED = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "flaxblocks").rglob("*.py")
+    if "from jaxtyping import" in path.read_text()
+]
+# Before flaxblocks is imported: these annotations are checked at each call, in the test run only.
 # An int serves for a float, as type checkers have it.
 jaxtyping.install_import_hook(
-    "flaxblocks", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    ANNOTATED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
 
 import jax
@@ -43,9 +51,11 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def _doctest_names(doctest_namespace):
-    """Give every doctest the names that the examples use."""
+def _doctests(request, doctest_namespace):
+    """Give every doctest the names that the examples use, and compile it quickly."""
     doctest_namespace.update(fb=fb, nnx=nnx, jax=jax, jnp=jnp, np=np)
+    if isinstance(request.node, pytest.DoctestItem):
+        request.getfixturevalue("quick")
 
 
 @pytest.fixture(autouse=True)

@@ -58,7 +58,7 @@ def test_fine_tuning_begins_with_the_weights(images, weights, tmp_path):
     assert 0 < distance["stem.layers.0.conv.weight"] < 0.01
 
 
-@pytest.mark.parametrize("options", [[], ["--shard"]])
+@pytest.mark.parametrize("options", [pytest.param([], marks=pytest.mark.slow), ["--shard"]])
 def test_training_on_all_devices(images, tmp_path, options):
     run("many_devices", images / "train", tmp_path / "out", "--model", "tiny", *options)
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 from flax import nnx
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
@@ -37,6 +38,14 @@ SMALLEST = {  # of each family
     "RegNet": "regnet_y_400mf",
     "ConvNeXt": "convnext_tiny",
 }
+UNLIKE = ("ResNet", "MobileNetV3", "RegNet", "ConvNeXt")  # the others are made of their parts
+each_family = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, id=family, marks=[] if family in UNLIKE else [pytest.mark.slow])
+        for family, name in SMALLEST.items()
+    ],
+)
 
 
 @cache

@@ -17,8 +17,14 @@ from tests.helpers.networks import SMALLEST
 
 pytestmark = pytest.mark.usefixtures("quick")
 
+QUICK = ("resnet18", "mobilenet_v3_small", "regnet_y_400mf")
+DRAWN = [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+    for name in SMALLEST.values()
+]
 
-@pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
+
+@pytest.mark.parametrize("name", DRAWN)
 def test_each_tensor_has_torchvisions_mean_and_deviation(name: str):
     torch.manual_seed(0)
     theirs = getattr(torchvision.models, name)().state_dict()

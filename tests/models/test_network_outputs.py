@@ -16,7 +16,8 @@ from tests.helpers.networks import (
     torch_network,
 )
 
-QUICK = (*SMALLEST.values(), "squeezenet1_1", "shufflenet_v2_x0_5", "googlenet")
+QUICK = ("resnet18", "mobilenet_v3_small", "mnasnet0_5", "regnet_y_400mf", "convnext_tiny")
+QUICK += ("squeezenet1_1", "shufflenet_v2_x0_5")
 IN_FLOAT32 = ("ResNet", "MobileNetV3")  # dense and depthwise kernels, gates
 IMAGE = (2, 37, 33, 3)  # odd, so that symmetric and TensorFlow's padding differ everywhere
 LARGER = {"alexnet": (2, 71, 67, 3), "inception_v3": (2, 79, 77, 3)}  # pad less

@@ -7,10 +7,8 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks.models import Backbone
-from tests.helpers.networks import PUBLISHED, SMALLEST, abstract
+from tests.helpers.networks import PUBLISHED, abstract, each_family
 from tests.helpers.typed import present
-
-one_of_each_family = pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
 
 
 def _make(name: str, **options) -> Backbone:
@@ -44,7 +42,7 @@ def test_an_unknown_name_lists_the_nearest():
         fb.create_model("", rngs=nnx.Rngs(0))
 
 
-@one_of_each_family
+@each_family
 def test_features_are_what_feature_info_says(name: str):
     network = abstract(name)
     shapes = _shapes(network, (2, 96, 64, 3))
@@ -55,7 +53,7 @@ def test_features_are_what_feature_info_says(name: str):
     assert len({info.stride for info in network.feature_info}) >= 4
 
 
-@one_of_each_family
+@each_family
 def test_without_classes_the_pooled_features_come_out(name: str):
     network = _make(name, num_classes=0)
     y = nnx.eval_shape(
@@ -67,7 +65,7 @@ def test_without_classes_the_pooled_features_come_out(name: str):
     assert with_classes.in_features == network.num_features
 
 
-@one_of_each_family
+@each_family
 def test_takes_any_number_of_channels_and_computes_in_dtype(name: str):
     """Parameters stay in `param_dtype`."""
     network = _make(

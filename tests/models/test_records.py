@@ -10,13 +10,20 @@ from torchvision.models import get_model_weights
 import flaxblocks as fb
 from flaxblocks.cli.networks import cost, count, image_shape
 from flaxblocks.models import ModelRecord, PublishedWeights, facts
-from tests.helpers.networks import SMALLEST, abstract
+from tests.helpers.networks import abstract
 from tests.helpers.typed import present
 from tests.helpers.weight_files import ARCHITECTURE
 
 TORCHVISION = [n for n in fb.list_models() if fb.model_info(n).source == "torchvision"]
 TIMM = [n for n in fb.list_models() if fb.model_info(n).source == "timm"]
-QUICK = (*SMALLEST.values(), "timm/test_efficientnet", "timm/test_resnet", "timm/test_convnext")
+QUICK = (
+    "resnet18",
+    "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "timm/test_efficientnet",
+    "timm/test_resnet",
+    "timm/test_convnext",
+)
 
 
 def torchvisions(weights) -> PublishedWeights:

@@ -34,7 +34,6 @@ QUICK = (  # to make, and different from each other
     "timm/mobilenetv3_rw",
     "timm/vgg11",
     "timm/hardcorenas_a",
-    "timm/mobileone_s0",
     "timm/dla46_c",
     "timm/rexnet_100",
     "timm/resnetv2_18d",

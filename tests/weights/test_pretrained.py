@@ -68,7 +68,9 @@ def assert_same_function(one: torch.nn.Module, other: torch.nn.Module, size: int
     assert difference <= bound("float64", "output") * truth.abs().max()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", pytest.param("mobilenet_v3_small", marks=pytest.mark.slow)]
+)
 def test_timm_takes_a_run(name, tmp_path, capsys):
     theirs = run_of(name, tmp_path / "run")
     out = tmp_path / "hub"

@@ -11,7 +11,14 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks.weights.state_dict import NAMES
-from tests.helpers.networks import PUBLISHED, SMALLEST, abstract, abstract_torch, make_witness
+from tests.helpers.networks import (
+    PUBLISHED,
+    SMALLEST,
+    abstract,
+    abstract_torch,
+    each_family,
+    make_witness,
+)
 from torch_ref.harness.vendors import allocate
 
 # Each kind of block, stem and head; it takes a second or two to make a network.
@@ -69,7 +76,7 @@ def test_names_do_not_depend_on_the_order_of_attributes(name: str):
     assert list(shapes.items()) == list(again.items())
 
 
-@pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
+@each_family
 def test_state_dicts_go_in_and_out_of_torchvisions_module(name: str):
     theirs, twin = (allocate(make_witness(name)) for _ in range(2))
     for number, value in enumerate(theirs.state_dict().values()):

@@ -14,8 +14,8 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks.weights.state_dict import NAMES
-from tests.helpers.networks import SMALLEST
 from tests.helpers.networks import abstract as published
+from tests.helpers.networks import each_family
 from tests.helpers.weight_files import abstract, arrays, assert_equal, network
 
 HEAD = {"native": "head.classifier", "torchvision": "fc", "timm": "fc"}
@@ -74,7 +74,7 @@ def test_a_checkpoint_without_a_head_serves_a_new_head():
     assert all(np.array_equal(after[name], value) for name, value in given.items())
 
 
-@pytest.mark.parametrize("name", SMALLEST.values(), ids=SMALLEST)
+@each_family
 def test_head_and_stem_of_every_family_are_found(name: str):
     """A network without a classifier leaves out the checkpoint's; its stem reads gray images."""
     given = arrays(published(name), "torchvision")

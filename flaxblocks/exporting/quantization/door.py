@@ -29,7 +29,7 @@ def quantize(
     normalizations are folded first. The result is simulated in JAX, with the integers that ONNX
     Runtime has of the same model after `export`.
 
-    >>> model = fb.create_model("resnet18", num_classes=10, rngs=nnx.Rngs(0))
+    >>> model = fb.create_model("timm/test_resnet", num_classes=10, rngs=nnx.Rngs(0))
     >>> quantized = fb.quantize(model, np.ones((2, 64, 64, 3), np.float32))
     >>> quantized(np.ones((1, 64, 64, 3), np.float32)).shape
     (1, 10)

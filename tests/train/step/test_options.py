@@ -97,7 +97,9 @@ def train(loss: Any, devices: int, again: bool, accumulate: int) -> tuple[Any, d
     return state, {name: float(value) for name, value in metrics.items()}
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    "name", [pytest.param("distillation", marks=pytest.mark.slow), "the user's own"]
+)
 def test_options_change_nothing_but_the_cost_of_any_loss(name: str, x64):
     """In parts, on four devices, its maps computed again: the same as at once on one device."""
     loss = LOSSES[name]()

@@ -94,9 +94,8 @@ def test_eight_devices_change_nothing(rule: str, tmp_path: Path, x64):
     assert_equals_one_device(tmp_path / "eight.npz")
 
 
-@pytest.mark.parametrize(
-    "rule", ["replicate", pytest.param("shard_largest", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow  # the command line has a default test of two processes
+@pytest.mark.parametrize("rule", ["replicate", "shard_largest"])
 def test_two_processes_of_two_devices_change_nothing(rule: str, tmp_path: Path, x64):
     address = f"127.0.0.1:{free_port()}"
     path = tmp_path / "two.npz"
