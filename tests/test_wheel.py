@@ -48,8 +48,19 @@ def run(*command: object, cwd: Path = ROOT, **variables: str) -> str:
 
 
 def make_wheel(tree: Path, folder: Path, **variables: str) -> Path:
-    command = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ".")
-    run(*command, cwd=tree, **variables)
+    """Build as pip does, but with the hatchling and jaxlib that are installed here."""
+    run(
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "-d",
+        folder,
+        cwd=tree,
+        **variables,
+    )
     (path,) = folder.glob("*.whl")
     return path
 
