@@ -55,14 +55,15 @@ def _row(name: str, results: list[dict[str, str]]) -> dict[str, Any]:
 
 def _weights(key: str, config: Any, results: list[dict[str, str]]) -> list[Any]:
     """Return the columns of one row's weights; `facts.py` describes them."""
-    if config.hf_hub_id != f"timm/{key}":
+    file = None if config.hf_hub_id == f"timm/{key}" else config.url
+    if file == "" or config.hf_hub_id not in (None, f"timm/{key}"):
         raise ValueError(f"`networks` has weights at an unusual place: {config.hf_hub_id}")
     preprocess = fb.Preprocess.from_timm(config.to_dict())
     fits = [row for row in results if row["model"] == key and _same(row, preprocess.crop, config)]
     top: tuple[Any, Any] = (
         (float(fits[0]["top1"]), float(fits[0]["top5"])) if fits else (None, None)
     )
-    return [config.tag, None, _written(preprocess), config.num_classes, config.license, *top]
+    return [config.tag, file, _written(preprocess), config.num_classes, config.license, *top]
 
 
 def _same(row: Mapping[str, str], crop: int, config: Any) -> bool:

@@ -6,6 +6,8 @@ from flaxblocks.blocks import BasicBlock as BasicBlock
 from flaxblocks.blocks import BottleNeck as BottleNeck
 from flaxblocks.blocks import CondMBConv as CondMBConv
 from flaxblocks.blocks import ConvNeXtBlock as ConvNeXtBlock
+from flaxblocks.blocks import CrossStagePartial as CrossStagePartial
+from flaxblocks.blocks import DarkBlock as DarkBlock
 from flaxblocks.blocks import DepthWiseSeparableConv as DepthWiseSeparableConv
 from flaxblocks.blocks import FeaturePyramidNetwork as FeaturePyramidNetwork
 from flaxblocks.blocks import FusedMBConv as FusedMBConv

@@ -45,12 +45,13 @@ def _variant(
     return Case(f"{block}/{variant}", Spec(block, args, kwargs), shape)
 
 
-_SILU, _HARD_SWISH = Function("silu"), Function("hard_swish")
+_RELU, _SILU, _HARD_SWISH = map(Function, ("relu", "silu", "hard_swish"))
 _EPS3 = Factory("BatchNorm", kwargs={"epsilon": 1e-3, "momentum": 0.99})
 _SE_SILU = Factory("SqueezeExcite", kwargs={"squeeze_features": 2, "act": _SILU})
 _SE_HARD = Factory("SqueezeExcite", kwargs={"gate": Function("hard_sigmoid")})
 _REP_GHOST = Factory("RepConv", kwargs={"point": None})
 _PROJECTION = Factory("ConvNormAct", kwargs={"kernel_size": 1, "act": None})
+_DARK = Factory("DarkBlock", kwargs={"hidden_features": 4, "act": _RELU})
 _PUBLISHED = {"use_bias": False, "norm": _EPS3, "act": _SILU, "final_act": None}
 
 SEED_CASES: tuple[Case, ...] = (
@@ -110,6 +111,10 @@ VARIANT_CASES: tuple[Case, ...] = (
     _variant("mobileone", "RepConv", (8, 8), stride=2, groups=8, branches=3),
     _variant("odd", "GhostModule", (16, 31), (2, 11, 13, 16)),
     _variant("repghost", "GhostModule", (16, 16), (2, 11, 13, 16), keep=False, cheap=_REP_GHOST),
+    _variant("csp", "CrossStagePartial", (8, 12), blocks=(_DARK,), act=_RELU),
+    _variant("c3", "CrossStagePartial", (8, 8), blocks=(_DARK,), mixes=False, act=_RELU),
+    _variant("edge", "DarkBlock", (8, 8), hidden_features=12, kernel_sizes=(3, 1), act=_RELU),
+    _variant("caffe", "BottleNeck", (8, 16, 2), stride=2, early_stride=True),
     _variant("stride2-se", "FusedMBConv", (8, 12), stride=2, se=_SE_SILU),
 )
 """What published networks vary: strides, kernels, groups, dilation, gates, eps, activations."""

@@ -14,6 +14,8 @@ from torch_ref.blocks import MobileNetLikeBlock as MobileNetLikeBlock
 from torch_ref.blocks import ResidualAdd as ResidualAdd
 from torch_ref.cond import CondConv as CondConv
 from torch_ref.cond import CondMBConv as CondMBConv
+from torch_ref.cross_stage import CrossStagePartial as CrossStagePartial
+from torch_ref.cross_stage import DarkBlock as DarkBlock
 from torch_ref.ghost import GhostModule as GhostModule
 from torch_ref.layers import BatchNorm as BatchNorm
 from torch_ref.layers import Conv as Conv

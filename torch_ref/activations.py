@@ -5,12 +5,23 @@ from functools import partial
 import torch
 from torch.nn.functional import gelu as gelu
 from torch.nn.functional import hardswish as hard_swish
+from torch.nn.functional import leaky_relu as leaky_relu
 from torch.nn.functional import relu as relu
 from torch.nn.functional import relu6 as relu6
 from torch.nn.functional import sigmoid as sigmoid
 from torch.nn.functional import silu as silu
 
-__all__ = ["gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "relu", "relu6", "sigmoid", "silu"]
+__all__ = [
+    "gelu",
+    "gelu_tanh",
+    "hard_sigmoid",
+    "hard_swish",
+    "leaky_relu",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+]
 
 gelu_tanh = partial(gelu, approximate="tanh")
 

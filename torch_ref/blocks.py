@@ -41,6 +41,7 @@ class BottleNeck(nn.Module):
         *,
         kernel_size=3,
         stride=1,
+        early_stride=False,
         dilation=1,
         groups=1,
         use_bias=True,
@@ -56,11 +57,12 @@ class BottleNeck(nn.Module):
         narrow = int(out_features // reduction)
         same_shape = in_features == out_features and pair(stride) == (1, 1)
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm)
+        first, second = (stride, 1) if early_stride else (1, stride)
         # wide -> narrow
-        self.reduce = unit(in_features, narrow, 1, act=act)
+        self.reduce = unit(in_features, narrow, 1, stride=first, act=act)
         # narrow -> narrow
         self.spatial = unit(
-            narrow, narrow, kernel_size, stride=stride, dilation=dilation, groups=groups, act=act
+            narrow, narrow, kernel_size, stride=second, dilation=dilation, groups=groups, act=act
         )
         self.spatial_se = spatial_se(narrow) if spatial_se else None
         # narrow -> wide

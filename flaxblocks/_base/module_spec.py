@@ -30,6 +30,8 @@ class Spec:
         def resolved(value: Any) -> Any:
             if isinstance(value, Function):
                 return getattr(library.activations, value.name)
+            if isinstance(value, tuple):
+                return tuple(resolved(each) for each in value)
             return value.build(library, **common) if isinstance(value, Spec) else value
 
         make = getattr(library, self.name)

@@ -6,6 +6,8 @@ from flaxblocks.blocks.bottleneck import LinearBottleNeck as LinearBottleNeck
 from flaxblocks.blocks.cond_mbconv import CondMBConv as CondMBConv
 from flaxblocks.blocks.convnext import ConvNeXtBlock as ConvNeXtBlock
 from flaxblocks.blocks.convnext import NormConv as NormConv
+from flaxblocks.blocks.cross_stage import CrossStagePartial as CrossStagePartial
+from flaxblocks.blocks.dark import DarkBlock as DarkBlock
 from flaxblocks.blocks.feature_pyramid import FeaturePyramidNetwork as FeaturePyramidNetwork
 from flaxblocks.blocks.feature_pyramid import LastLevelP6P7 as LastLevelP6P7
 from flaxblocks.blocks.feature_pyramid import last_level_max_pool as last_level_max_pool

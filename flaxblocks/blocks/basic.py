@@ -36,6 +36,7 @@ class BasicBlock(Scoped):
         use_bias: whether the convolutions have a bias.
         norm: makes each normalization, see `ConvNormAct`.
         act: activation after the first convolution.
+        second_act: activation after the second; None for none.
         final_act: activation after the addition; None for none.
         shortcut: makes the other branch where the shape changes, see `BottleNeck`.
         pool: takes the first convolution's stride in its place, see `BottleNeck`.
@@ -64,6 +65,7 @@ class BasicBlock(Scoped):
         use_bias: bool = True,
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
+        second_act: Activation | None = None,
         final_act: Activation | None = relu,
         shortcut: ModuleFactory | None = projection,
         pool: Activation | None = None,
@@ -82,7 +84,9 @@ class BasicBlock(Scoped):
         self.first = unit(
             in_features, out_features, kernel_size, stride=step, dilation=first_dilation, act=act
         )
-        self.second = unit(out_features, out_features, kernel_size, dilation=dilation, act=None)
+        self.second = unit(
+            out_features, out_features, kernel_size, dilation=dilation, act=second_act
+        )
         self.se = build("se", se, out_features, **make)
         self.adds, self.shortcut = other_branch(
             shortcut, in_features, out_features, stride=stride, use_bias=use_bias, norm=norm, **make

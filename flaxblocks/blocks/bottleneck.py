@@ -36,6 +36,7 @@ class BottleNeck(Scoped):
         reduce_features: channels after the first convolution, where they are not the narrow width.
         kernel_size: height and width of the spatial kernel in pixels.
         stride: step of the spatial convolution in pixels.
+        early_stride: whether the first convolution has the stride in its place (the original).
         dilation: distance between the spatial kernel's taps in pixels.
         groups: groups of the spatial convolution (ResNeXt, RegNet).
         spatial: makes it, with `ConvNormAct`'s arguments; such as `MultiScale` (Res2Net).
@@ -74,6 +75,7 @@ class BottleNeck(Scoped):
         reduce_features: int | None = None,
         kernel_size: int | tuple[int, int] = 3,
         stride: int | tuple[int, int] = 1,
+        early_stride: bool = False,
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         spatial: ModuleFactory = ConvNormAct,
@@ -100,13 +102,14 @@ class BottleNeck(Scoped):
         common = {"use_bias": use_bias, "norm": norm, **make}
         unit = partial(ConvNormAct, **common)
         self.pool = checks.function("pool", pool, optional=True)
-        step = stride if pool is None else 1
+        step = 1 if pool is not None or early_stride else stride
+        first_step = stride if early_stride else 1
         reduced = (
             narrow
             if reduce_features is None
             else checks.positive_int("reduce_features", reduce_features)
         )
-        self.reduce = unit(in_features, reduced, 1, act=act)
+        self.reduce = unit(in_features, reduced, 1, stride=first_step, act=act)
         window = {"stride": step, "dilation": dilation, "groups": groups}
         make_spatial = checks.function("spatial", spatial)
         self.spatial = make_spatial(reduced, narrow, kernel_size, **window, act=act, **common)

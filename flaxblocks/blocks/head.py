@@ -1,6 +1,7 @@
 """The last layers of a network."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.batch_norm import BatchNorm
-from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.conv_norm_act import unbiased_unit
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.scopes import Scoped
@@ -40,7 +41,8 @@ class Head(Scoped):
             activation that the stages left out (RegNetZ); None for nothing.
         norm: makes the normalization of the mean (ConvNeXt): ``norm(features, dtype=,
             param_dtype=, rngs=)``; None for none.
-        conv_norm: makes the normalization of the convolution, see `ConvNormAct`.
+        conv: makes that convolution, with `ConvNormAct`'s arguments.
+        conv_norm: makes its normalization, see `ConvNormAct`.
         act: activation after the convolution and after the hidden layer.
         drop_rate: probability of dropping each value before the classifier in training.
         dtype: dtype of the computation; inferred where absent.
@@ -69,6 +71,7 @@ class Head(Scoped):
         hidden: ModuleFactory = Linear,
         neck: ModuleFactory | None = None,
         norm: ModuleFactory | None = None,
+        conv: ModuleFactory = unbiased_unit,
         conv_norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
         drop_rate: float = 0.0,
@@ -79,10 +82,10 @@ class Head(Scoped):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         width = conv_features or in_features
         self.pooled_features = hidden_features or width
-        self.conv = (
+        self.conv: Any = (
             None
             if conv_features is None
-            else ConvNormAct(in_features, width, 1, use_bias=False, norm=conv_norm, act=act, **make)
+            else conv(in_features, width, 1, norm=conv_norm, act=act, **make)
         )
         self.neck = build("neck", neck, width, **make)
         self.norm = build("norm", norm, width, **make)
@@ -143,6 +146,6 @@ class Head(Scoped):
 
 def _on_vectors(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """Apply a linear layer, or a convolution as if each vector were an image of one pixel."""
-    if isinstance(layer, ConvNormAct):
-        return layer(x[:, None, None]).squeeze((1, 2))
-    return layer(x)
+    if isinstance(layer, Linear):
+        return layer(x)
+    return layer(x[:, None, None]).squeeze((1, 2))

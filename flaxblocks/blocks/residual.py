@@ -74,11 +74,13 @@ class PooledProjection(ConvNormAct):
         in_features: channels of the input.
         out_features: channels of the output.
         stride: 2, or 1 for a plain projection.
+        ceil_mode: whether an odd last row or column is kept, see `average_pool`.
         dilated: whether the projection reads means of 2x2 pixels at stride 1 too, as where dilation
             takes the place of the stride; beyond the border are zeros, which count.
         use_bias: whether the convolution has a bias.
         conv: makes it, with `Conv`'s arguments.
         norm: makes the normalization, see `ConvNormAct`.
+        act: activation at the end; None for none.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -96,10 +98,12 @@ class PooledProjection(ConvNormAct):
         out_features: int,
         *,
         stride: int | tuple[int, int],
+        ceil_mode: bool = True,
         dilated: bool = False,
         use_bias: bool = False,
         conv: Callable[..., Conv] = Conv,
         norm: ModuleFactory | None = BatchNorm,
+        act: Activation | None = None,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
@@ -114,12 +118,13 @@ class PooledProjection(ConvNormAct):
             use_bias=use_bias,
             conv=conv,
             norm=norm,
-            act=None,
+            act=act,
             dtype=dtype,
             param_dtype=param_dtype,
             rngs=rngs,
         )
         self.pools = steps == (2, 2)
+        self.ceil_mode = ceil_mode
         self.dilated = dilated
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
@@ -130,14 +135,14 @@ class PooledProjection(ConvNormAct):
 
         Returns:
             Output of shape ``(n, p, q, out_features)``, at stride 2 half as high and wide, rounded
-            up.
+            up in `ceil_mode`.
         """
         return super().__call__(self.average(x))
 
     def average(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q c"]:
         """Return what is projected: means of 2x2 pixels, or the input itself."""
         if self.pools:
-            return average_pool(x, ceil_mode=True)
+            return average_pool(x, ceil_mode=self.ceil_mode)
         if not self.dilated:
             return x
         x = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
@@ -186,6 +191,18 @@ def add_branches(residual: jax.Array, identity: jax.Array) -> jax.Array:
     """
     check_same_shape(residual, identity)
     return residual + identity.astype(residual.dtype)
+
+
+def check_no_stride(stride: int | tuple[int, int]) -> None:
+    """Refuse a stride in a block that always keeps the size.
+
+    Raises:
+        ValueError: if it is not 1.
+    """
+    if checks.pair("stride", stride) != (1, 1):
+        raise ValueError(
+            f"`stride` must be 1 in a block that adds or mixes its input, got {stride!r}"
+        )
 
 
 def check_keeps_size(conv: Conv | MixedConv) -> None:

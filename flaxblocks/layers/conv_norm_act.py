@@ -100,3 +100,6 @@ Conv1X1BnReLU = partial(ConvNormAct, kernel_size=1)
 
 Conv3X3BnReLU = partial(ConvNormAct, kernel_size=3)
 """`ConvNormAct` with a 3x3 kernel."""
+
+unbiased_unit = partial(ConvNormAct, use_bias=False)
+"""`ConvNormAct` as most published networks have it."""

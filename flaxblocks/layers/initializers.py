@@ -80,6 +80,11 @@ def kaiming_normal_in(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) 
     return Normal(sqrt(2 / prod(shape[:-1])))(key, shape, dtype)
 
 
+def lecun_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """Draw from a normal distribution of variance ``1 / fan_in``."""
+    return Normal(sqrt(1 / prod(shape[:-1])))(key, shape, dtype)
+
+
 def kaiming_uniform_in(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
     """Draw from a uniform distribution of variance ``2 / fan_in``."""
     return Uniform(sqrt(6 / prod(shape[:-1])))(key, shape, dtype)

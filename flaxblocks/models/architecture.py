@@ -40,6 +40,10 @@ class StageRow:
         downsample: makes what stands before the blocks and takes the stage's step in their place
             (ConvNeXt): ``downsample(in_features, out_features, stride=, dtype=, param_dtype=,
             rngs=)``; None for nothing.
+        downsample_features: channels after that, where they are not `features`.
+        around: makes one module of all the blocks, which have no stride then (CSPNet):
+            ``around(in_features, out_features, blocks=, dtype=, param_dtype=, rngs=)``; None where
+            they simply follow each other.
         widths: channels after each block, where they are not `features` throughout.
         dilate: returns the row with dilated kernels, from the dilation of the stage before and
             its own: ``dilate(row, before, dilation)``.
@@ -49,6 +53,8 @@ class StageRow:
     stride: int
     blocks: tuple[ModuleFactory, ...]
     downsample: ModuleFactory | None = None
+    downsample_features: int | None = None
+    around: ModuleFactory | None = None
     widths: tuple[int, ...] | None = None
     dilate: Dilate = dilate_after_first
 
@@ -64,14 +70,14 @@ def ramp_to(rate: float, blocks: int) -> tuple[float, ...]:
 
 
 def no_branches(rate: float, blocks: int) -> tuple[float, ...]:
-    """Refuse every drop path rate but 0: the blocks have no residual branch.
+    """Refuse every drop path rate but 0: nothing in the blocks is dropped.
 
     Raises:
         ValueError: if `rate` is not 0.
     """
     if rate:
         raise ValueError(
-            f"`drop_path_rate` must be 0 in a network without residual branches, got {rate!r}"
+            f"`drop_path_rate` must be 0 in a network whose blocks drop no branches, got {rate!r}"
         )
     return (0.0,) * blocks
 

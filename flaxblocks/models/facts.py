@@ -1,8 +1,8 @@
 """What torchvision and timm say about their networks, read from a table of each.
 
-A table has a line for each network: its size, and its weights with tag, file, preprocessing,
-number of classes, license, top-1 and top-5 accuracy, mean intersection over union and pixel
-accuracy, the default weights first.
+A table has a line for each network: its size, and its weights with tag, file (none where they are
+on the hub under the network's name), preprocessing, number of classes, license, top-1 and top-5
+accuracy, mean intersection over union and pixel accuracy, the default weights first.
 
 Source: torchvision 0.28, `torchvision.models.get_model_weights`; timm 1.0.31, the
 `pretrained_cfg` of its networks, and its results/results-imagenet.csv, where it evaluated them
@@ -45,7 +45,10 @@ def _facts(
 def _weights(
     name: str, tag: str, file: str | None, preprocess: str, *others: Any
 ) -> PublishedWeights:
-    source = f"{HUB}{name}.{tag}" if file is None else TORCHVISION_URL + file
+    if file is None:
+        source = f"{HUB}{name}.{tag}"
+    else:
+        source = file if "://" in file else TORCHVISION_URL + file
     return PublishedWeights(tag, source, _preprocess(preprocess), *others)
 
 

@@ -2,6 +2,7 @@
 """A stage of a network."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -41,9 +42,18 @@ class Stage(Scoped):
         if row.downsample is None:
             self.downsample = None
         else:
-            self.downsample = row.downsample(width, row.features, stride=stride, **make)
-            width, stride = row.features, 1
-        self.blocks = nnx.List()
+            self.downsample = row.downsample(
+                width, row.downsample_features or row.features, stride=stride, **make
+            )
+            width, stride = row.downsample_features or row.features, 1
+        self.blocks: nnx.List[Any] = nnx.List()
+        if row.around is not None:
+            blocks = [
+                partial(block, drop_path=rate) if rate else block
+                for block, rate in zip(row.blocks, drop_paths, strict=True)
+            ]
+            self.blocks.append(row.around(width, row.features, blocks=blocks, **make))
+            return
         widths = row.widths or (row.features,) * len(row.blocks)
         for block, next_width, rate in zip(row.blocks, widths, drop_paths, strict=True):
             drops = {"drop_path": rate} if rate else {}

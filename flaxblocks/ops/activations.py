@@ -13,7 +13,17 @@ from jaxtyping import Array, Float
 
 from flaxblocks.ops.recompute import recompute
 
-__all__ = ["gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "relu", "relu6", "sigmoid", "silu"]
+__all__ = [
+    "gelu",
+    "gelu_tanh",
+    "hard_sigmoid",
+    "hard_swish",
+    "leaky_relu",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+]
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -39,6 +49,11 @@ def _relu_derivative(primals, tangents):
 def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return ``min(max(x, 0), 6)``, with gradient 0 at 0 and at 6 (MobileNetV1, section 3)."""
     return jnp.where(x >= 6, jnp.asarray(6, x.dtype), jax.nn.relu(x))
+
+
+def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return `x` where it is positive, else a hundredth of it, with gradient 0.01 at 0."""
+    return jnp.where(x > 0, x, 0.01 * x)
 
 
 def silu(x: Float[Array, "..."]) -> Float[Array, "..."]:

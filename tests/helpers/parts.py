@@ -10,6 +10,7 @@ from flax import nnx
 from timm.layers.blur_pool import BlurPool2d
 
 import flaxblocks as fb
+from parity import compare
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides.weights import randomize
@@ -93,3 +94,21 @@ def assert_part_is_timms(
     least = 1e-3 * max(float(value.abs().max()) for value in truth.values())
     for name, value in truth.items():
         assert_equal(named[name], value, "gradient", name, least)
+
+
+def assert_part_trains_as_timms(
+    make: Callable[..., nnx.Module],
+    make_torch: Callable[[], torch.nn.Module],
+    shape: tuple[int, int, int, int],
+) -> None:
+    """Fail unless a part's losses and weights stay timm's over several steps in float64.
+
+    Args:
+        make: makes ours: ``make(rngs=)``.
+        make_torch: makes timm's.
+        shape: shape ``(n, h, w, c)`` of the input.
+    """
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    module = make(rngs=nnx.Rngs(0))
+    report = compare(make_torch(), module, x, names="timm", checks=("trajectory",))
+    assert report.ok, str(report)

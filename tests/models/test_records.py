@@ -79,7 +79,8 @@ def test_every_row_is_timms():
         assert [w.tag for w in record.weights] == list(theirs), name
         for weights in record.weights:
             config = theirs[weights.tag]
-            assert weights.source == f"hf-hub:{config.hf_hub_id}", name
+            on_hub = f"hf-hub:{config.hf_hub_id}"
+            assert weights.source == (on_hub if config.hf_hub_id else config.url), name
             assert weights.num_classes == config.num_classes
             assert weights.license == config.license
             assert weights.preprocess == fb.Preprocess.from_timm(config.to_dict())

@@ -28,7 +28,7 @@ from flaxblocks.models.timm.mixnet import HALVES
 from flaxblocks.models.timm.resnet import wide_projection
 from flaxblocks.ops import average_pool
 from flaxblocks.ops.activations import silu
-from tests.helpers.parts import assert_equal, assert_part_is_timms
+from tests.helpers.parts import assert_equal, assert_part_is_timms, assert_part_trains_as_timms
 from tests.helpers.twins import assert_same
 from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import from_nhwc
@@ -159,6 +159,12 @@ EACH = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for 
 def test_parts_have_timms_names_outputs_gradients_and_statistics(name: str, x64):
     with ExactGradients():
         assert_part_is_timms(*PARTS[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["attention", "global context", "norm first"])
+def test_parts_train_as_timms(name: str):
+    assert_part_trains_as_timms(*PARTS[name])
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from flaxblocks.blocks.growing import GrowingBottleneck
 from flaxblocks.layers.squeeze_excite import SqueezeNormExcite
 from flaxblocks.models.timm.dla import basic, bottleneck
 from tests.helpers.networks import abstract
-from tests.helpers.parts import assert_part_is_timms
+from tests.helpers.parts import assert_part_is_timms, assert_part_trains_as_timms
 
 gate = partial(SqueezeNormExcite, squeeze_features=2)
-QUICK = {
+QUICK: dict[str, Any] = {
     "tree of trees": (
         partial(AggregationTree, 8, 12, levels=2, block=basic, stride=2, reads_input=True),
         partial(dla.DlaTree, 2, dla.DlaBasic, 8, 12, 2, level_root=True),
@@ -58,6 +58,12 @@ EACH = [
 @pytest.mark.parametrize(("make", "make_torch"), EACH)
 def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, x64):
     assert_part_is_timms(make, make_torch, (3, 6, 4, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tree of trees", "growing"])
+def test_parts_train_as_timms(name: str):
+    assert_part_trains_as_timms(*QUICK[name], (3, 6, 4, 8))
 
 
 def test_a_gates_normalization_is_folded():

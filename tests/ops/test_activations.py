@@ -37,7 +37,8 @@ def torch_function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return PyTorch's own function."""
     if name == "gelu_tanh":
         return partial(torch.nn.functional.gelu, approximate="tanh")
-    return getattr(torch.nn.functional, name.replace("_", ""))
+    written = "leaky_relu" if name == "leaky_relu" else name.replace("_", "")
+    return getattr(torch.nn.functional, written)
 
 
 def values_and_gradients(name: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -90,7 +90,7 @@ CONVOLVE = Halving(None)
 
 def squeeze_excite(features: int, *, ratio: float = 1 / 16, **arguments: Any) -> SqueezeExcite:
     """Make a gate whose narrow width is a multiple of 8."""
-    squeezed = make_divisible(ratio * features)
+    squeezed = make_divisible(ratio * features, least=0)
     return SqueezeExcite(features, squeeze_features=squeezed, **arguments)
 
 
