@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -34,21 +35,15 @@ def recalibrate(
         `torch.optim.swa_utils.update_bn`.
     """
     fresh = _without_memory(state)
-
-    @jax.jit
-    def update(means: Tree, params: Tree, batch: Batch, count: jax.Array) -> Tree:
-        model: Any = nnx.merge(fresh, params, state.frozen, state.statistics, state.rng)
-        model(prepare(batch)["image"])
-        found = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
-        return jax.tree.map(lambda mean, new: _updated(mean, new, count), means, found)
-
+    rest = state.frozen, state.statistics, state.rng
     trained = [state.params] if state.average is None else [state.params, state.average[0]]
     means = [state.statistics] * len(trained)
     count = 0
     for count, batch in enumerate(batches, 1):
         number = jnp.asarray(count, jnp.int32)
         means = [
-            update(mean, params, batch, number) for mean, params in zip(means, trained, strict=True)
+            _update(fresh, prepare, mean, (params, *rest), batch, number)
+            for mean, params in zip(means, trained, strict=True)
         ]
     if not count:
         raise ValueError("`batches` must be one or more, got none")
@@ -67,6 +62,23 @@ def remembered(model: nnx.Module, steps: int) -> float:
     return max(
         (float(n.momentum) ** steps for n in norms if not n.use_running_average), default=0.0
     )
+
+
+# Its compiled program serves every call for a network, as after each epoch.
+@partial(jax.jit, static_argnums=(0, 1))
+def _update(
+    fresh: Any,
+    prepare: Prepare,
+    means: Tree,
+    variables: tuple[Tree, ...],
+    batch: Batch,
+    count: jax.Array,
+) -> Tree:
+    """Return the means with the statistics of one more batch."""
+    model: Any = nnx.merge(fresh, *variables)
+    model(prepare(batch)["image"])
+    found = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+    return jax.tree.map(lambda mean, new: _updated(mean, new, count), means, found)
 
 
 def _updated(mean: jax.Array, new: jax.Array, count: jax.Array) -> jax.Array:

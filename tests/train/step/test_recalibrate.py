@@ -22,6 +22,20 @@ class Ours(nnx.Module):
         return self.second(self.first(x) ** 2)
 
 
+traces: list[tuple[int, ...]] = []
+
+
+class Traced(nnx.Module):
+    """A network that says when it is traced."""
+
+    def __init__(self, *, rngs: nnx.Rngs):
+        self.norm = fb.BatchNorm(3, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        traces.append(x.shape)
+        return self.norm(x)
+
+
 class Theirs(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -60,6 +74,13 @@ def test_frozen_statistics_keep_their_bits():
     before, after = state.statistics, found.statistics
     assert jax.tree.all(jax.tree.map(np.array_equal, before["first"], after["first"]))
     assert not np.array_equal(before["second"]["mean"], after["second"]["mean"])
+
+
+def test_one_program_serves_every_call():
+    """A run recalibrates before each evaluation."""
+    for seed in range(3):
+        recalibrate(create_state(Traced(rngs=nnx.Rngs(seed)), optax.sgd(0.1)), batches(np.float32))
+    assert len(traces) == 1
 
 
 def test_what_a_short_run_remembers_of_its_first_statistics():
