@@ -1,6 +1,7 @@
 """The float32 check: our error against the float64 truth, beside PyTorch's own."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from parity.checks.tolerance import bound
 from parity.report.rows import Row, label
 from parity.sides.calls import inputs_of
 from parity.sides.kinks import Kink
+from parity.sides.rounding import FRACTION
 from parity.sides.runs import Runs
 from parity.sides.weights import BATCH_NORM
 
@@ -34,7 +36,7 @@ def check_float32(runs: Runs) -> Iterator[Row]:
         shared = ours.outputs.keys() - runs.apart(i)
         layers = {path: v for path, v in truth.outputs.items() if path in shared}
         scales = {path: measure.scale_of(v) for path, v in layers.items()}
-        usual = _usual_errors(runs, i, layers, scales)
+        usual = _usual_errors([run.outputs for run in runs.rounded(i)], layers, scales)
         floor = _floor(usual[""])
         yield _output_row(label("", i), ours.outputs[""], theirs.outputs[""], layers[""], floor)
         floor = _floor(_rms(usual))
@@ -53,7 +55,9 @@ def check_float32(runs: Runs) -> Iterator[Row]:
             text = "units on the other side of a kink in float32: JAX {}, PyTorch {}".format(*flips)
             yield Row("float32", label("all gradients", i), 0, sums, None, text)
         else:
-            floor = sums * _amplification(runs, i, gradients, scales)
+            draws = [step.gradients for step in runs.rounded_steps(i)]
+            usual = _usual_errors(draws, gradients, scales)
+            floor = max(sums * _amplification(usual), _floor(_rms(usual)))
             name = label("all gradients", i)
             yield _pooled_row(name, ours.gradients, theirs.gradients, gradients, scales, floor)
         if statistics:
@@ -64,32 +68,27 @@ def check_float32(runs: Runs) -> Iterator[Row]:
 
 
 def _usual_errors(
-    runs: Runs, i: int, layers: Named, scales: Mapping[str, float]
+    draws: Sequence[Named], truth: Named, scales: Mapping[str, float]
 ) -> Mapping[str, float]:
-    """Return the root-mean-square error that float32 is expected to make in each layer."""
-    draws = [
-        {path: measure.rms_error(run.outputs[path], v, scales[path]) for path, v in layers.items()}
-        for run in runs.rounded(i)
-    ]
-    return {path: _rms({str(n): draw[path] for n, draw in enumerate(draws)}) for path in layers}
+    """Return the root-mean-square error that float32 is expected to make in each array."""
+    errors = {
+        name: [measure.rms_error(draw[name], value, scales[name]) for draw in draws]
+        for name, value in truth.items()
+    }
+    return {name: _rms(dict(enumerate(own))) / FRACTION for name, own in errors.items()}
 
 
-def _amplification(runs: Runs, i: int, gradients: Named, scales: Mapping[str, float]) -> float:
+def _amplification(usual: Mapping[str, float]) -> float:
     """Return how many times the error of most gradients the pooled one is expected to be.
 
     A gradient that is a small rest of large terms, such as that of a gate which hardly matters, is
     off by a larger part of itself. Rounding at random shows by how much.
+
+    Args:
+        usual: the error that is expected of each gradient.
     """
-    truth, _ = runs.train_step("float64", i)
-    steps = [s for s in runs.rounded_steps(i) if not _flips(truth.kinks, s.outputs, truth.outputs)]
-    if not steps:
-        return 1.0
-    errors = {
-        name: sum(measure.rms_error(s.gradients[name], v, scales[name]) for s in steps)
-        for name, v in gradients.items()
-    }
-    usual = float(np.median(list(errors.values())))
-    return _rms({name: max(1.0, e / usual) for name, e in errors.items()}) if usual else 1.0
+    most = float(np.median(list(usual.values())))
+    return _rms({name: max(1.0, error / most) for name, error in usual.items()}) if most else 1.0
 
 
 def _floor(usual: float) -> float:
@@ -146,5 +145,5 @@ def _row(name: str, error: float, own: float, floor: float, luck: float, detail:
     return Row.judged("float32", name, error, limit, detail, own)
 
 
-def _rms(errors: Mapping[str, float]) -> float:
+def _rms(errors: Mapping[Any, float]) -> float:
     return float(np.sqrt(np.mean(np.square(list(errors.values())))))
