@@ -103,6 +103,14 @@ class Site:
         """Return the operation that makes a tensor."""
         return next((o for o in self.program.operations if slot in o.writes), None)
 
+    def is_given(self, slot: int) -> bool:
+        """Return whether a tensor is as the module holds it, but for its layout."""
+        maker = self.maker(slot)
+        while maker is not None and maker.kind in LAYOUT:
+            slot = maker.reads[0]
+            maker = self.maker(slot)
+        return maker is None and slot not in self.program.inputs
+
     def unflattened(self) -> torch.Tensor | None:
         """Return the map that was flattened into this operation's input, where one was."""
         slot = self.operation.reads[0]

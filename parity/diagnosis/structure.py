@@ -48,10 +48,14 @@ def scale(site: Site) -> Iterator[Change]:
     x, factor = list(site.arguments.values())[:2]
     x, factor = (x, factor) if isinstance(x, torch.Tensor) else (factor, x)
     if isinstance(factor, torch.Tensor) and factor.numel() > 1:
-        if factor.numel() != x.numel():
+        if any(site.is_given(slot) for slot in site.operation.reads):
             text = "missing scale: JAX leaves out the layer's scale"
             yield site.change(text, _first_tensor, "multiply by the scale")
-        for i in (0, 1) if factor.numel() == x.numel() else ():
+            for number in site.numbers(1e-6, 1e6):
+                text = f"scale: JAX multiplies by {number:.4g} beside the layer's scale"
+                yield site.change(text, lambda a, n=number: site.original(a) * n, "leave it out")
+            return
+        for i in (0, 1):
             text = f"missing product: JAX gives the {('first', 'second')[i]} factor alone"
             yield site.change(text, lambda a, i=i: list(a.values())[i], "multiply the two")
         return

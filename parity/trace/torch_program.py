@@ -11,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from parity.trace.operations import kind_of, named_arguments
+from parity.trace.resized import RESHAPES, resized
 from torch_ref.harness.no_dropout import DROPS
 
 _SKIPPED = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
@@ -91,6 +92,8 @@ class Program:
         for slot in (*moved, *_written_over(operation)):
             given[slot] = given[slot].clone()
         args, kwargs = mapped((operation.args, operation.kwargs), lambda s: given[s.index])
+        if operation.kind in RESHAPES:
+            args = self._fitted(operation, args)
         with torch.no_grad():
             if run is not None:
                 result = run(named_arguments(operation.function, args, kwargs))
@@ -100,6 +103,14 @@ class Program:
             values[self.moved[slot]] = given[slot]
         for slot, value in zip(operation.writes, tensors(result), strict=False):
             values[slot] = value
+
+    def _fitted(self, operation: Operation, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return a reshape's arguments for an array that an earlier change made larger."""
+        before, now = self.values[operation.reads[0]].shape, args[0].shape
+        sizes = args[1] if len(args) == 2 and isinstance(args[1], tuple | list) else args[1:]
+        if before == now or len(before) != len(now) or not all(type(n) is int for n in sizes):
+            return args
+        return args[0], resized(sizes, before, now)
 
 
 def _written_over(operation: Operation) -> tuple[int, ...]:

@@ -23,6 +23,10 @@ def same(n: Any):
     n.stem.padding = "SAME"
 
 
+def padding(n: Any):
+    n.down.padding = "VALID"
+
+
 def batch_eps(n: Any):
     n.norm.epsilon = 1e-3
 
@@ -176,6 +180,10 @@ def missing_layer_scale(n: Any):
     n.layer_scale = lambda x, scale: x
 
 
+def wrong_layer_scale(n: Any):
+    n.layer_scale = lambda x, scale: x * scale * 0.1
+
+
 def missing_attention_scale(n: Any):
     n.scores = lambda q, k: jnp.einsum("nhtc,nhsc->nhts", q, k)
 
@@ -206,6 +214,7 @@ def label_order(n: Any):
 
 FAULTS: list[tuple[Callable[[Any], None], str, str]] = [
     (same, "stem", "padding: JAX pads as TensorFlow's SAME"),
+    (padding, "down", "padding: JAX pads by 0, PyTorch by 1"),
     (batch_eps, "norm", "eps: JAX adds 0.001 to the variance, PyTorch 1e-05"),
     (layer_eps, "layer_norm", "eps: JAX adds 1e-06 to the variance, PyTorch 1e-05"),
     (group_eps, "group_norm", "eps: JAX adds 1e-06 to the variance, PyTorch 1e-05"),
@@ -217,36 +226,40 @@ FAULTS: list[tuple[Callable[[Any], None], str, str]] = [
     (running_in_training, "norm", "statistics: JAX normalizes by the running ones in train mode"),
     (biased_variance, "twin_norm", "variance bias: JAX stores the biased variance, PyTorch the"),
     (float32, "mlp", "reduced matmul precision: JAX rounds to float32"),
-    (swish_for_relu, "the whole module", "activation: JAX applies silu, PyTorch relu"),
+    (swish_for_relu, "F.relu(", "activation: JAX applies silu, PyTorch relu"),
     (exchanged_window, "twin", "layout: the kernel's height and width are swapped"),
     (flipped, "twin", "layout: the kernel is mirrored"),
     (exchanged_channels, "twin", "layout: the kernel's input and output channels are swapped"),
     (not_mirrored, "up", "layout: the transposed convolution's kernel is not mirrored"),
-    (missing_activation, "the whole module", "missing activation: JAX applies none, PyTorch relu"),
+    (missing_activation, "F.relu(", "missing activation: JAX applies none, PyTorch relu"),
     (act_before_norm, "norm", "order: JAX applies relu before batch_norm"),
-    (tanh_gelu, "the whole module", "activation: JAX applies gelu by tanh, PyTorch gelu by erf"),
-    (keras_hard_sigmoid, "the whole module", "activation: JAX applies hard_sigmoid as Keras's"),
-    (keras_hard_swish, "the whole module", "activation: JAX applies hard_swish by Keras's"),
-    (slope, "the whole module", "activation: JAX applies leaky_relu of slope 0.3, PyTorch leaky"),
+    (tanh_gelu, "F.gelu(", "activation: JAX applies gelu by tanh, PyTorch gelu by erf"),
+    (keras_hard_sigmoid, "F.hardsigmoid(", "activation: JAX applies hard_sigmoid as Keras's"),
+    (keras_hard_swish, "F.hardswish(", "activation: JAX applies hard_swish by Keras's"),
+    (slope, "F.leaky_relu(", "activation: JAX applies leaky_relu of slope 0.3, PyTorch leaky"),
     (flatten_order, "head", "flatten order: JAX flattens (h, w, c), PyTorch (c, h, w)"),
-    (align_corners, "the whole module", "resizing: JAX takes bilinear with aligned corners"),
-    (nearest, "the whole module", "resizing: JAX takes nearest with half-pixel centers"),
-    (offsets, "the whole module", "resizing: JAX takes nearest without half-pixel centers"),
-    (antialiasing, "the whole module", "resizing: JAX takes bilinear with half-pixel centers, Py"),
-    (zero_padded_maximum, "the whole module", "padding: JAX pads with zeros before the maximum"),
-    (average_for_maximum, "the whole module", "pooling: JAX takes the average, PyTorch the max"),
-    (counted_padding, "the whole module", "padding: JAX's average counts the padding"),
-    (missing_residual, "the whole module", "missing residual: JAX does not add the input"),
-    (missing_layer_scale, "the whole module", "missing scale: JAX leaves out the layer's scale"),
-    (missing_attention_scale, "the whole module", "missing scale: JAX does not multiply by 0.577"),
+    (align_corners, "scale_factor=1.5", "resizing: JAX takes bilinear with aligned corners"),
+    (nearest, "scale_factor=1.5", "resizing: JAX takes nearest with half-pixel centers"),
+    (offsets, "nearest-exact", "resizing: JAX takes nearest without half-pixel centers"),
+    (antialiasing, "antialias=True", "resizing: JAX takes bilinear with half-pixel centers, Py"),
+    (zero_padded_maximum, "F.max_pool2d(", "padding: JAX pads with zeros before the maximum"),
+    (average_for_maximum, "F.max_pool2d(", "pooling: JAX takes the average, PyTorch the max"),
+    (counted_padding, "F.avg_pool2d(", "padding: JAX's average counts the padding"),
+    (missing_residual, "x + self.scale", "missing residual: JAX does not add the input"),
+    (missing_layer_scale, "x + self.scale", "missing scale: JAX leaves out the layer's scale"),
+    (wrong_layer_scale, "x + self.scale", "scale: JAX multiplies by 0.1 beside the layer's scale"),
+    (missing_attention_scale, "** -0.5", "missing scale: JAX does not multiply by 0.577"),
     (
         wrong_attention_scale,
-        "the whole module",
+        "** -0.5",
         "scale: JAX multiplies by 0.4082, PyTorch by 0.57",
     ),
-    (softmax_axis, "the whole module", "axis: JAX's softmax is over axis 2 of 4, PyTorch's over"),
+    (softmax_axis, "softmax(", "axis: JAX's softmax is over axis 2 of 4, PyTorch's over"),
     (bfloat16, "twin", "reduced matmul precision: JAX rounds to bfloat16"),
     (tf32, "twin", "reduced matmul precision: JAX rounds to TF32"),
     (label_order, "head", "label order"),
 ]
-"""What is planted, the layer where it shows, and what is said of it."""
+"""What is planted, where it shows, and what is said of it.
+
+Where is a layer, or a part of the line of `user_net.TorchNet` that computes it.
+"""

@@ -1,6 +1,7 @@
 """Each of the mistakes that ports make is found where it is, and named for what it is."""
 
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from parity.diagnosis.diagnose import in_float64
 from parity.diagnosis.sentences import sentences
 from parity.sides.pairing import pair_up
 from parity.sides.runs import Runs
+from tests.helpers import user_net
 from tests.helpers.user_faults import FAULTS, everything_of_a_norm, exchanged_layers
 from tests.helpers.user_net import SHAPE, FlaxNet, TorchNet
 
@@ -27,6 +29,16 @@ def causes(port: FlaxNet, original: TorchNet | None = None) -> list[str]:
     )
 
 
+def place_of(where: str) -> str:
+    """Return what a report calls a layer of the network, or the one line that holds a text."""
+    if where in dict(TorchNet().named_modules()):
+        return where
+    lines = Path(user_net.__file__).read_text(encoding="utf-8").splitlines()
+    torch_lines = lines[: lines.index("class Transposed(nnx.Module):")]
+    (number,) = [n for n, line in enumerate(torch_lines, 1) if where in line]
+    return f"the whole module (user_net.py:{number})"
+
+
 # One of each file of hypotheses runs by default; what compiles is shared, each costs a second.
 DEFAULT = {"same", "batch_eps", "momentum", "act_before_norm", "tanh_gelu", "flatten_order"}
 DEFAULT |= {"counted_padding", "softmax_axis", "missing_attention_scale", "bfloat16"}
@@ -39,13 +51,13 @@ EACH = [
 ]
 
 
-@pytest.mark.parametrize(("plant", "layer", "cause"), EACH)
-def test_a_planted_fault_is_found_and_named(plant, layer, cause):
+@pytest.mark.parametrize(("plant", "where", "cause"), EACH)
+def test_a_planted_fault_is_found_and_named(plant, where, cause):
     port = FlaxNet(nnx.Rngs(0))
     plant(port)
     found = causes(port)
     assert len(found) == 1, found
-    assert found[0].startswith(f"first divergence at {layer} "), found
+    assert found[0].startswith(f"first divergence at {place_of(where)} "), found
     assert cause in found[0], found
 
 
