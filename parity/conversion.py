@@ -17,13 +17,14 @@ from flax import nnx
 from flaxblocks.weights import safetensors_files, torch_files
 from flaxblocks.weights.arrays import to_numpy
 from flaxblocks.weights.entries import Entry, entries
-from parity.sides.links import Link, joined
+from parity.sides.links import Link, Rows, joined
 from parity.sides.pairing import Pair
 from parity.sides.ports.port import Port
 
 Recipe = dict[str, dict[str, Any]]
 """Of each of the port's tensors by its own name: ``parts``, PyTorch's tensors with the rows that
-are joined, or null for all; then what they are brought into: ``reshape``, ``transpose``, ``shape``;
+are joined, or null for all; where there is ``plus``, tensors with their rows that are added, each
+from the row that is named; then what they are brought into: ``reshape``, ``transpose``, ``shape``;
 ``flip`` are axes that then run the other way."""
 
 LINES = """
@@ -34,7 +35,11 @@ from safetensors.numpy import load_file, save_file
 theirs, ours = load_file({source!r}), {{}}
 for name, how in json.load(open({recipe!r})).items():
     parts = [np.atleast_1d(theirs[part])[slice(*rows or [None])] for part, rows in how["parts"]]
-    array = np.concatenate(parts).reshape(how["reshape"]).transpose(how["transpose"])
+    joint = np.concatenate(parts)
+    for part, rows, start in how.get("plus", []):
+        term = theirs[part][slice(*rows or [None])]
+        joint[start : start + len(term)] += term
+    array = joint.reshape(how["reshape"]).transpose(how["transpose"])
     ours[name] = np.array(np.flip(array.reshape(how["shape"]), how["flip"]), order="C")
 save_file(ours, {target!r})
 """
@@ -94,7 +99,8 @@ def converted(recipe: Recipe, tensors: Mapping[str, np.ndarray]) -> dict[str, np
     """
     ours = {}
     for name, how in recipe.items():
-        missing = [part for part, _ in how["parts"] if part not in tensors]
+        plus = how.get("plus", [])
+        missing = [part for part, *_ in (*how["parts"], *plus) if part not in tensors]
         if missing:
             raise ValueError(f"`--convert`: the checkpoint has no {missing[0]}, needed for {name}")
         parts = [np.atleast_1d(tensors[p])[slice(*rows or [None])] for p, rows in how["parts"]]
@@ -104,6 +110,9 @@ def converted(recipe: Recipe, tensors: Mapping[str, np.ndarray]) -> dict[str, np
                 f"`--convert`: {how['parts'][0][0]} must have {prod(how['reshape'])} values for "
                 f"{name}, got {joint.size}"
             )
+        for part, rows, start in plus:
+            term = tensors[part][slice(*rows or [None])]
+            joint[start : start + len(term)] += term
         array = joint.reshape(how["reshape"]).transpose(how["transpose"]).reshape(how["shape"])
         ours[name] = np.array(np.flip(array, how["flip"]), order="C")
     return ours
@@ -129,6 +138,8 @@ def _steps(
     pair: Pair, entry: Entry, native: str, links: list[Link], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Any]:
     """Return what becomes of the parts: their numbers are counted, and followed to the port's."""
+    plus = [[x.theirs, _listed(x.their_rows), (x.rows or (0,))[0]] for x in links if x.adds]
+    links = [link for link in links if not link.adds]
     numbered: dict[str, np.ndarray] = {}
     start = 0
     for link in links:
@@ -140,8 +151,17 @@ def _steps(
     whole = joined(links, numbered, pair.shapes)[native]
     port = pair.jax_module
     layout = port.layout(native) if isinstance(port, Port) else entry.layout
-    parts = [[link.theirs, list(link.their_rows) if link.their_rows else None] for link in links]
-    return {"parts": parts, **_way_to(np.asarray(layout.from_torch(whole)), links[0].reshape)}
+    parts = [[link.theirs, _listed(link.their_rows)] for link in links]
+    more = {"plus": plus} if plus else {}
+    return {
+        "parts": parts,
+        **more,
+        **_way_to(np.asarray(layout.from_torch(whole)), links[0].reshape),
+    }
+
+
+def _listed(rows: Rows | None) -> list[int] | None:
+    return None if rows is None else list(rows)
 
 
 def _way_to(own: np.ndarray, between: tuple[int, ...] | None) -> dict[str, Any]:

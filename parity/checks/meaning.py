@@ -12,8 +12,9 @@ def check_names(runs: Runs) -> Iterator[Row]:
     """Compare names and shapes of parameters, their number, and the shape of the output."""
     pair = runs.pair
     theirs, ours = pair.parameter_counts
-    detail = f"{theirs:,} in PyTorch, {ours:,} in JAX"
-    yield Row.judged("names", "parameters", abs(theirs - ours), 0, detail)
+    added = f"; {pair.added:,} are added to others" if pair.added else ""
+    detail = f"{theirs:,} in PyTorch, {ours:,} in JAX{added}"
+    yield Row.judged("names", "parameters", abs(theirs - pair.added - ours), 0, detail)
     for kind, names in (("only in PyTorch", pair.missing), ("only in JAX", pair.unexpected)):
         for name in names:
             yield Row.judged("names", name, 1, 0, kind)

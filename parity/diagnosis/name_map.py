@@ -15,11 +15,12 @@ from flaxblocks.weights.entries import entries
 from parity.diagnosis.convolutions import other_weights
 from parity.diagnosis.diagnose import HYPOTHESES, search_in
 from parity.diagnosis.name_order import in_order
+from parity.diagnosis.name_recurrent import recurrent_names
 from parity.diagnosis.search import Finding
 from parity.sides import flax_side, given
 from parity.sides.calls import Input, as_input
 from parity.sides.frame import Frame
-from parity.sides.links import Names
+from parity.sides.links import Link, Names
 from parity.sides.pairing import Pair, pair_up
 from parity.sides.runs import Runs
 from parity.trace.torch_program import Program, record
@@ -48,9 +49,17 @@ def find_names(torch_module: Any, jax_module: Any, x: Any) -> Names:
     theirs = {name: tuple(value.shape) for name, value in reference.state_dict().items()}
     ours = {name: entry.shape for name, entry in entries(jax_module).items()}
     orders = _read_order(program), _jax_order(jax_module, x)
-    found = max((in_order(theirs, ours, *orders, turned) for turned in (False, True)), key=len)
+    found = recurrent_names(torch_module, ours, orders[1])
+    links = [Link.of(*item) for item in found.items()]
+    theirs = _without(theirs, {link.theirs for link in links})
+    ours = _without(ours, {link.native for link in links})
+    found |= max((in_order(theirs, ours, *orders, turned) for turned in (False, True)), key=len)
     pair = pair_up(torch_module, jax_module, found)
     return _agreeing(pair, found, x) if pair.lines_up else found
+
+
+def _without(shapes: dict[str, tuple[int, ...]], names: set[str]) -> dict[str, tuple[int, ...]]:
+    return {name: shape for name, shape in shapes.items() if name not in names}
 
 
 def _read_order(program: Program) -> list[str]:

@@ -20,6 +20,8 @@ from parity.sides.calls import Input, inputs_of, is_float, outputs_of, widened
 from parity.trace.jax_program import QUICK, JaxProgram
 from parity.trace.widen import in_float64
 
+RECURRENT = (nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell)
+
 
 @dataclass
 class FlaxRun:
@@ -50,6 +52,8 @@ def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: s
     for _, part in nnx.iter_modules(copy):
         if isinstance(part, nnx.Embed) and part.dtype == part.param_dtype:
             part.dtype = jnp.dtype(dtype)  # it writes down the dtype that its weights had
+        if isinstance(part, RECURRENT):
+            part.param_dtype = jnp.dtype(dtype)  # that of the state with which it starts
         if isinstance(part, nnx.MultiHeadAttention):
             part.attention_fn = _exact_attention(part.attention_fn)
     return copy

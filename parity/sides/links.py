@@ -10,11 +10,11 @@ import numpy as np
 Rows = tuple[int, int]
 Names = dict[str, Any]
 """Native names by PyTorch's. A tensor that is laid out otherwise has a dictionary in place of a
-name: ``name``, and ``reshape``, ``transpose``, ``rows``; see `Link`. A part of PyTorch's tensor is
-called by its rows: ``in_proj_weight[0:64]``."""
+name: ``name``, and ``reshape``, ``transpose``, ``rows``, ``adds``; see `Link`. A part of PyTorch's
+tensor is called by its rows: ``in_proj_weight[0:64]``."""
 
 _PART = re.compile(r"(.*)\[(\d+):(\d+)\]")
-_KEYS = ("name", "reshape", "transpose", "rows")
+_KEYS = ("name", "reshape", "transpose", "rows", "adds")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Link:
         rows: those of JAX's that they become; all where absent.
         reshape: the shape into which they are brought first.
         transpose: the order of the axes into which they are brought then.
+        adds: whether they are added to what other links put there, as PyTorch's second bias of a
+            recurrent layer is.
     """
 
     theirs: str
@@ -36,6 +38,7 @@ class Link:
     rows: Rows | None = None
     reshape: tuple[int, ...] | None = None
     transpose: tuple[int, ...] | None = None
+    adds: bool = False
 
     @classmethod
     def of(cls, theirs: str, native: Any) -> "Link":
@@ -53,21 +56,22 @@ class Link:
                 f"`names` must have a name, or a dictionary of {', '.join(_KEYS)}, for each "
                 f"tensor, got {native!r} for {theirs}"
             )
-        more = {key: tuple(native[key]) for key in _KEYS[1:] if key in native}
-        return cls(name, native["name"], their_rows, **more)
+        more = {key: tuple(native[key]) for key in _KEYS[1:-1] if key in native}
+        return cls(name, native["name"], their_rows, **more, adds=bool(native.get("adds")))
 
     @property
     def entry(self) -> tuple[str, Any]:
         """The entry of `Names` that says this."""
         part = "" if self.their_rows is None else "[{}:{}]".format(*self.their_rows)
         more = {"reshape": self.reshape, "transpose": self.transpose, "rows": self.rows}
-        said = {key: list(value) for key, value in more.items() if value is not None}
+        said: dict[str, Any] = {k: list(value) for k, value in more.items() if value is not None}
+        said |= {"adds": True} if self.adds else {}
         return self.theirs + part, {"name": self.native, **said} if said else self.native
 
     @property
     def is_whole(self) -> bool:
         """Whether it is one tensor for one."""
-        return self.their_rows is None and self.rows is None
+        return self.their_rows is None and self.rows is None and not self.adds
 
     def taken(self, array: np.ndarray) -> np.ndarray:
         """Return the part of PyTorch's array that is meant, its axes in JAX's order."""
@@ -88,13 +92,13 @@ def joined(
     for native, own in parts.items():
         if not all(link.theirs in arrays for link in own):
             continue
-        if own[0].rows is None:
-            found[native] = own[0].taken(arrays[own[0].theirs]).reshape(shapes[native])
-            continue
-        whole = np.empty(shapes[native], arrays[own[0].theirs].dtype)
+        dtype = arrays[own[0].theirs].dtype
+        if any(link.adds for link in own):
+            dtype = np.result_type(dtype, np.float64)  # a sum is not rounded
+        whole = np.zeros(shapes[native], dtype)
         for link in own:
-            rows = slice(*link.rows) if link.rows is not None else slice(None)
-            whole[rows] = link.taken(arrays[link.theirs]).reshape(whole[rows].shape)
+            place = ... if link.rows is None else slice(*link.rows)
+            whole[place] += link.taken(arrays[link.theirs]).reshape(whole[place].shape)
         found[native] = whole
     return found
 

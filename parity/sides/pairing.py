@@ -65,15 +65,32 @@ class Pair:
         )
         return sum(p.numel() for p in self.torch_module.parameters()), flax_count
 
+    @property
+    def added(self) -> int:
+        """How many of PyTorch's parameters are added to others in JAX."""
+        held = self.torch_module.state_dict(keep_vars=True)
+        return sum(
+            held[x.theirs].numel() if x.their_rows is None else x.their_rows[1] - x.their_rows[0]
+            for x in self.links
+            if x.adds
+        )
+
+    def gradients(self, torch_named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return PyTorch's gradients as native ones: of a sum each term has that of the whole."""
+        terms = [link for link in self.links if not link.adds]
+        return joined(terms, torch_named, self.shapes) | self._unknown(torch_named)
+
     def weights(self, torch_named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return what JAX's side takes of PyTorch's arrays, under native names."""
         return joined(self.links, torch_named, self.shapes)
 
     def native(self, torch_named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return PyTorch's arrays as native ones; what has no counterpart keeps its name."""
+        return self.weights(torch_named) | self._unknown(torch_named)
+
+    def _unknown(self, torch_named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         known = {*self.keys, *(link.theirs for link in self.links)}
-        rest = {name: value for name, value in torch_named.items() if name not in known}
-        return self.weights(torch_named) | rest
+        return {name: value for name, value in torch_named.items() if name not in known}
 
 
 def pair_up(
@@ -96,7 +113,7 @@ def pair_up(
     back = {} if isinstance(names, str) else _back(names)
     wanted, ours = _entries(jax_module, names), entries(jax_module)
     native = {id(e.variable): name for name, e in ours.items() if e.variable is not None}
-    for link in special:
+    for link in (x for x in special if not x.adds):
         wanted.pop(_renamed(link.native, back), None)
     held = torch_module.state_dict(keep_vars=True)
     given = {name: tuple(value.shape) for name, value in held.items()}
@@ -116,6 +133,7 @@ def pair_up(
         for name, shape in given.items()
         if name not in linked and (name in wanted or not is_constant(held[name]))
     ]
+    missing += [f"{name}[{start}:{end}]" for name, start, end in _left_over(special, given)]
     unexpected = [
         f"{name} {e.shape}" for name, e in wanted.items() if name not in given and not _counts(name)
     ]
@@ -130,6 +148,21 @@ def pair_up(
         links,
         {name: entry.shape for name, entry in ours.items()},
     )
+
+
+def _left_over(
+    links: list[Link], shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[tuple[str, int, int]]:
+    """Yield the rows of PyTorch's tensors that no link takes, where some take others."""
+    for name in dict.fromkeys(link.theirs for link in links):
+        rows = sorted(
+            link.their_rows or (0, shapes[name][0]) for link in links if link.theirs == name
+        )
+        ends = [0, *(end for _, end in rows)]
+        starts = [*(start for start, _ in rows), shapes[name][0]]
+        yield from (
+            (name, end, start) for end, start in zip(ends, starts, strict=True) if end < start
+        )
 
 
 def _special(names: str | Mapping[str, Any]) -> list[Link]:

@@ -235,7 +235,7 @@ class Runs:
             outputs={paths.get(path, path): value for path, value in run.outputs.items()},
             inputs={paths.get(path, path): value for path, value in run.inputs.items()},
             loss=run.loss,
-            gradients=self.pair.native(run.gradients),
+            gradients=self.pair.gradients(run.gradients),
             state=self.pair.native(run.state),
             kinks=[{paths.get(path, path): at for path, at in b.items()} for b in run.kinks],
         )

@@ -12,6 +12,7 @@ import numpy as np
 
 import flaxblocks
 from flaxblocks._base.jax_internals import ClosedJaxpr, Literal
+from parity.trace.loops import loop
 
 INLINED = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"}
 INLINED |= {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"}
@@ -182,6 +183,9 @@ def _evaluate(
         is_number = str(jnp.result_type(atom.val)) in dtypes and np.ndim(atom.val) == 0
         return jnp.float64(constant(float(atom.val))) if is_number else _wide(atom.val, dtypes)
 
+    def step(program: Any, inputs: Sequence[Any]) -> list[Any]:
+        return _evaluate(program.jaxpr, program.consts, inputs, [], dtypes, constant)
+
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
         inner = _inner(equation)
@@ -190,7 +194,8 @@ def _evaluate(
         elif dtypes == _EXACT and equation.primitive.name == "reduce_precision":
             outputs = inputs
         else:
-            outputs = _bound(equation, inputs, dtypes)
+            outputs = loop(equation, inputs, step) if dtypes else None
+            outputs = _bound(equation, inputs, dtypes) if outputs is None else outputs
         if inner is None and equation.primitive.name not in _LAYOUT:
             line = _line(equation)
             kept += [(x, line) for x in outputs if x.size >= SMALLEST and _is_number(x)]

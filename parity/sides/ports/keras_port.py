@@ -68,6 +68,8 @@ def _layout(layer: Any, held: Any) -> Axes:
     shape, leaf = tuple(held.shape), held.name
     if isinstance(layer, keras.layers.EinsumDense):
         return _einsum(layer, leaf, shape)
+    if isinstance(layer, keras.layers.GRUCell | keras.layers.GRU) and leaf == "bias":
+        return axes.flat(shape)  # those of the input, then those of the state
     if leaf == "depthwise_kernel" or (leaf == "kernel" and isinstance(layer, DEPTHWISE)):
         return axes.depthwise(shape)
     if not leaf.endswith("kernel") or len(shape) < 2:

@@ -12,6 +12,7 @@ from flaxblocks.weights.axes import Axes
 from parity.sides.calling import mode_arguments
 from parity.sides.calls import Input, arguments
 from parity.sides.ports.port import Arrays, Port, named, variable
+from parity.trace.widen import in_float64
 
 PARAMS = "params"
 Path = tuple[str, ...]
@@ -42,20 +43,26 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
     held = {
         names[p]: variable(names[p], v, known[names[p]], p[0] == PARAMS) for p, v in flat.items()
     }
+    # Their state starts in the dtype that its parameters had, and must end in it.
+    recurrent = any(isinstance(kind, linen.RNNCellBase) for kind in kinds.values())
     moving = sorted({path[0] for path in flat} - {PARAMS})
 
     def call(arrays: Arrays, args: Any, kwargs: Any, training: bool) -> tuple[Any, Arrays]:
         tree = unflatten_dict({path: arrays[name] for path, name in names.items()})
         rest = {**mode_arguments(type(module).__call__, training), **kwargs}
-        with linen.intercept_methods(_without_dropout):
+
+        def run(tree: Any, args: Any, rest: Any) -> Any:
             # A module may take what it can write for the mode, as jax-resnet's do.
-            output, moved = module.apply(
+            return module.apply(
                 tree,
                 *args,
                 **rest,
                 rngs={"dropout": jax.random.key(0)},
                 mutable=moving if training else [],
             )
+
+        with linen.intercept_methods(_without_dropout):
+            output, moved = (in_float64(run) if recurrent else run)(tree, args, rest)
         after = flatten_dict(dict(moved))
         return output, {names[path]: value for path, value in after.items() if path in names}
 
