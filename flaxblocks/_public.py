@@ -38,6 +38,7 @@ from flaxblocks.layers import Conv1X1BnReLU as Conv1X1BnReLU
 from flaxblocks.layers import Conv3X3BnReLU as Conv3X3BnReLU
 from flaxblocks.layers import ConvNormAct as ConvNormAct
 from flaxblocks.layers import EvoNorm as EvoNorm
+from flaxblocks.layers import FilterResponseNorm as FilterResponseNorm
 from flaxblocks.layers import LayerNorm as LayerNorm
 from flaxblocks.layers import Linear as Linear
 from flaxblocks.layers import Mixed as Mixed

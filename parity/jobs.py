@@ -19,6 +19,7 @@ from flaxblocks import BottleNeck, create_model, list_models, model_info
 from flaxblocks._base.command_line import matching
 from flaxblocks._base.replacing import write_text
 from flaxblocks.blocks import BasicBlock
+from flaxblocks.layers.bilinear_attention import BilinearAttention
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
 from parity.conversion import read, recipe_of
@@ -31,6 +32,7 @@ from torch_ref.harness.vendors import allocate, make_network
 LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
 IMAGE = (2, 65, 67, 3)  # of the networks: odd, so that every stride has a remainder
 EVEN_IMAGE = (2, 64, 96, 3)
+BLOCKS_IMAGE = (2, 256, 256, 3)
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,15 @@ def _networks(name: str) -> Task:
 
 
 def _image_for(network: nnx.Module) -> tuple[int, int, int, int]:
-    """Return the shape of an image, even where averages drop an odd edge that shortcuts keep."""
-    pools = [
-        part.pool
-        for _, part in nnx.iter_modules(network)
-        if isinstance(part, BottleNeck | BasicBlock)
-    ]
+    """Return the shape of an image.
+
+    It is even where averages drop an odd edge that shortcuts keep, and of a size that attention
+    over blocks of the last map divides.
+    """
+    parts = [part for _, part in nnx.iter_modules(network)]
+    if any(isinstance(part, BilinearAttention) for part in parts):
+        return BLOCKS_IMAGE
+    pools = [part.pool for part in parts if isinstance(part, BottleNeck | BasicBlock)]
     return EVEN_IMAGE if average_pool in pools else IMAGE
 
 

@@ -17,10 +17,11 @@ from flaxblocks.ops.activations import Activation, relu
 
 
 class BasicBlock(Scoped):
-    """Two 3x3 convolutions and a shortcut.
+    """Two convolutions, 3x3 unless told otherwise, and a shortcut.
 
     ``final_act(second(first(x)) + shortcut(x))``; the shortcut is the identity, or `shortcut`
-    where the shape changes. The stride is the first convolution's.
+    where the shape changes. The stride is that of the first convolution that sees more than one
+    pixel.
 
     >>> block = fb.BasicBlock(8, 16, stride=2, rngs=nnx.Rngs(0))
     >>> block(jnp.ones((1, 9, 9, 8))).shape
@@ -29,8 +30,11 @@ class BasicBlock(Scoped):
     Args:
         in_features: channels of the input.
         out_features: channels of the output.
-        kernel_size: height and width of both kernels in pixels.
-        stride: step of the first convolution in pixels.
+        hidden_features: channels between the two; `out_features` where absent.
+        kernel_size: height and width of the kernels in pixels.
+        second_kernel_size: the same of the second, where it differs: 1 after a 3x3 one (an "edge"
+            block), 3 after a 1x1 one (DarkNet).
+        stride: step of the block in pixels.
         dilation: distance between the kernels' taps in pixels.
         first_dilation: the same of the first convolution, where it differs.
         use_bias: whether the convolutions have a bias.
@@ -39,7 +43,8 @@ class BasicBlock(Scoped):
         second_act: activation after the second; None for none.
         final_act: activation after the addition; None for none.
         shortcut: makes the other branch where the shape changes, see `BottleNeck`.
-        pool: takes the first convolution's stride in its place, see `BottleNeck`.
+        pool: follows the first convolution and takes the stride in its place, see `BottleNeck`.
+        hidden_se: makes a gate between the two convolutions, on `hidden_features`.
         se: makes a gate at the end of the residual branch, see `BottleNeck`.
         drop_path: probability of dropping the residual branch of a sample in training.
         dtype: dtype of the computation; inferred where absent.
@@ -50,7 +55,7 @@ class BasicBlock(Scoped):
         TypeError: if an argument is of the wrong type.
         ValueError: if an argument is out of range.
 
-    Source: He et al. 2016, figure 5, left.
+    Source: He et al. 2016, figure 5, left; Redmon and Farhadi 2018, table 1 (DarkNet).
     """
 
     def __init__(
@@ -58,7 +63,9 @@ class BasicBlock(Scoped):
         in_features: int,
         out_features: int,
         *,
+        hidden_features: int | None = None,
         kernel_size: int | tuple[int, int] = 3,
+        second_kernel_size: int | tuple[int, int] | None = None,
         stride: int | tuple[int, int] = 1,
         dilation: int | tuple[int, int] = 1,
         first_dilation: int | tuple[int, int] | None = None,
@@ -69,6 +76,7 @@ class BasicBlock(Scoped):
         final_act: Activation | None = relu,
         shortcut: ModuleFactory | None = projection,
         pool: Activation | None = None,
+        hidden_se: ModuleFactory | None = None,
         se: ModuleFactory | None = None,
         drop_path: float = 0.0,
         dtype: jnp.dtype | type | None = None,
@@ -79,13 +87,32 @@ class BasicBlock(Scoped):
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
         self.pool = checks.function("pool", pool, optional=True)
-        step = stride if pool is None else 1
+        hidden = (
+            out_features
+            if hidden_features is None
+            else checks.positive_int("hidden_features", hidden_features)
+        )
+        kernel = checks.pair("kernel_size", kernel_size)
+        second = kernel if second_kernel_size is None else second_kernel_size
+        step = stride if pool is None else (1, 1)
+        waits = kernel == (1, 1) and checks.pair("second_kernel_size", second) != kernel
         first_dilation = dilation if first_dilation is None else first_dilation
         self.first = unit(
-            in_features, out_features, kernel_size, stride=step, dilation=first_dilation, act=act
+            in_features,
+            hidden,
+            kernel,
+            stride=(1, 1) if waits else step,
+            dilation=first_dilation,
+            act=act,
         )
+        self.hidden_se = build("hidden_se", hidden_se, hidden, **make)
         self.second = unit(
-            out_features, out_features, kernel_size, dilation=dilation, act=second_act
+            hidden,
+            out_features,
+            second,
+            stride=step if waits else (1, 1),
+            dilation=dilation,
+            act=second_act,
         )
         self.se = build("se", se, out_features, **make)
         self.adds, self.shortcut = other_branch(
@@ -105,6 +132,7 @@ class BasicBlock(Scoped):
         """
         y = self.first(x)
         y = apply(self.pool, y)
+        y = apply(self.hidden_se, y)
         y = self.second(y)
         y = apply(self.se, y)
         if self.adds:

@@ -35,7 +35,8 @@ class Stem(Scoped):
         norm: makes each normalization, see `ConvNormAct`.
         act: activation after each convolution; None for none.
         conv: makes each convolution, with `ConvNormAct`'s arguments; such as `RepConv` (RepVGG).
-        bare: whether nothing follows the last convolution but the pool (pre-activation networks).
+        bare: numbers of the convolutions that neither norm nor activation follows: -1, the last,
+            in pre-activation networks.
         pool: halves the size at the end, such as `fb.ops.max_pool` (ResNet); None for none.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
@@ -64,7 +65,7 @@ class Stem(Scoped):
         norm: ModuleFactory | None = BatchNorm,
         act: Activation | None = relu,
         conv: ModuleFactory = ConvNormAct,
-        bare: bool = False,
+        bare: tuple[int, ...] = (),
         pool: Activation | None = None,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
@@ -88,8 +89,8 @@ class Stem(Scoped):
                 f"{stride!r}"
             )
         followers = [{"norm": norm, "act": act} for _ in features]
-        if bare:
-            followers[-1] = {"norm": None, "act": None}
+        for number in bare:
+            followers[number] = {"norm": None, "act": None}
         widths = pairwise((in_features, *features))
         self.layers = nnx.List(
             unit(width, next_width, stride=step, **parts)

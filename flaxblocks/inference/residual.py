@@ -23,6 +23,7 @@ def basic(program: Program, block: BasicBlock, x: jax.Array) -> jax.Array | None
     if not program.kernels or not block.adds or block.se is not None:
         return None
     y = apply(block.pool, block.first(x))
+    y = apply(block.hidden_se, y)
     return summed(program, block.second, y, apply(block.shortcut, x), block.final_act)
 
 

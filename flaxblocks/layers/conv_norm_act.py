@@ -8,9 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.activating_norm import ActivatingNorm
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
-from flaxblocks.layers.evo_norm import EvoNorm
 from flaxblocks.layers.mixed_conv import Mixed, MixedConv
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.scopes import Scoped
@@ -76,7 +76,7 @@ class ConvNormAct(Scoped):
         )
         self.norm = build("norm", norm, out_features, **make)
         self.act = checks.function("act", act, optional=True)
-        if act is None and isinstance(self.norm, EvoNorm):
+        if act is None and isinstance(self.norm, ActivatingNorm):
             self.norm.drop_activation()
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
@@ -89,7 +89,7 @@ class ConvNormAct(Scoped):
             Output of shape ``(n, p, q, out_features)``.
         """
         x = self.conv(x)
-        if isinstance(self.norm, BatchNorm | EvoNorm):
+        if isinstance(self.norm, BatchNorm | ActivatingNorm):
             return self.norm(x, act=self.act)
         x = apply(self.norm, x)
         return apply(self.act, x)

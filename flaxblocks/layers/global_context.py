@@ -1,4 +1,4 @@
-"""The global context gate."""
+"""The global context: a weighted mean over the pixels, which gates them or is added to them."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ class GlobalContext(Scoped):
     """Scale each channel by a gate computed from a weighted mean over the pixels.
 
     ``x * gate(expand(act(norm(reduce(context)))))``, where ``context`` is the sum of the pixels,
-    weighted by the softmax over all of them of ``attend(x)``.
+    weighted by the softmax over all of them of ``attend(x)``. Without a gate it is
+    ``x + expand(...)``, as the paper has it.
 
     >>> gate = GlobalContext(32, squeeze_features=8, rngs=nnx.Rngs(0))
     >>> gate(jnp.ones((1, 5, 5, 32))).shape
@@ -26,7 +27,7 @@ class GlobalContext(Scoped):
         in_features: channels of the input and the output.
         squeeze_features: squeezed channels.
         act: activation after the normalization.
-        gate: function that maps the result of `expand` to the scale.
+        gate: function that maps the result of `expand` to the scale; None adds that result.
         dtype: dtype of the computation; inferred where absent.
         param_dtype: dtype of the parameters.
         rngs: random streams; ``params`` is drawn from.
@@ -35,7 +36,7 @@ class GlobalContext(Scoped):
         TypeError: if an argument is of the wrong type.
         ValueError: if a count is out of range.
 
-    Source: Cao et al. 2019 (GCNet), section 3.3, with a product in place of the last sum.
+    Source: Cao et al. 2019 (GCNet), section 3.3; the product in place of its sum is timm's.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class GlobalContext(Scoped):
         *,
         squeeze_features: int,
         act: Activation = relu,
-        gate: Activation = sigmoid,
+        gate: Activation | None = sigmoid,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
@@ -55,10 +56,10 @@ class GlobalContext(Scoped):
         self.norm = LayerNorm(squeeze_features, epsilon=1e-6, **make)
         self.expand = Conv(squeeze_features, in_features, 1, **make)
         self.act = checks.function("act", act)
-        self.gate = checks.function("gate", gate)
+        self.gate = checks.function("gate", gate, optional=True)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Gate.
+        """Gate, or add.
 
         Args:
             x: input of shape ``(n, h, w, in_features)``.
@@ -72,5 +73,5 @@ class GlobalContext(Scoped):
         check_nhwc(x, self.expand.out_features)
         weights = jax.nn.softmax(self.attend(x), (1, 2))
         context = (x * weights.astype(x.dtype)).sum((1, 2), keepdims=True)
-        y = self.act(self.norm(self.reduce(context)))
-        return x * self.gate(self.expand(y))
+        y = self.expand(self.act(self.norm(self.reduce(context))))
+        return x + y if self.gate is None else x * self.gate(y)

@@ -5,8 +5,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.activating_norm import ActivatingNorm
 from flaxblocks.layers.batch_norm import BatchNorm
-from flaxblocks.layers.evo_norm import EvoNorm
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import Activation, relu
@@ -44,6 +44,6 @@ class NormAct(Scoped):
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Normalize, activate; the shape stays."""
-        if isinstance(self.norm, EvoNorm):
+        if isinstance(self.norm, ActivatingNorm):
             return self.norm(x, act=self.act)
         return apply(self.act, apply(self.norm, x))

@@ -2,13 +2,14 @@
 
 from flax import nnx
 
-from flaxblocks.layers import EvoNorm, SqueezeExcite
+from flaxblocks.layers import SqueezeExcite
+from flaxblocks.layers.activating_norm import ActivatingNorm
 from flaxblocks.layers.global_context import GlobalContext
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.scale_norm import ScaleNorm
 from flaxblocks.ops.activations import Activation
 
-NORMS = (nnx.BatchNorm, nnx.GroupNorm, nnx.LayerNorm, ScaleNorm, EvoNorm)
+NORMS = (nnx.BatchNorm, nnx.GroupNorm, nnx.LayerNorm, ScaleNorm, ActivatingNorm)
 
 
 def replace_norms(model: nnx.Module, norm: ModuleFactory, **arguments: object) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from flaxblocks.layers import CondConv, EvoNorm, ScaledStandardizedConv
+from flaxblocks.layers import CondConv, EvoNorm, FilterResponseNorm, ScaledStandardizedConv
 from flaxblocks.weights import axes
 
 
@@ -87,6 +87,7 @@ LEAVES: dict[type[nnx.Module], Leaves] = {
     nnx.LinearGeneral: _general,
     CondConv: (("weight", "kernel", EXPERTS),),
     EvoNorm: (*_NORM, ("gate", "gate", SAME)),
+    FilterResponseNorm: (*_NORM, ("threshold", "threshold", SAME)),
 }
 
 

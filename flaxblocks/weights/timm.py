@@ -2,6 +2,7 @@
 
 from flaxblocks.layers import ConvNormAct
 from flaxblocks.weights.naming import Vendor
+from flaxblocks.weights.timm_byob import BYOB
 from flaxblocks.weights.timm_cspnet import CSPNET
 from flaxblocks.weights.timm_dla import DLA
 from flaxblocks.weights.timm_ghost import GHOST
@@ -20,6 +21,7 @@ from flaxblocks.weights.torchvision_plain import TIMMS_PLAIN
 TIMM: Vendor = {
     ConvNormAct: conv_norm("conv", "bn"),
     **CSPNET,
+    **BYOB,
     **DLA,
     **INVERTED,
     **RESIDUAL,

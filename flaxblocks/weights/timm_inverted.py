@@ -21,10 +21,11 @@ POINTWISE = Layout(lambda a: a.T[:, :, None, None], lambda a: a[:, :, 0, 0].T)
 def gate_convolutions(gate: SqueezeExcite | GlobalContext) -> Iterator[Child]:
     """Name the convolutions of a gate."""
     if isinstance(gate, GlobalContext):
+        part = "mlp_add" if gate.gate is None else "mlp_scale"
         yield Child("conv_attn", gate.attend)
-        yield Child("mlp_scale.fc1", gate.reduce)
-        yield Child("mlp_scale.norm", gate.norm)
-        yield Child("mlp_scale.fc2", gate.expand)
+        yield Child(f"{part}.fc1", gate.reduce)
+        yield Child(f"{part}.norm", gate.norm)
+        yield Child(f"{part}.fc2", gate.expand)
         return
     yield Child("conv_reduce", gate.reduce)
     yield Child("conv_expand", gate.expand)
@@ -142,6 +143,7 @@ def _mixed_conv(layer: MixedConv) -> Iterator[Child]:
 
 
 INVERTED: Vendor = {
+    GlobalContext: gate_convolutions,
     MixedConv: _mixed_conv,
     CondConv: _cond_conv,
     CondMBConv: _cond_mbconv,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flaxblocks.blocks.preactivation import PreActBasicBlock, PreActBottleNeck
-from flaxblocks.layers import ConvNormAct, ScaledStandardizedConv
+from flaxblocks.layers import ConvNormAct, FilterResponseNorm, ScaledStandardizedConv
 from flaxblocks.models import Backbone
 from flaxblocks.weights.entries import CONV, SAME, Layout
 from flaxblocks.weights.naming import Child, Tensor, Vendor
@@ -18,6 +18,12 @@ def _scaled_conv(conv: ScaledStandardizedConv) -> Iterator[Tensor]:
     yield Tensor("weight", conv.kernel, CONV)
     yield Tensor("bias", conv.bias, SAME)
     yield Tensor("gain", conv.gain, GAIN)
+
+
+def _filter_response_norm(norm: FilterResponseNorm) -> Iterator[Tensor]:
+    yield Tensor("weight", norm.scale, SAME)
+    yield Tensor("bias", norm.bias, SAME)
+    yield Tensor("tau", norm.threshold, SAME)
 
 
 def _units(*units: ConvNormAct) -> Iterator[Child]:
@@ -55,6 +61,7 @@ def _resnetv2(model: Backbone) -> Iterator[Child]:
 
 
 RESNET_V2: Vendor = {
+    FilterResponseNorm: _filter_response_norm,
     ScaledStandardizedConv: _scaled_conv,
     PreActBasicBlock: _basic_block,
     PreActBottleNeck: _bottleneck,

@@ -34,6 +34,7 @@ QUICK = (  # to make, and different from each other
     "timm/mobilenetv3_rw",
     "timm/vgg11",
     "timm/hardcorenas_a",
+    "timm/test_byobnet",
     "timm/dla46_c",
     "timm/rexnet_100",
     "timm/resnetv2_18d",

@@ -1,6 +1,8 @@
 """timm's networks under timm's names, one file per family."""
 
 from flaxblocks.models.timm import (
+    byob_table,
+    clip,
     condconv,
     convnext,
     cspnet,
@@ -57,6 +59,8 @@ TABLES = (
     hardcorenas.NETWORKS,
     hgnet.NETWORKS,
     rep.NETWORKS,
+    byob_table.NETWORKS,
+    clip.NETWORKS,
     ghostnet.NETWORKS,
     repvit.NETWORKS,
     vgg.NETWORKS,

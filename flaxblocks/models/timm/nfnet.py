@@ -172,7 +172,7 @@ def norm_free(
             norm=None,
             act=act,
             conv=partial(ConvNormAct, conv=style.conv()),
-            bare=True,
+            bare=(-1,),
             pool=pool,
         ),
         stages=_stages(depths, features, style, last, first_stride),

@@ -15,7 +15,14 @@ from flaxblocks.blocks.preactivation import (
     pre_activated_projection,
 )
 from flaxblocks.blocks.residual import PooledProjection
-from flaxblocks.layers import BatchNorm, Conv, ConvNormAct, EvoNorm, StandardizedConv
+from flaxblocks.layers import (
+    BatchNorm,
+    Conv,
+    ConvNormAct,
+    EvoNorm,
+    FilterResponseNorm,
+    StandardizedConv,
+)
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.initializers import Initialization, Normal, kaiming_normal, zeros
 from flaxblocks.layers.norm_act import NormAct
@@ -92,7 +99,7 @@ def resnetv2(
             kernel_size=7 if len(style.stem) == 1 else 3,
             norm=norm,
             conv=partial(ConvNormAct, conv=conv),
-            bare=True,
+            bare=(-1,),
             pool=pool,
         ),
         stages=tuple(map(stage, range(4), features, STRIDES, depths)),
@@ -114,6 +121,7 @@ NETWORKS: Networks = {
         "resnetv2_50": resnetv2(R50),
         "resnetv2_50d": resnetv2(R50, D),
         "resnetv2_50d_evos": resnetv2(R50, D, norm=EvoNorm),
+        "resnetv2_50d_frn": resnetv2(R50, D, norm=FilterResponseNorm),
         "resnetv2_50d_gn": resnetv2(R50, D, norm=GroupNorm),
         "resnetv2_50t": resnetv2(R50, T),
         "resnetv2_101": resnetv2(R101),
