@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 LARGEST = 1 << 28  # bytes; the index of a network of a million tensors has a third of it
+LONGEST_NAME = 255  # letters that file systems take
 
 
 def read_json(path: Path) -> Any:
@@ -38,8 +39,16 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def is_beside(name: str) -> bool:
-    """Return whether a name that a file gives is that of a file in the same folder."""
-    return name == Path(name).name and name not in ("", "..") and "\0" not in name
+    """Return whether a name that a file gives is that of a file in the same folder.
+
+    One that cannot be printed, or that no file can have, is none: errors quote it.
+    """
+    return (
+        name == Path(name).name
+        and name not in ("", "..")
+        and name.isprintable()
+        and len(name) <= LONGEST_NAME
+    )
 
 
 def _refuse(constant: str) -> None:

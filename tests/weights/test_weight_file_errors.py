@@ -13,6 +13,7 @@ import torch
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.weights.card import Card, read_card
 from tests.helpers.weight_files import abstract, arrays, both_kinds, network, refused, saved
 
 # What is not there, or is something else
@@ -202,3 +203,13 @@ def test_a_damaged_index(text: str, tmp_path: Path):
     index = tmp_path / "m.safetensors.index.json"
     index.write_text(text)
     refused(ValueError, "`source` is not an index of safetensors", index)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "../a", "/a", "a/b", "a\0", "a\n\x1b[31m", "x" * 256], ids=ascii
+)
+def test_a_name_that_is_of_no_file_beside(name, tmp_path):
+    Card("resnet18", 10, fb.Preprocess(32, 32), weights=name).write(tmp_path)
+    with pytest.raises(ValueError, match="`weights` must be a file beside it") as caught:
+        read_card(tmp_path)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
