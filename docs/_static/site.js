@@ -56,8 +56,7 @@ document.addEventListener("DOMContentLoaded", () => {
     line.textContent = "This is wider than the screen: it scrolls sideways →";
     box.before(line);
     const show = () => (line.hidden = box.scrollWidth <= box.clientWidth + 1);
-    show();
-    window.addEventListener("resize", show);
+    new ResizeObserver(show).observe(box); // calls it once at first
   };
   wide.forEach(hint);
 });

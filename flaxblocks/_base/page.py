@@ -13,6 +13,8 @@ from flaxblocks._base.replacing import write_text
 
 STYLE = """
 :root { color-scheme: light dark; --soft: #8886 }
+:root { --red: light-dark(#c62828, #ff7b72); --green: light-dark(#1b7f3b, #4cc36e) }
+:root { --gray: light-dark(#6b6b6b, #9a9a9a) }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 1rem auto; max-width: 80rem; padding: 0 1rem }
 h1, h2, dd { overflow-wrap: anywhere }
 dl { display: grid; grid-template-columns: minmax(5rem, max-content) 1fr; gap: .2rem 1rem }
@@ -27,9 +29,11 @@ figure svg { width: 100%; height: auto; max-width: 50rem; color: inherit }
 figure svg text { fill: currentColor }
 """
 
-# Readable on white and on black: the colors that tables use are red and green.
+# What tables are printed in: black, red, green and gray.
 COLORS = [(0, 0, 0), (214, 57, 57), (38, 140, 73), *[(128, 128, 128)] * 5]
 THEME = TerminalTheme((255, 255, 255), (0, 0, 0), COLORS)
+# The page's own of them, readable on white and on black; #7f7f7f is what is dim.
+READABLE = {"#d63939": "red", "#268c49": "green", "#808080": "gray", "#7f7f7f": "gray"}
 CHARACTER, MARGINS = 7.9, 60  # pixels of one in a table, and of what is beside the table
 
 
@@ -57,6 +61,8 @@ def write_page(
     print_table(console)
     lines = console.export_text(clear=False).splitlines()
     table = console.export_html(theme=THEME, inline_styles=True, code_format="<pre>{code}</pre>")
+    for color, name in READABLE.items():
+        table = table.replace(f"color: {color}", f"color: var(--{name})")
     items = (f"<dt>{_escaped(name)}</dt><dd>{_escaped(facts[name])}</dd>" for name in facts)
     needed = CHARACTER * max(len(line.rstrip()) for line in lines) + MARGINS
     style = STYLE.replace("WIDTH", f"{needed:.0f}")

@@ -48,6 +48,19 @@ def test_a_page_says_where_its_table_scrolls(tmp_path, characters):
     assert "overflow-wrap: anywhere" in text
 
 
+def test_a_table_takes_colors_that_are_readable_in_the_dark_too(tmp_path):
+    styles = ("red", "bold green", "dim", "cyan")
+
+    def table(console):
+        for style in styles:
+            console.print(style, style=style)
+
+    text = write_page(tmp_path, "colors", {}, table).read_text()
+    used = re.findall(r"style=.color: ([^;]+)[^>]*>(?:red|bold green|dim|cyan)<", text)
+    assert used == ["var(--red)", "var(--green)", "var(--gray)", "var(--gray)"]
+    assert all(f"--{name}: light-dark(" in text for name in ("red", "green", "gray"))
+
+
 def test_a_runs_page_has_its_settings_evaluations_and_curves(tmp_path):
     text = write_report(tmp_path, LOG, {"steps": 2, "model": "tiny"}).read_text()
     for said in ("Loss over the run", "Accuracy over the run", "best: 0.25 at step 2", "tiny"):
