@@ -36,7 +36,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("page", "slow"), CASES)
-def test_code_runs_as_printed(page, slow):
+def test_code_runs_as_printed(page, slow, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for code in snippets(page, slow=slow):
         exec(compile(code, page.name, "exec"), names)
