@@ -149,4 +149,5 @@ def _leaves(module: nnx.Module) -> tuple[Leaf, ...]:
 
 def torch_shape(variable: nnx.Variable, layout: Layout) -> tuple[int, ...]:
     """Return the variable's shape as PyTorch lays it out, without touching its value."""
-    return layout.to_torch(np.broadcast_to(np.float32(), variable.get_value().shape)).shape
+    shape = variable.get_value().shape
+    return shape if layout is SAME else layout.to_torch(np.broadcast_to(np.float32(), shape)).shape

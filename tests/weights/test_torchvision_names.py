@@ -117,7 +117,11 @@ def test_a_parameter_without_a_name_is_an_error_not_a_loss():
     network = nnx.eval_shape(lambda: fb.create_model("mobilenet_v3_small", rngs=nnx.Rngs(0)))
     head: Any = network.head
     head.temperature = nnx.Param(jnp.ones(()))
-    with pytest.raises(ValueError, match=r"do not cover: head/temperature"):
+    head.others = nnx.data(
+        {"a": [nnx.Param(jnp.ones(()))], "b": nnx.List([nnx.Param(jnp.ones(()))])}
+    )
+    unnamed = "do not cover: head/temperature, head/others/a/0, head/others/b/0"
+    with pytest.raises(ValueError, match=unnamed):
         fb.state_dict(network, names="torchvision")
 
 
