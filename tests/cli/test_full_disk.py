@@ -24,6 +24,7 @@ PORT = ["parity", "--pair", *SIDES, "--checks", "names"]
 UNIT = ["parity", "--blocks", "Conv1X1BnReLU", "--checks", "names"]
 SLOW = pytest.mark.slow
 TINY = ["--model", "tiny", "--weights", "run/model.safetensors"]
+EVALUATE = ["evaluate", "run", "--data", "images", "--report", "out/page"]
 TRAIN = ["train", "--model", "tiny", "--data", "images", "--epochs", "1", "--batch-size", "4"]
 
 
@@ -63,6 +64,7 @@ def folder(tmp_path, monkeypatch) -> Path:
         ([*UNIT, "--report", "out/page"], "out/page/"),
         (["summary", "tiny", "--num-classes", "3"], "No space left on device"),
         (["models", "tiny"], "No space left on device"),
+        pytest.param(EVALUATE, "evaluation.json", marks=SLOW),
         pytest.param([*PORT, "--to-port", "out/a.json"], "out/a.json", marks=SLOW),
         pytest.param([*PORT, "--names", "out/names.json"], "out/names.json", marks=SLOW),
         pytest.param(["export", *TINY, "--out", "out/a.onnx"], "out/a.onnx", marks=SLOW),
