@@ -78,7 +78,9 @@ def with_random_weights(
     """
     rng = np.random.default_rng(seed)
     norms = [module for module in network.modules() if isinstance(module, BATCH_NORM)]
-    randomize(network, rng, gain=1.0 if norms else 2.0)  # a ReLU halves the variance
+    # A ReLU halves the variance, which a normalization or a convolution's own gain makes up for.
+    keeps = norms or any(name.endswith(".gain") for name, _ in network.named_parameters())
+    randomize(network, rng, gain=1.0 if keeps else 2.0)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0

@@ -206,7 +206,8 @@ def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torc
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["light layers", "cross stage", "norm free"])
 def test_parts_train_as_timms(name: str):
-    assert_part_trains_as_timms(*QUICK[name], (3, 6, 5, 8))
+    make, make_torch = QUICK[name]
+    assert_part_trains_as_timms(make, make_torch, (3, 6, 5, 8))
 
 
 def test_each_block_around_which_a_stage_is_drops_at_its_own_rate():

@@ -63,7 +63,8 @@ def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torc
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tree of trees", "growing"])
 def test_parts_train_as_timms(name: str):
-    assert_part_trains_as_timms(*QUICK[name], (3, 6, 4, 8))
+    make, make_torch = QUICK[name]
+    assert_part_trains_as_timms(make, make_torch, (3, 6, 4, 8))
 
 
 def test_a_gates_normalization_is_folded():
