@@ -26,7 +26,6 @@ class ConvPair(Scoped):
         kernel_size: height and width of both kernels in pixels.
         stride: step of the first convolution in pixels.
         dilation: distance between the kernels' taps in pixels.
-        second_dilation: the same of the second, where it differs.
         groups: groups of both.
         use_bias: whether they have a bias.
         norm: makes each normalization, see `ConvNormAct`.
@@ -50,7 +49,6 @@ class ConvPair(Scoped):
         *,
         stride: int | tuple[int, int] = 1,
         dilation: int | tuple[int, int] = 1,
-        second_dilation: int | tuple[int, int] | None = None,
         groups: int = 1,
         use_bias: bool = True,
         norm: ModuleFactory | None = BatchNorm,
@@ -62,6 +60,7 @@ class ConvPair(Scoped):
         unit = partial(
             ConvNormAct,
             kernel_size=kernel_size,
+            dilation=dilation,
             groups=groups,
             use_bias=use_bias,
             norm=norm,
@@ -70,9 +69,8 @@ class ConvPair(Scoped):
             param_dtype=param_dtype,
             rngs=rngs,
         )
-        second_dilation = dilation if second_dilation is None else second_dilation
-        self.first = unit(in_features, out_features, stride=stride, dilation=dilation)
-        self.second = unit(out_features, out_features, dilation=second_dilation)
+        self.first = unit(in_features, out_features, stride=stride)
+        self.second = unit(out_features, out_features)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
         """Convolve twice.

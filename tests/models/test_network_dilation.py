@@ -59,7 +59,6 @@ TIMM = [
             ("timm/tf_efficientnet_lite0", 8),  # TensorFlow's padding
             ("timm/mobilenetv2_050", 8),
             ("timm/test_byobnet", 8),  # kernels of 3x3 first, last and alone
-            ("timm/resnet61q", 8),  # pairs of convolutions
             ("timm/resnet50_clip_gap", 8),  # averages in place of strides
         )
     ),

@@ -182,6 +182,13 @@ def test_a_context_starts_as_a_constant():
     assert 0.1 < np.asarray(gate.attend.kernel[...]).std() < 0.25  # sqrt(2 / 64) = 0.18
 
 
+def test_a_shortcut_that_only_a_stride_needs_is_not_lost_by_dilation():
+    with pytest.raises(ValueError, match="`output_stride` must be None for this network"):
+        nnx.eval_shape(
+            lambda: fb.create_model("timm/resnet33ts", output_stride=16, rngs=nnx.Rngs(0))
+        )
+
+
 def test_rows_that_the_blocks_do_not_divide_are_refused():
     gate = BilinearAttention(8, reduce_features=4, size=2, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="a height and a width that 2 divides, got 4 x 3"):

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks import BasicBlock, BottleNeck, Head, Stem, projection
-from flaxblocks.blocks.conv_pair import ConvPair
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.layers import BatchNorm
 from flaxblocks.layers.bilinear_attention import BilinearAttention
@@ -18,7 +17,7 @@ from flaxblocks.layers.global_context import GlobalContext
 from flaxblocks.layers.initializers import kaiming_normal_in, zeros
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.models.architecture import Architecture, StageRow, dilate_after_first
-from flaxblocks.models.dilation import dilate_all
+from flaxblocks.models.dilation import dilate_all, refuse
 from flaxblocks.models.resnet import STRIDES
 from flaxblocks.models.timm.rep import INITIALIZATION, squeeze_excite
 from flaxblocks.ops.activations import Activation, relu, silu
@@ -167,8 +166,6 @@ def _dilate(row: StageRow, before: int, dilation: int) -> StageRow:
         first = partial(first, first_dilation=before)
     if "pool" in kind.keywords:
         first = partial(first, pool=None)
-    if kind.keywords.get("spatial") is ConvPair:
-        first = partial(first, spatial=partial(ConvPair, second_dilation=dilation))
     if kind.keywords.get("shortcut") is PooledProjection and before > 1:
         first = partial(first, shortcut=partial(PooledProjection, dilated=True))
     return replace(row, blocks=(first, *rest))
@@ -206,14 +203,16 @@ def byobnet(
     each = (kinds,) * len(depths) if callable(kinds) else kinds
     parts = {"use_bias": False, "act": act, "final_act": act, "norm": norm}
 
-    def stage(kind: Kind, depth: int, features: int, stride: int) -> StageRow:
+    def stage(kind: Kind, depth: int, before: int, features: int, stride: int) -> StageRow:
         block = partial(kind(features, gate), **parts)
         first = block if pool is None or stride == 1 else partial(block, pool=pool)
-        return StageRow(features, stride, (first, *(block,) * (depth - 1)), dilate=_dilate)
+        # Without its stride a stage as wide as the one before would lose its first shortcut.
+        dilate = refuse if before == features and stride > 1 else _dilate
+        return StageRow(features, stride, (first, *(block,) * (depth - 1)), dilate=dilate)
 
     return Architecture(
         stem=partial(stem, act=act, norm=norm),
-        stages=tuple(map(stage, each, depths, widths, strides)),
+        stages=tuple(map(stage, each, depths, (0, *widths), widths, strides)),
         head=head,
         initialization=INITIALIZATION,
         family="byobnet",
