@@ -62,7 +62,8 @@ def _pooled(value: np.ndarray) -> np.ndarray:
 
 
 def _difference(value: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    a, b = value.astype(np.float64), truth.astype(np.float64)
+    wide = np.result_type(value, truth, np.float64)  # complex where one of them is
+    a, b = value.astype(wide), truth.astype(wide)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
         difference = np.where(same, 0.0, np.abs(a - b))

@@ -62,6 +62,10 @@ def check_trajectory(runs: Runs) -> Iterator[Row]:
     if next(runs.pair.torch_module.parameters(), None) is None:
         yield Row("trajectory", "", 0, limit, None, "no parameters")
         return
+    if any(parameter.is_complex() for parameter in runs.pair.torch_module.parameters()):
+        text = "optax and torch.optim step complex numbers otherwise"
+        yield Row("trajectory", "", 0, limit, None, text)
+        return
     if runs.pair.added:
         text = "JAX has one parameter for a sum of PyTorch's, which trains otherwise"
         yield Row("trajectory", "", 0, limit, None, text)

@@ -48,7 +48,13 @@ def precision(dtype: str) -> Iterator[None]:
 def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: str) -> nnx.Module:
     """Return a copy of the module with native weights, in ``"float32"`` or ``"float64"``."""
     copy = nnx.clone(module)
-    load_state_dict(copy, weights, dtype=jnp.dtype(dtype))
+    real = {name: np.real(value) for name, value in weights.items()}
+    load_state_dict(copy, real, dtype=jnp.dtype(dtype))
+    for name, entry in entries(copy).items():  # complex numbers are in no checkpoint
+        held = entry.variable
+        if held is not None and jnp.iscomplexobj(held.get_value()):
+            own = entry.layout.from_torch(weights[name])
+            held.set_value(jnp.asarray(own, jnp.result_type(dtype, jnp.complex64)))
     for _, part in nnx.iter_modules(copy):
         if isinstance(part, nnx.Embed) and part.dtype == part.param_dtype:
             part.dtype = jnp.dtype(dtype)  # it writes down the dtype that its weights had
@@ -119,7 +125,8 @@ def train_step(
     return FlaxRun(
         outputs=_numpy(outputs),
         loss=float(loss),
-        gradients={name: named[name] for name in params_of} | _numpy(gradients[1]),
+        # JAX's gradient of a complex parameter is the conjugate of PyTorch's.
+        gradients={name: np.conj(named[name]) for name in params_of} | _numpy(gradients[1]),
         state=_statistics(after),
     )
 

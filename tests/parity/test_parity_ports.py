@@ -109,6 +109,40 @@ def test_several_inputs_and_outputs_are_compared():
     assert "first divergence at mix in eval mode" in cause
 
 
+class Filter(nn.Module):
+    """Multiplies a signal's spectrum by complex weights, and puts it in an order of integers."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, dtype=torch.complex64))
+        self.register_buffer("order", torch.tensor([2, 0, 1, 3, 5, 4]))
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.fc(torch.fft.ifft(torch.fft.fft(x) * self.weight).real[..., self.order])
+
+
+class FlaxFilter(nnx.Module):
+    """The same in Flax."""
+
+    def __init__(self, turned=lambda weight: weight):
+        self.weight = nnx.Param(jnp.zeros(6, jnp.complex64))
+        self.order = nnx.BatchStat(jnp.arange(6))
+        self.fc = nnx.Linear(6, 3, rngs=nnx.Rngs(0))
+        self.turned = turned
+
+    def __call__(self, x):
+        spectrum = jnp.fft.fft(x) * self.turned(self.weight[...])
+        return self.fc(jnp.fft.ifft(spectrum).real[..., self.order[...]])
+
+
+def test_complex_and_integer_tensors_are_taken_as_they_are():
+    report = compare(Filter(), FlaxFilter(), X, checks=(*CHECKS, "trajectory"))
+    assert report.ok, str(report)
+    assert report.passed("trajectory") is None
+    assert not compare(Filter(), FlaxFilter(jnp.conj), X, checks=["float64"]).ok
+
+
 def test_a_signal_has_its_channels_first_in_pytorch():
     theirs = nn.Sequential(nn.Conv1d(6, 4, 3, padding=1))
     ours = nnx.Sequential(nnx.Conv(6, 4, 3, rngs=nnx.Rngs(0)))

@@ -29,10 +29,18 @@ def state_of(module: nn.Module) -> dict[str, np.ndarray]:
 
 
 def with_dtype(module: nn.Module, dtype: str) -> nn.Module:
-    """Return a copy of the module in ``"float32"`` or ``"float64"``."""
-    return deepcopy(module).to(getattr(torch, dtype))
+    """Return a copy of the module in ``"float32"`` or ``"float64"``, complex numbers of two."""
+    real: torch.dtype = getattr(torch, dtype)
+
+    def converted(value: torch.Tensor) -> torch.Tensor:
+        if value.is_complex():
+            return value.to(real.to_complex())
+        return value.to(real) if value.is_floating_point() else value
+
+    return deepcopy(module)._apply(converted)
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
-    """Return the dtype of the module's parameters, float32 where it has none."""
-    return next((p.dtype for p in module.parameters()), torch.float32)
+    """Return the dtype of the module's real parameters, float32 where it has none."""
+    real = (p.dtype for p in module.parameters() if p.is_floating_point())
+    return next(real, torch.float32)
