@@ -1,6 +1,7 @@
 """A module's modes, its loss in comparisons, and what it holds."""
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ def with_dtype(module: nn.Module, dtype: str) -> nn.Module:
             return value.to(real.to_complex())
         return value.to(real) if value.is_floating_point() else value
 
-    return deepcopy(module)._apply(converted)
+    copy: Any = deepcopy(module)
+    return copy._apply(converted)
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
