@@ -83,6 +83,10 @@ FORMATS = {
 }
 
 
+WEIGHTS_ALONE = (".pth", ".pt", ".safetensors", "state-dict")
+"""What those ask for who want no program."""
+
+
 def format_of(name: str | None, path: Path) -> Format:
     """Return a format by name, or that of a file by its suffix where no name is given.
 
@@ -91,11 +95,17 @@ def format_of(name: str | None, path: Path) -> Format:
     """
     if name is not None:
         if name not in FORMATS:
-            hint = nearest(name, list(FORMATS))
+            hint = _hint(name) or nearest(name, list(FORMATS))
             raise ValueError(f"`format` must be one of {len(FORMATS)} formats, got {name!r}{hint}")
         return FORMATS[name]
     found = [format for format in FORMATS.values() if path.suffix in format.suffixes]
     if not found:
         endings = ", ".join(suffix for format in FORMATS.values() for suffix in format.suffixes)
-        raise ValueError(f"`path` must end in {endings}, or `format` be given, got {path.name!r}")
+        got = f"{path.name!r}{_hint(path.suffix)}"
+        raise ValueError(f"`path` must end in {endings}, or `format` be given, got {got}")
     return found[0]
+
+
+def _hint(kind: str) -> str:
+    """Return what writes weights without a program, where that was asked for."""
+    return "; `flaxblocks convert` writes weights alone" if kind in WEIGHTS_ALONE else ""

@@ -40,6 +40,43 @@ class Operation:
     primitive: Primitive | None = None
 
 
+def taken_axis(operation: Operation) -> int:
+    """Return the axis along which a gather takes whole slices at places that are known.
+
+    Raises:
+        NotImplementedError: if it takes anything else.
+    """
+    x, places = operation.operands
+    given: Any = operation.parameters
+    numbers = given["dimension_numbers"]
+    axis, *further = numbers.start_index_map
+    whole = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    kept = tuple(other for other in range(len(x.shape)) if other != axis)
+    slices = given["slice_sizes"], numbers.collapsed_slice_dims, numbers.offset_dims
+    if further or slices != (whole, (axis,), kept):
+        raise NotImplementedError
+    if not isinstance(places, np.ndarray) or places.shape[1:] != (1,):
+        raise NotImplementedError
+    if not isinstance(size := x.shape[axis], int) or not set(places.flat) <= set(range(size)):
+        raise NotImplementedError
+    return axis
+
+
+def group_count(operation: Operation) -> int:
+    """Return the groups of a convolution.
+
+    Raises:
+        ValueError: if there are as many as images, and their number is open.
+    """
+    groups = operation.parameters["feature_group_count"]
+    if not isinstance(groups, int):
+        raise ValueError(
+            "`batch` must be a number of images, got 'dynamic': "
+            f"{operation.layer or 'the model itself'} has a kernel for each image"
+        )
+    return groups
+
+
 def unsupported(name: str, layer: str) -> ValueError:
     """Return the error for an operation that a format has no rule for."""
     where = layer or "the model itself"

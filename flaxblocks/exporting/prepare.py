@@ -16,7 +16,7 @@ from flaxblocks.exporting.activations import use_forward_activations
 from flaxblocks.exporting.description import Description
 from flaxblocks.exporting.quantization.quantized import Quantized
 from flaxblocks.inference import for_inference
-from flaxblocks.models import Backbone, Segmenter, model_info
+from flaxblocks.models import Backbone, model_info
 from flaxblocks.preprocess import Preprocess
 
 M = TypeVar("M", bound=nnx.Module)
@@ -70,15 +70,9 @@ def prepare(
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if an argument is out of range, or the model takes no such images or returns
-            several arrays.
+        ValueError: if an argument is out of range, or the model takes no such images.
     """
     name = None
-    if isinstance(model, Segmenter):
-        raise ValueError(
-            "`model` must return one array, a Segmenter returns a mapping: "
-            "export a module that returns the value of 'out'"
-        )
     if isinstance(model, Backbone | Quantized):
         name, in_features = model.name, model.in_features
     if preprocess is None and name is not None:
@@ -121,14 +115,19 @@ def ready(model: nnx.Module, dtype: str) -> Images:
     """
     fast: Any = _in_dtype(for_inference(model), dtype)
     use_forward_activations(fast)
-    return lambda x: fast(x.astype(dtype)).astype(jnp.float32)
+    return lambda x: one_array(fast(x.astype(dtype))).astype(jnp.float32)
+
+
+def one_array(result: Any) -> jax.Array:
+    """Return what a model returns; of a `Segmenter`'s arrays that of its own head."""
+    return result["out"] if isinstance(result, dict) else result
 
 
 def reference(model: nnx.Module, description: Description) -> Images:
     """Return what an exported model must compute: the model itself, in float32 or its integers."""
     own: Any = model if isinstance(model, Quantized) else _in_dtype(model, "float32")
     preprocess = description.preprocess if description.input_dtype == "uint8" else None
-    return lambda x: around(own, preprocess, x)
+    return lambda x: around(lambda images: one_array(own(images)), preprocess, x)
 
 
 def _in_dtype(model: M, dtype: str) -> M:

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 from flaxblocks.exporting.einsum import equation
-from flaxblocks.exporting.operation import Operation, Value
+from flaxblocks.exporting.operation import Operation, Value, group_count, taken_axis
 
 Tensor = Any
 """PyTorch's, which is imported where it is used."""
@@ -85,7 +85,7 @@ def _convolution(operation: Operation, x: Tensor, kernel: Tensor, *bias: Tensor)
     if not symmetric:
         (top, bottom), (left, right) = pads
         images = F.pad(images, (left, right, top, bottom))
-    groups = given["feature_group_count"]
+    groups = group_count(operation)
     steps, spread = given["window_strides"], given["rhs_dilation"]
     kernel = kernel.permute(numbers.rhs_spec)
     biased = bias[0] if bias else None
@@ -154,6 +154,10 @@ def _slice(operation: Operation, x: Tensor) -> Tensor:
     return x[tuple(cuts)]
 
 
+def _gather(operation: Operation, x: Tensor, places: Tensor) -> Tensor:
+    return x.index_select(taken_axis(operation), places.ravel().long())
+
+
 def _pad(operation: Operation, x: Tensor, value: Tensor) -> Tensor:
     import torch.nn.functional as F
 
@@ -213,6 +217,7 @@ RULES: dict[str, Rule] = {
         operation.parameters["sizes"], operation.parameters["axis"]
     ),
     "slice": _slice,
+    "gather": _gather,
     "pad": _pad,
     "rev": lambda operation, x: x.flip(operation.parameters["dimensions"]),
     "reduce_sum": partial(_reduced, "sum"),

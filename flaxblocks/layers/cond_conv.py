@@ -107,8 +107,11 @@ class CondConv(Scoped):
         mixed = jnp.einsum("ne,ehwio->nhwio", routing.astype(dtype), kernel.astype(dtype))
         return x.astype(dtype), mixed
 
-    def convolve(self, x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-        """Return images convolved with one kernel, by this layer's window."""
+    def convolve(self, x: jax.Array, kernel: jax.Array, groups: Any) -> jax.Array:
+        """Return images convolved with one kernel, by this layer's window.
+
+        The groups are an integer, or a symbolic dimension where the number of images is one.
+        """
         return convolve(x, kernel, self, groups)
 
 

@@ -129,14 +129,14 @@ class Conv(Scoped, nnx.Conv):
         return super().__call__(x, out_sharding)
 
 
-def convolve(x: jax.Array, kernel: jax.Array, layer: Any, groups: int) -> jax.Array:
+def convolve(x: jax.Array, kernel: jax.Array, layer: Any, groups: Any) -> jax.Array:
     """Return NHWC images convolved with a kernel by a layer's strides, padding and dilation.
 
     Args:
         x: images of shape ``(n, h, w, c)``.
         kernel: of shape ``(height, width, c // groups, d)``.
         layer: whose window it is; as `Conv` has it.
-        groups: blocks into which the channels are split.
+        groups: blocks into which the channels are split; an integer, or a symbolic dimension.
     """
     return conv_general_dilated(
         x,

@@ -10,8 +10,10 @@ import pytest
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.blocks.dense_head import FCNHead
 from flaxblocks.cli import main
 from flaxblocks.exporting.formats import FORMATS
+from flaxblocks.models.segmenter import Segmentation
 from parity.cases import CASES
 from tests.helpers.exported import (
     CHANNELS,
@@ -19,6 +21,7 @@ from tests.helpers.exported import (
     PREPROCESS,
     SIZE,
     SMALL,
+    SMALL_RECORD,
     Column,
     crops,
     randomized,
@@ -63,6 +66,28 @@ def test_a_network_takes_bytes_and_says_what_it_is(format: str, network, tmp_pat
         exported(np.zeros((1, SIZE, SIZE, 3), np.float32))
     with pytest.raises(ValueError, match=r"shape \(n, 32, 32, 3\), got \(1, 24, 32, 3\)"):
         exported(np.zeros((1, 24, SIZE, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "format",
+    [pytest.param(name, marks=() if name == "onnx" else pytest.mark.slow) for name in FORMAT_NAMES],
+)
+def test_of_a_segmentation_network_the_own_head_is_exported(format: str, tmp_path):
+    small = SMALL_RECORD.architecture
+    architecture = Segmentation(
+        stem=small.stem,
+        stages=small.stages,
+        head=FCNHead,
+        initialization=small.initialization,
+        auxiliary=((0, FCNHead),),
+    )
+    fb.register_model(dataclasses.replace(SMALL_RECORD, name="pixels", architecture=architecture))
+    network = randomized(fb.create_model("pixels", num_classes=5, rngs=nnx.Rngs(0)))
+    path = tmp_path / f"model{suffix(format)}"
+    fb.export(network, path, input_size=SIZE)
+    images = np.random.default_rng(0).normal(size=(2, SIZE, SIZE, 3)).astype(np.float32)
+    assert fb.load_exported(path)(images).shape == (2, SIZE, SIZE, 5)
+    assert fb.verify_exported(network, path, images).ok
 
 
 @pytest.mark.slow
@@ -130,6 +155,8 @@ REFUSED = [
         "one of .* formats, got 'onxn'; the nearest are onnx",
     ),
     ({"path": "model.xyz"}, ValueError, "must end in .*, or `format` be given, got 'model.xyz'"),
+    ({"path": "model.pth"}, ValueError, "got 'model.pth'; `flaxblocks convert` writes weights"),
+    ({"format": "state-dict"}, ValueError, "got 'state-dict'; `flaxblocks convert` writes weight"),
     (
         {"path": "no/model.stablehlo"},
         FileNotFoundError,

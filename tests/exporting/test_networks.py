@@ -2,6 +2,8 @@
 
     FLAXBLOCKS_EXPORT_RECORD=benchmarks/export-networks-cpu-DATE.json \
         pytest -n 0 -m slow tests/exporting/test_networks.py
+
+What the file has already is left out, so that it goes on where it was stopped.
 """
 
 import json
@@ -19,6 +21,7 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks._base.command_line import versions
 from flaxblocks.exporting.formats import FORMATS
+from flaxblocks.exporting.prepare import one_array
 from flaxblocks.exporting.verify import Verification, compared
 from tests.helpers.exported import FORMAT_NAMES, crops, randomized
 
@@ -29,6 +32,7 @@ SPREAD = (
     "convnext_atto_rms",
     "convnextv2_atto",
     "densenetblur121d",
+    "dla46_c",
     "ecaresnet26t",
     "ecaresnext26t_32x4d",
     "efficientnet_b0",
@@ -39,6 +43,7 @@ SPREAD = (
     "efficientnetv2_rw_t",
     "fbnetc_100",
     "fbnetv3_b",
+    "ghostnet_050",
     "hardcorenas_a",
     "lcnet_050",
     "mnasnet_small",
@@ -54,6 +59,7 @@ SPREAD = (
     "regnety_002",
     "regnety_040_sgn",
     "regnetz_005",
+    "repghostnet_050",
     "repvgg_a0",
     "repvgg_d2se",
     "res2net50_26w_4s",
@@ -62,7 +68,9 @@ SPREAD = (
     "resnetaa34d",
     "resnetblur18",
     "resnet50_gn",
+    "resnetv2_18",
     "resnetrs50",
+    "rexnet_100",
     "semnasnet_075",
     "seresnet18",
     "spnasnet_100",
@@ -81,12 +89,9 @@ SPREAD = (
 )
 """Of timm's, one of each kind of block, stem, norm and activation."""
 
-SEGMENTING = ("deeplab", "fcn", "lraspp")
-"""Return several arrays, resized."""
-
 NETWORKS = (
     *sorted(
-        (name for name in fb.list_models() if "/" not in name and not name.startswith(SEGMENTING)),
+        (name for name in fb.list_models() if "/" not in name),
         key=lambda name: fb.model_info(name).parameters or 0,
     ),
     *(f"timm/{name}" for name in SPREAD),
@@ -95,22 +100,43 @@ NETWORKS = (
 LARGER = {"alexnet": 224, "vgg": 224, "inception": 96}
 """Height and width in pixels of those whose layers leave nothing of 64, by a part of the name."""
 
-GAINS = (1.4, 2.0)
+TOO_LARGE = {("regnet_y_128gf", "onnx")}
+"""Has more weights than such a file holds, which `export` says."""
+
+GAINS = (1.4, 2.0, 2.8)
 """Of each kernel: rounding grows on its way through 100 layers, or the image is lost on it."""
 
 RECORD = os.environ.get("FLAXBLOCKS_EXPORT_RECORD")
 
 
-@pytest.mark.parametrize("format", FORMATS if find_spec("litert_converter") else FORMAT_NAMES)
-@pytest.mark.parametrize("name", NETWORKS)
+def recorded() -> dict[str, Any]:
+    """Return the file of results."""
+    if RECORD is None or not Path(RECORD).exists():
+        return {"networks": {}}
+    return json.loads(Path(RECORD).read_text())
+
+
+DONE = recorded()["networks"]
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        (name, format)
+        for name in NETWORKS
+        for format in (FORMATS if find_spec("litert_converter") else FORMAT_NAMES)
+        if format not in DONE.get(name, ()) and (name, format) not in TOO_LARGE
+    ],
+)
 def test_is_the_same_function(name: str, format: str, tmp_path):
     model, images, expected = given(name)
     path = tmp_path / f"model{FORMATS[format].suffixes[0]}"
     fb.export(model, path, input_size=images.shape[1])
     found = compared(fb.load_exported(path), expected, images)
     path.unlink()
+    every_pixel = expected.ndim == 4  # has a class, some of which lie between two
+    assert found.ok and (every_pixel or found.same_class == len(images)), found
     record(name, format, images.shape[1], found)
-    assert found.ok and found.same_class == len(images), found
 
 
 @lru_cache(maxsize=1)
@@ -124,7 +150,8 @@ def given(name: str) -> tuple[nnx.Module, np.ndarray, np.ndarray]:
     for gain in GAINS:
         model = drawn(name, gain)
         graphdef, state = nnx.split(model)
-        expected = np.asarray(jax.jit(lambda s, x, g=graphdef: nnx.merge(g, s)(x))(state, images))
+        run = jax.jit(lambda s, x, g=graphdef: one_array(nnx.merge(g, s)(x)))
+        expected = np.asarray(run(state, images))
         if np.std(expected[0] - expected[1]) > 1e-3 * np.std(expected):
             return model, images, expected
     raise AssertionError(f"the image is lost on its way through {name}")
@@ -143,10 +170,9 @@ def record(name: str, format: str, size: int, found: Verification) -> None:
     """Add a result to the file of results, where one is wanted."""
     if RECORD is None:
         return
-    file = Path(RECORD)
-    content = json.loads(file.read_text()) if file.exists() else {"networks": {}}
+    content = recorded()
     packages = ("jax", "onnx", "onnxruntime", "torch", "ai-edge-litert", "litert-converter")
     content.setdefault("versions", {})[format] = versions(packages)
     row = content["networks"].setdefault(name, {"pixels": size})
     row[format] = {"difference": float(f"{found.difference:.2g}"), "same_class": found.same_class}
-    file.write_text(json.dumps(content, indent=1) + "\n")
+    Path(RECORD).write_text(json.dumps(content, indent=1) + "\n")

@@ -12,6 +12,7 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.response_norm import GlobalResponseNorm
+from flaxblocks.ops.resize import bilinear_resize, nearest_resize
 from tests.helpers.exported import SIZE, randomized
 
 
@@ -125,6 +126,31 @@ def test_products_of_two_arrays_of_the_images(suffix: str, tmp_path):
     fb.export(model, path, input_size=(3, 4))
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 3)).astype(np.float32)
     assert fb.verify_exported(model, path, x).ok
+
+
+class Routed(nnx.Module):
+    """Convolves each image with its own mixture of kernels, and resizes what comes out."""
+
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.depthwise = fb.CondConv(4, 4, 3, experts=3, groups=4, stride=2, rngs=rngs)
+        self.project = fb.CondConv(4, 6, 1, experts=3, rngs=rngs)
+
+    @fb.layers.scopes.scoped
+    def __call__(self, x):
+        routing = jax.nn.sigmoid(jax.lax.slice_in_dim(x.mean((1, 2)), 0, 3, axis=1))
+        x = self.project(self.depthwise(x, routing), routing)
+        return bilinear_resize(x, (7, 3)) + nearest_resize(x, (7, 3))
+
+
+@pytest.mark.parametrize("suffix", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
+def test_kernels_of_each_image_and_resizing(suffix: str, tmp_path):
+    model, path = Routed(), tmp_path / f"model.{suffix}"
+    fb.export(model, path, input_size=(6, 5), batch=2, in_features=4)
+    x = np.random.default_rng(0).normal(size=(4, 6, 5, 4)).astype(np.float32)
+    assert fb.verify_exported(model, path, x).ok
+    with pytest.raises(ValueError, match=r"`batch` must be a number.*: depthwise has a kernel for"):
+        fb.export(model, tmp_path / f"other.{suffix}", input_size=(6, 5), in_features=4)
 
 
 def test_layouts_are_followed_through_every_reshape(tmp_path):

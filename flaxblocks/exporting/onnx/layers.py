@@ -7,7 +7,7 @@ import numpy as np
 from flaxblocks.exporting.einsum import equation
 from flaxblocks.exporting.onnx.graph import NCHW, Graph, plain, usual
 from flaxblocks.exporting.onnx.rule import rule
-from flaxblocks.exporting.operation import Operation, Value
+from flaxblocks.exporting.operation import Operation, Value, group_count
 
 
 @rule("conv_general_dilated")
@@ -18,20 +18,18 @@ def _convolution(graph: Graph, operation: Operation) -> None:
     kernel_order = numbers.rhs_spec
     if not plain_layout or given["batch_group_count"] != 1 or set(given["lhs_dilation"]) != {1}:
         raise NotImplementedError
-    if not isinstance(kernel, np.ndarray):
-        raise NotImplementedError
     low, high = zip(*given["padding"], strict=True)
     name = graph.add(
         "Conv",
         [
             graph.take(x, NCHW),
-            graph.constant(kernel.transpose(kernel_order)),
+            graph.take(kernel, kernel_order),
             *_weights(graph, bias),
         ],
         strides=list(given["window_strides"]),
         pads=[*low, *high],
         dilations=list(given["rhs_dilation"]),
-        group=given["feature_group_count"],
+        group=group_count(operation),
         kernel_shape=[kernel.shape[axis] for axis in kernel_order[2:]],
     )
     graph.store(operation.results[0], name, NCHW)

@@ -7,7 +7,7 @@ import numpy as np
 from flaxblocks.exporting.onnx.graph import Graph, usual
 from flaxblocks.exporting.onnx.reshaping import reshaped
 from flaxblocks.exporting.onnx.rule import rule
-from flaxblocks.exporting.operation import Operation, Value
+from flaxblocks.exporting.operation import Operation, Value, taken_axis
 
 
 @rule("transpose")
@@ -77,6 +77,15 @@ def _slice(graph: Graph, operation: Operation) -> None:
     )
     names = [graph.constant(np.asarray(column, np.int64)) for column in columns]
     graph.store(result, graph.add("Slice", [graph.take(x, order), *names]), order)
+
+
+@rule("gather")
+def _gather(graph: Graph, operation: Operation) -> None:
+    (x, places), (result,), axis = operation.operands, operation.results, taken_axis(operation)
+    assert isinstance(x, Value) and isinstance(places, np.ndarray)  # else there is no such axis
+    order = graph.stored(x).order
+    names = [graph.take(x, order), graph.constant(places.astype(np.int64).ravel())]
+    graph.store(result, graph.add("Gather", names, axis=order.index(axis)), order)
 
 
 @rule("split")
