@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 WRAPPERS = ("ResidualAdd", "Mixed")  # they take no common arguments
 
@@ -31,7 +31,7 @@ class Spec:
             if isinstance(value, Function):
                 return getattr(library.activations, value.name)
             if isinstance(value, tuple):
-                return tuple(resolved(each) for each in value)
+                return tuple(map(resolved, cast(tuple[Any, ...], value)))
             return value.build(library, **common) if isinstance(value, Spec) else value
 
         make = getattr(library, self.name)
