@@ -34,7 +34,7 @@ def write(prepared: Prepared, path: Path) -> None:
     output = prepared.description.output
     path.write_bytes(_converted(exported.mlir_module(), output))
     with zipfile.ZipFile(path, "a") as file:
-        file.writestr(DESCRIPTION, prepared.description.to_json())
+        file.writestr(zipfile.ZipInfo(DESCRIPTION), prepared.description.to_json())
 
 
 def _converted(program: str, output: str) -> bytes:

@@ -21,8 +21,9 @@ def write(prepared: Prepared, path: Path) -> None:
     """Write the program; each platform's own forms of convolutions are kept in it."""
     exported = jax_export.export(jax.jit(prepared.function), platforms=PLATFORMS)(prepared.images)
     with zipfile.ZipFile(path, "w") as file:
-        file.writestr(DESCRIPTION, prepared.description.to_json())
-        file.writestr(PROGRAM, exported.serialize())
+        # With the date that a `ZipInfo` has, so that equal models make equal files.
+        file.writestr(zipfile.ZipInfo(DESCRIPTION), prepared.description.to_json())
+        file.writestr(zipfile.ZipInfo(PROGRAM), exported.serialize())
 
 
 @dataclass(frozen=True)
