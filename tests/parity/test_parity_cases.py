@@ -26,6 +26,10 @@ MOST = (7, 9)  # pixels: odd, and enough for every kernel of the table
 LARGER = (
     "BottleNeck/resnext",
     "BottleNeck/se",
+    "BottleNeck/caffe",
+    "CrossStagePartial/c3",
+    "DarkBlock/edge",
+    "MBConv/mobilenetv3",
     "MBConv/stride2-5x5",
     "FusedMBConv/stride2-se",
     "MBConv/mixed",
