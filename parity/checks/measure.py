@@ -62,7 +62,7 @@ def _pooled(value: np.ndarray) -> np.ndarray:
 
 
 def _difference(value: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    wide = np.result_type(value, truth, np.float64)  # complex where one of them is
+    wide = np.result_type(value.dtype, truth.dtype, np.float64)  # complex where one of them is
     a, b = value.astype(wide), truth.astype(wide)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):

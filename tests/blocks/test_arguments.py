@@ -69,7 +69,7 @@ BAD = {
 # What NNX and JAX take as they are.
 UNCHECKED = {"use_bias", "dtype", "param_dtype", "precision", "kernel_init", "bias_init"}
 UNCHECKED |= {"kernel_metadata", "bias_metadata", "scale_metadata"}
-UNCHECKED |= {"use_running_average", "axis_name", "always_expand", "residual"}
+UNCHECKED |= {"use_running_average", "axis_name", "always_expand", "early_stride", "residual"}
 
 
 def arguments(kind: type) -> list[str]:

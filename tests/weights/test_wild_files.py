@@ -115,6 +115,7 @@ def test_another_protocol_is_named(protocol, tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated")
 def test_torchscript_is_named(tmp_path: Path):
     torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "a.pt")
     refused(ValueError, r"a\.pt is TorchScript: save what torch\.jit\.load", tmp_path / "a.pt")
