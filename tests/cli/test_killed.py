@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.cli.test_full_disk import ROOT, TINY, UNIT, finished_run
+from tests.cli.test_full_disk import EVALUATE, PORT, ROOT, TINY, UNIT, finished_run
+from tests.helpers.tiny_training import make_images
 
 
 def visible(folder: Path) -> dict[str, bytes]:
@@ -17,10 +19,18 @@ def visible(folder: Path) -> dict[str, bytes]:
     found = (path for path in folder.rglob("*") if path.is_file())
     names = ((path, path.relative_to(folder).as_posix()) for path in found)
     return {
-        name: path.read_bytes()
+        name: content(path)
         for path, name in names
         if not any(part.startswith(".") for part in name.split("/"))
     }
+
+
+def content(path: Path) -> bytes:
+    """Return the content; of PyTorch's programs, each of which has an identity, what is in them."""
+    if path.suffix != ".pt2":
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as file:
+        return "\n".join(sorted(file.namelist())).encode()
 
 
 def states(command: list[str], folder: Path) -> list[dict[str, bytes]]:
@@ -51,12 +61,18 @@ def states(command: list[str], folder: Path) -> list[dict[str, bytes]]:
         ["convert", "run", "out/a.pth", "--to", "native"],
         ["average", "run", "run", "--out", "out/mean"],
         ["export", *TINY, "--out", "out/a.onnx"],
+        ["export", *TINY, "--out", "out/a.stablehlo"],
+        ["export", *TINY, "--out", "out/a.pt2"],
+        EVALUATE,
+        [*PORT, "--to-port", "out/port.json"],
+        [*PORT, "--names", "out/names.json"],
         [*UNIT, "--report", "out/page", "--json", "out/a.json"],
     ],
     ids=lambda value: " ".join(value[:1] + value[-2:]),
 )
 def test_what_a_killed_command_leaves(command, tmp_path):
     finished_run(tmp_path)
+    make_images(tmp_path / "images", per_class=4)
     *killed, whole = states(command, tmp_path)
     assert killed
     old = {"a.safetensors": b"what was here before"}
