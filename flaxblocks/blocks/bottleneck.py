@@ -102,6 +102,8 @@ class BottleNeck(Scoped):
         common = {"use_bias": use_bias, "norm": norm, **make}
         unit = partial(ConvNormAct, **common)
         self.pool = checks.function("pool", pool, optional=True)
+        if early_stride and pool is not None:
+            raise ValueError("`early_stride` must be False with a `pool`, which has the stride")
         step = 1 if pool is not None or early_stride else stride
         first_step = stride if early_stride else 1
         reduced = (

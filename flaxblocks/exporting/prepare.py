@@ -70,7 +70,8 @@ def prepare(
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if an argument is out of range, or the model takes no such images.
+        ValueError: if an argument is out of range, or the model takes no such images or returns
+            something else than an array.
     """
     name = None
     if isinstance(model, Backbone | Quantized):
@@ -119,8 +120,19 @@ def ready(model: nnx.Module, dtype: str) -> Images:
 
 
 def one_array(result: Any) -> jax.Array:
-    """Return what a model returns; of a `Segmenter`'s arrays that of its own head."""
-    return result["out"] if isinstance(result, dict) else result
+    """Return what a model returns; of a `Segmenter`'s arrays that of its own head.
+
+    Raises:
+        ValueError: if that is no array.
+    """
+    found = result.get("out") if isinstance(result, dict) else result
+    if not isinstance(found, jax.Array):
+        got = f"a mapping of {', '.join(map(repr, result))}" if isinstance(result, dict) else None
+        raise ValueError(
+            "`model` must return an array, or a mapping with one at 'out', "
+            f"got {got or type(result).__name__}"
+        )
+    return found
 
 
 def reference(model: nnx.Module, description: Description) -> Images:

@@ -96,10 +96,9 @@ def _bias(cell: Shapes, gates: str, size: int, side: str, gate: str) -> Place | 
     if gates == "rzn" and gate == "n" and side == "h":
         if "bias_n" in cell:
             return "bias_n", None
+        # This bias is inside the product with a gate: the input's cannot stand for it.
         if cell.get("bias", (0,))[0] != 2 * len(gates) * size:
-            return (
-                None  # the state's bias is inside the product with the gate: no other replaces it
-            )
+            return None
     for name in (*_BIASES[side], *_BIASES["i"], *_BIASES["h"]):
         if name in cell:
             both = cell[name][0] == 2 * len(gates) * size

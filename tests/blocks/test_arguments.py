@@ -187,3 +187,10 @@ def test_batch_norm_refuses_other_channels():
         ValueError, match=r"`x` must have 8 channels on its last axis, got \(2, 8, "
     ):
         fb.BatchNorm(8, rngs=nnx.Rngs(0))(jnp.ones((2, 8, 5, 5)))
+
+
+def test_only_one_part_has_the_stride():
+    with pytest.raises(ValueError, match="`early_stride` must be False with a `pool`"):
+        fb.BottleNeck(
+            8, 16, stride=2, early_stride=True, pool=fb.ops.average_pool, rngs=nnx.Rngs(0)
+        )

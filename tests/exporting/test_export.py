@@ -185,6 +185,26 @@ def test_bad_input_is_refused(arguments, error, words, network, tmp_path, monkey
     assert os.listdir(tmp_path) == ["folder.stablehlo"]
 
 
+class Several(nnx.Module):
+    """Returns what it is told to make of an array."""
+
+    def __init__(self, make):
+        self.conv, self.make = fb.Conv(3, 4, 1, rngs=nnx.Rngs(0)), make
+
+    def __call__(self, x):
+        return self.make(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [(lambda y: {"a": y, "b": y}, "a mapping of 'a', 'b'"), (lambda y: (y, y), "tuple")],
+)
+def test_what_returns_no_array_is_refused(make, got: str, tmp_path):
+    with pytest.raises(ValueError, match=f"`model` must return an array, .* got {got}"):
+        fb.export(Several(make), tmp_path / "model.stablehlo", input_size=8)
+    assert list(tmp_path.iterdir()) == []
+
+
 class AllPixels(nnx.Module):
     """Reads every pixel by a weight of its own, as AlexNet does."""
 
