@@ -19,7 +19,11 @@ import flaxblocks as fb
 import torch_ref
 from flaxblocks._base.module_spec import Function, Spec
 from parity import compare
+from parity.checks import measure
+from parity.checks.float32 import _usual_errors
 from parity.sides.kinks import Kinks
+from parity.sides.pairing import pair_up
+from parity.sides.runs import Runs
 from tests.helpers.twins import BY_NAME
 
 GATE, UNIT = BY_NAME["SqueezeExcite/default"], BY_NAME["ConvNormAct/5x3-stride2"]
@@ -82,6 +86,17 @@ def test_another_order_of_summing_passes():
     gate = make_gate()
     gate.reduce.conv_general_dilated = gate.expand.conv_general_dilated = in_another_order
     assert not failing(GATE, gate)
+
+
+def test_the_error_that_is_expected_is_the_one_that_is_made():
+    """It is about twice PyTorch's, on every width of vectors: libraries sum in blocks."""
+    x = np.random.default_rng(0).normal(size=UNIT.shape).astype(np.float32)
+    runs = Runs(pair_up(UNIT.build_torch(), UNIT.build_flax()), [x])
+    truth, made = (runs.torch_forward(dtype, 0).outputs for dtype in ("float64", "float32"))
+    scales = {path: measure.scale_of(value) for path, value in truth.items()}
+    usual = _usual_errors([run.outputs for run in runs.rounded(0)], truth, scales)
+    for path, value in truth.items():
+        assert 1 / 4 < usual[path] / measure.rms_error(made[path], value, scales[path]) < 4, path
 
 
 def test_products_in_bfloat16_are_seen():
