@@ -13,7 +13,9 @@ def draw(task: Task) -> Data:
     """Return weights, input and target.
 
     Kernels and scales keep the size of what passes through, so that nothing overflows in half
-    precision or gets so small that the processor slows down.
+    precision or gets so small that the processor slows down. With a gain of 2 the residuals of
+    EfficientNetV2-S add up to 1e4, its gates become steps, and no two float32 answers agree; with
+    1 MobileNetV3 forgets the image.
     """
     rng = np.random.default_rng(0)
     what = subject(task.subject)
@@ -28,7 +30,7 @@ def draw(task: Task) -> Data:
         target = rng.standard_normal(output.shape, np.float32)
     return Data(
         weights={
-            name: random_tensor(name, tuple(entry.shape), rng, gain=2.0, scales=(0.7, 1.3))
+            name: random_tensor(name, tuple(entry.shape), rng, gain=1.4, scales=(0.7, 1.3))
             for name, entry in named_entries(module, what.names).items()
         },
         names=what.names,
