@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_full_disk import EVALUATE, PORT, ROOT, TINY, UNIT, finished_run
+from tests.cli.test_full_disk import (
+    BENCH,
+    EVALUATE,
+    HUB,
+    PORT,
+    ROOT,
+    TIMM,
+    TINY,
+    UNIT,
+    finished_run,
+)
 from tests.helpers.tiny_training import make_images
 
 
@@ -67,11 +77,13 @@ def states(command: list[str], folder: Path) -> list[dict[str, bytes]]:
         [*PORT, "--to-port", "out/port.json"],
         [*PORT, "--names", "out/names.json"],
         [*UNIT, "--report", "out/page", "--json", "out/a.json"],
+        HUB,
+        [*BENCH, "--json", "out/a.json", "--plot", "out/page"],
     ],
     ids=lambda value: " ".join(value[:1] + value[-2:]),
 )
 def test_what_a_killed_command_leaves(command, tmp_path):
-    finished_run(tmp_path)
+    finished_run(tmp_path, TIMM if command == HUB else "tiny")
     make_images(tmp_path / "images", per_class=4)
     *killed, whole = states(command, tmp_path)
     assert killed

@@ -1,7 +1,8 @@
 """Kills a command of flaxblocks while it writes.
 
 ``python -m tests.helpers.killed NUMBER FOLDER COMMAND...`` runs the command, and kills the process
-at the NUMBER-th change of a file in FOLDER, before it happens. It knows the network ``tiny``.
+at the NUMBER-th change of a file in FOLDER, before it happens. It knows the network ``tiny``, and
+a benchmark measures nothing, as times differ from run to run.
 """
 
 import os
@@ -25,12 +26,15 @@ def is_change(event: str, arguments: tuple[Any, ...], folder: str) -> bool:
 
 
 def main(number: str, folder: str, *command: str) -> int:
+    from flaxblocks.bench.timing import run as timing
     from flaxblocks.cli import main as run
+    from tests.cli.test_full_disk import measured
     from tests.helpers.tiny_training import register_tiny
 
     left = [int(number)]
     sys.argv = ["flaxblocks", *command]  # which reports tell
     register_tiny()
+    timing.bench = measured
 
     def kill(event: str, arguments: tuple[Any, ...]) -> None:
         if is_change(event, arguments, os.path.abspath(folder)):
