@@ -24,8 +24,8 @@ pre { font: 13px/1.35 ui-monospace, monospace; margin: 0; width: max-content }
 .scrolls { overflow-x: auto; border: 1px solid var(--soft); border-radius: 6px; padding: .5rem }
 .hint { display: none; margin: 1rem 0 .2rem; font-size: 13px; opacity: .75 }
 @media (max-width: WIDTHpx) { .hint { display: block } }
-figure { margin: 2rem 0 } figcaption { font-size: 13px; opacity: .75 }
-figure svg { width: 100%; height: auto; max-width: 50rem; color: inherit }
+figure { margin: 2rem 0; overflow-x: auto } figcaption { font-size: 13px; opacity: .75 }
+figure svg { width: 100%; height: auto; max-width: 36rem; color: inherit }
 figure svg text { fill: currentColor }
 """
 

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from flaxblocks._base.figure import as_svg
+from flaxblocks._base.figure import WIDTH, as_svg
 from flaxblocks._base.optional import required
 from flaxblocks._base.page import write_page
 from flaxblocks._base.replacing import write_text
@@ -75,7 +75,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def _drawn(confusion: np.ndarray, classes: Sequence[str]) -> Any:
     matplotlib = required("matplotlib.figure", "matplotlib", "a picture needs")
-    size = 4 + 0.2 * min(len(classes), NAMED)
+    size = max(WIDTH, 2 + 0.25 * min(len(classes), NAMED))
     figure = matplotlib.Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     there = np.maximum(confusion.sum(1, keepdims=True), 1)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from flaxblocks._base import page
-from flaxblocks._base.figure import as_svg
+from flaxblocks._base.figure import WIDTH, as_svg
 from parity.checks.tolerance import bound
 from parity.report.rows import Report, label
 from parity.report.table import print_reports
@@ -57,15 +57,15 @@ def write_page(reports: Sequence[Report], folder: Path, facts: dict[str, Any]) -
 def _plot(report: Report) -> Figure:
     layers = list(report.layers)
     shown = range(0, len(layers), ceil(len(layers) / NAMED))
-    figure = Figure((6, 2 + 0.17 * min(len(layers), NAMED)), layout="constrained")
+    figure = Figure((WIDTH, 2 + 0.17 * min(len(layers), NAMED)), layout="constrained")
     axes = figure.subplots()
     for series, text, mark in SERIES:
         values = [max(report.layers[layer][series], SMALLEST) for layer in layers]
         axes.plot(values, range(len(layers)), mark, label=text, markersize=4)
     axes.axvline(bound("float64", "output"), color="grey", linestyle=":", label="float64's bound")
-    axes.set_yticks(shown, [label(layers[i]) for i in shown], fontsize=8)
+    axes.set_yticks(shown, [label(layers[i]) for i in shown], fontsize=9)
     axes.invert_yaxis()  # in the order of the data
     axes.set(xscale="log", xlabel="error, as a fraction of the layer's scale", ylabel="layer")
     axes.set_title(f"{report.name}: {'equal' if report.ok else 'DIFFERENT'}")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8, framealpha=0)
+    figure.legend(loc="outside lower center", fontsize=9, framealpha=0)
     return figure

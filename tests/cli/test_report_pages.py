@@ -24,7 +24,8 @@ def drawn() -> Figure:
 def test_a_figure_fits_its_place_and_takes_the_pages_colors():
     svg = as_svg(drawn(), 'a "line"')
     head = svg[: svg.index(">")]
-    assert "viewBox" in head and "width=" not in head and "height=" not in head
+    assert "viewBox" in head and " width=" not in head and " height=" not in head
+    assert 'style="min-width: 432px"' in head  # 6 inches: its text is never less than 10 pixels
     assert "currentColor" in svg and "#000000" not in svg and "#ffffff" not in svg
     assert 'aria-label="a &quot;line&quot;"' in head
 

@@ -3,15 +3,17 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from flaxblocks._base.figure import WIDTH
 from flaxblocks.bench.report.results import Results, Row, by_task
 from flaxblocks.bench.report.scaling import series
 
 MARKS = "os^DvP"
+SMALL = 9  # points: of names that are many
 
 
 def roofline(results: Results) -> Figure:
     """Draw operations in a second against operations for a byte, under the machine's ceilings."""
-    figure = Figure((6, 4.5), layout="constrained")
+    figure = Figure((WIDTH, 4), layout="constrained")
     axes = figure.subplots()
     intensities = [row.flops / row.bandwidth for row in results.rows]
     x = np.geomspace(min(intensities) / 2, max(intensities) * 2)
@@ -23,7 +25,7 @@ def roofline(results: Results) -> Figure:
         axes.plot(xs, ys, mark, label=name, alpha=0.7)
     axes.set(xscale="log", yscale="log", xlabel="operations for a byte", ylabel="GFLOP/s")
     axes.set_title(f"Roofline: {results.ceilings.device}, {results.facts['processor']}", wrap=True)
-    axes.legend(fontsize=8, framealpha=0)
+    axes.legend(fontsize=SMALL, framealpha=0)
     return figure
 
 
@@ -31,7 +33,8 @@ def bars(results: Results) -> Figure:
     """Draw the time of every contestant at every task, with the quartiles."""
     tasks, names = list(by_task(results.rows)), _contestants(results)
     height = 0.8 / len(names)
-    figure = Figure((6, 1.5 + (0.15 * len(names) + 0.2) * len(tasks)), layout="constrained")
+    height_of_all = 1.5 + (0.15 * len(names) + 0.2) * len(tasks)
+    figure = Figure((WIDTH, height_of_all), layout="constrained")
     axes = figure.subplots()
     for place, name in enumerate(names):
         there = [(i, task[name]) for i, task in enumerate(tasks) if name in task]
@@ -41,19 +44,19 @@ def bars(results: Results) -> Figure:
         y = [i + height * (place - (len(names) - 1) / 2) for i, _ in there]
         axes.barh(y, middle, height, xerr=(low, high), label=name, error_kw={"linewidth": 0.8})
     labels = [_label(next(iter(task.values()))) for task in tasks]
-    axes.set_yticks(range(len(tasks)), labels, fontsize=8)
+    axes.set_yticks(range(len(tasks)), labels, fontsize=SMALL)
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.set(xscale="log", xlabel="ms, median and quartiles; less is better", ylabel="task")
     axes.set_title("Time of each task")
-    figure.legend(loc="outside upper center", ncols=3, fontsize=8, framealpha=0)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=SMALL, framealpha=0)
     return figure
 
 
 def scaling(results: Results) -> Figure:
     """Draw time and memory against batch and against size."""
-    figure = Figure((7, 9), layout="constrained")
-    panels = figure.subplots(2, 2)
+    figure = Figure((WIDTH, 14), layout="constrained")
+    panels = figure.subplots(4).reshape(2, 2)
     texts = ("images in the batch", "height and width in pixels")
     for (time, memory), by, text in zip(panels.T, ("batch", "size"), texts, strict=True):
         found = series(results.rows, by)
@@ -64,9 +67,9 @@ def scaling(results: Results) -> Figure:
         values = sorted({getattr(row, by) for rows in found.values() for row in rows})
         for axes, unit, quantity in ((time, "ms", "Time"), (memory, "MiB", "Memory")):
             axes.set(xlabel=text, ylabel=unit, title=f"{quantity} by {by}")
-            axes.set_xticks(values, values, fontsize=7)
+            axes.set_xticks(values, values, fontsize=SMALL)
             axes.minorticks_off()
-    figure.legend(loc="outside lower center", fontsize=7, framealpha=0)
+    figure.legend(loc="outside lower center", fontsize=SMALL, framealpha=0)
     return figure
 
 

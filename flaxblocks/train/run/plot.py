@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flaxblocks._base.figure import WIDTH
 from flaxblocks._base.optional import required
 from flaxblocks._base.replacing import save_figure
 from flaxblocks.train.run.json_log import Record
@@ -35,7 +36,7 @@ def curves(records: Sequence[Record], *, across: bool) -> Any:
         ImportError: if matplotlib is not installed.
     """
     matplotlib = required("matplotlib.figure", "matplotlib", "a plot needs")
-    size, grid = ((10, 4), (1, 2)) if across else ((6, 7), (2, 1))
+    size, grid = ((10, 4), (1, 2)) if across else ((WIDTH, 7), (2, 1))
     figure = matplotlib.Figure(figsize=size, layout="constrained")
     for axes, quantity in zip(figure.subplots(*grid), ("loss", "accuracy"), strict=True):
         for name, style in ((quantity, "-"), (f"evaluation_{quantity}", "o-")):
