@@ -121,12 +121,13 @@ def test_a_difference_inside_is_a_note_where_the_whole_agrees():
     assert all(row.ok is None for row in inside)
 
 
-def test_an_eps_of_a_layer_norm_is_not_taken_for_precision():
+@pytest.mark.parametrize(("eps", "said"), [(1e-6, "1e-06"), (1e-12, "1e-12"), (0.0, "0")])
+def test_an_eps_of_a_layer_norm_is_not_taken_for_precision(eps, said):
     x = np.random.default_rng(0).normal(size=(4, 5, 6))
     theirs = nn.Sequential(nn.LayerNorm(6))
-    ours = nnx.Sequential(nnx.LayerNorm(6, epsilon=1e-6, rngs=nnx.Rngs(0)))
+    ours = nnx.Sequential(nnx.LayerNorm(6, epsilon=eps, rngs=nnx.Rngs(0)))
     (found,) = compare(theirs, ours, x, checks=["float64"]).causes
-    assert "at 0 in eval mode: eps: JAX adds 1e-06 to the variance, PyTorch 1e-05" in found
+    assert f"at 0 in eval mode: eps: JAX adds {said} to the variance, PyTorch 1e-05" in found
 
 
 def test_what_cannot_be_proven_is_unknown():
