@@ -38,6 +38,11 @@ def _mean(operation: Operation, x: Any) -> jax.Array:
     return jnp.mean(x, operation.parameters["axes"], keepdims=operation.parameters["keepdims"])
 
 
+def _slice(operation: Operation, x: Any) -> jax.Array:
+    given = operation.parameters
+    return jax.lax.slice(x, given["start_indices"], given["limit_indices"], given["strides"])
+
+
 def _called(function: Callable[..., jax.Array], _: Operation, *operands: Any) -> jax.Array:
     return function(*operands)
 
@@ -47,6 +52,8 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "dot_general": _biased,
     "reduce_window_mean": _mean_of_window,
     "mean": _mean,
+    "slice": _slice,
+    "squeeze": lambda operation, x: jax.lax.squeeze(x, operation.parameters["dimensions"]),
     "relu": lambda _, x: jnp.maximum(x, 0),
     "affine": lambda _, x, factor, shift: x * factor + shift,
     **{name: partial(_called, function) for name, function in BY_NAME.items()},

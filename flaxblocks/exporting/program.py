@@ -15,6 +15,7 @@ from flaxblocks._base.jax_internals import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from flaxblocks.exporting.activations import BY_NAME
 from flaxblocks.exporting.operation import Operand, Operation, Value
 from flaxblocks.exporting.simplify import simplified
+from flaxblocks.exporting.slices import as_slices
 from flaxblocks.ops.switch import convolution
 
 WITHIN = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -48,7 +49,8 @@ def program_of(function: Callable[[jax.Array], jax.Array], images: Any) -> Progr
     (aval,) = jaxpr.in_avals
     program = Program(Value(aval.shape, aval.dtype))
     (program.result,) = _written_out(program, jaxpr.jaxpr, jaxpr.consts, [program.images], "")
-    program.operations = simplified(_used(program), program.result)
+    steps = [step for used in _used(program) for step in as_slices(used)]
+    program.operations = simplified(steps, program.result)
     return program
 
 

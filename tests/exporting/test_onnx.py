@@ -1,6 +1,7 @@
 """What ONNX graphs look like: nothing but what ONNX Runtime has a fast kernel for."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,37 @@ def test_layers_leave_the_number_of_images_open(kind: type, tmp_path):
     fb.export(model, path, input_size=(3, 4), in_features=8)
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 8)).astype(np.float32)
     x[0, :, :, 0] = 0
+    assert fb.verify_exported(model, path, x).ok
+
+
+INDICES = {
+    "first channels": lambda x: x[..., :4],
+    "last channels": lambda x: x[..., 2:],
+    "one row": lambda x: x[:, 1],
+    "the last column": lambda x: x[:, :, -1],
+    "a box": lambda x: x[:, 1:3, 2:],
+    "every other pixel": lambda x: x[:, 1::2, ::3],
+    "back to front": lambda x: x[..., ::-1],
+    "in no order": lambda x: x[..., jnp.asarray([0, 1, 3])],
+    "twice": lambda x: x[..., jnp.asarray([2, 2])],
+}
+"""What JAX gathers where the number of images is open."""
+
+
+class Indexed(nnx.Module):
+    def __init__(self, index: Callable[[jax.Array], jax.Array]):
+        self.conv, self.index = fb.Conv(3, 6, 3, rngs=nnx.Rngs(0)), index
+
+    def __call__(self, x):
+        return jnp.tanh(self.index(self.conv(x)))
+
+
+@pytest.mark.parametrize("suffix", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("index", INDICES)
+def test_indices_leave_the_number_of_images_open(index: str, suffix: str, tmp_path):
+    model, path = Indexed(INDICES[index]), tmp_path / f"model.{suffix}"
+    fb.export(model, path, input_size=(6, 5))
+    x = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
     assert fb.verify_exported(model, path, x).ok
 
 
