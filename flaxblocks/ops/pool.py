@@ -1,6 +1,6 @@
 """Pooling with PyTorch's padding."""
 
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from flaxblocks.ops import switch
 from flaxblocks.ops.conv.geometry import Geometry, Pair
 from flaxblocks.ops.conv.taps import padded, seen
 
@@ -44,9 +45,32 @@ def max_pool(
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def _max_pool(x: jax.Array, size: int, stride: int, side: Pair) -> jax.Array:
+    windows = partial(_largest_of_windows, size=size, stride=stride, side=side)
+    if switch.implementation.value == "lax":
+        return windows(x)
+    taps = partial(_largest_of_taps, size=size, stride=stride, side=side)
+    return lax.platform_dependent(x, cpu=taps, default=windows)
+
+
+def _largest_of_windows(x: jax.Array, *, size: int, stride: int, side: Pair) -> jax.Array:
     lowest, sides = np.asarray(-np.inf, x.dtype), ((0, 0), side, side, (0, 0))
     window, steps = (1, size, size, 1), (1, stride, stride, 1)
     return lax.reduce_window(x, lowest, lax.max, window, steps, sides)
+
+
+def _largest_of_taps(x: jax.Array, *, size: int, stride: int, side: Pair) -> jax.Array:
+    """Return the same, as one loop over vectors of channels.
+
+    On CPU XLA's own windows take 2.6 to 5 times as long.
+    """
+    geometry = _geometry(x, size, stride, side)
+    pixels = padded(x, geometry, -np.inf)
+    return reduce(jnp.maximum, (seen(pixels, geometry, tap) for tap in geometry.taps))
+
+
+def _geometry(x: jax.Array, size: int, stride: int, side: Pair) -> Geometry:
+    image = x.shape[1], x.shape[2]
+    return Geometry(image, (size, size), (stride, stride), (side, side), (1, 1), 1)
 
 
 @_max_pool.defjvp
@@ -58,8 +82,7 @@ def _max_pool_derivative(size: int, stride: int, side: Pair, primals, tangents):
     """
     (x,), (dx,) = primals, tangents
     y = _max_pool(x, size, stride, side)
-    image = x.shape[1], x.shape[2]
-    geometry = Geometry(image, (size, size), (stride, stride), (side, side), (1, 1), 1)
+    geometry = _geometry(x, size, stride, side)
     pixels, changes = padded(x, geometry, -np.inf), padded(dx, geometry)
     # By comparing the pixels with each other, not with `y`: XLA may recompute them in another
     # fusion and round them differently from `y`.

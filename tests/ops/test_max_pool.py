@@ -1,4 +1,4 @@
-"""The derivative of the maximum over windows: the first of equal pixels has it, as in PyTorch."""
+"""The maximum over windows: JAX's values, and PyTorch's derivative among equal pixels."""
 
 import re
 from functools import partial
@@ -10,6 +10,7 @@ import pytest
 import torch
 from jax.test_util import check_grads
 
+import flaxblocks as fb
 from flaxblocks.ops import max_pool
 from tests.helpers.twins import assert_same
 
@@ -21,6 +22,30 @@ WINDOWS = [
     (3, 3, 0, False),
     (3, 2, 0, True),
 ]
+
+
+@pytest.mark.parametrize(("size", "stride", "padding", "ceil_mode"), WINDOWS)
+def test_the_default_form_is_equal_to_jax_s_windows(
+    size: int, stride: int, padding: int, ceil_mode: bool
+):
+    x = np.random.default_rng(0).standard_normal((2, 9, 8, 3), np.float32)
+    x[0, 4, 4, 0] = np.nan
+    pool = partial(max_pool, kernel_size=size, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    with fb.ops.convolution("lax"):
+        expected = np.asarray(jax.jit(pool)(x))
+    assert np.isnan(expected).any()
+    np.testing.assert_array_equal(np.asarray(jax.jit(pool)(x)), expected)
+
+
+@pytest.mark.parametrize(
+    ("platform", "implementation", "has_windows"),
+    [("cpu", "default", False), ("cuda", "default", True), ("cpu", "lax", True)],
+)
+def test_jax_s_windows_are_what_other_platforms_compute(platform, implementation, has_windows):
+    x = jax.ShapeDtypeStruct((1, 9, 9, 2), jnp.float32)
+    with fb.ops.convolution(implementation):
+        program = jax.jit(max_pool).trace(x).lower(lowering_platforms=(platform,)).as_text()
+    assert ("reduce_window" in program) == has_windows
 
 
 @pytest.mark.parametrize(("size", "stride", "padding", "ceil_mode"), WINDOWS)
