@@ -98,13 +98,24 @@ class BilinearTransform(Scoped):
         return sigmoid(y).reshape(-1, self.groups, self.size, self.size)
 
 
+@jax.custom_jvp
 def _largest(x: jax.Array) -> jax.Array:
     """Return the largest pixel of each block, of shape (n, blocks, c) from (n, blocks, pixels, c).
 
-    By its place, not `x.max`: that one's derivative compares values with their maximum, which XLA
-    may have rounded otherwise, and divides by how many are equal.
+    Its derivative is that of the pixel's place; the one of `x.max` compares values with their
+    maximum, which XLA may have rounded otherwise, and divides by how many are equal.
     """
-    return jnp.take_along_axis(x, x.argmax(2, keepdims=True), 2)[:, :, 0]
+    return x.max(2)
+
+
+@_largest.defjvp
+def _largest_jvp(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    (x,), (tangent,) = primals, tangents
+    place = x.argmax(2, keepdims=True)
+    values, changes = (jnp.take_along_axis(array, place, 2) for array in (x, tangent))
+    return values[:, :, 0], changes[:, :, 0]
 
 
 class BilinearAttention(Scoped):

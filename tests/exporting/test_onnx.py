@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.layers.bilinear_attention import BilinearAttention
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.ops.resize import bilinear_resize, nearest_resize
@@ -99,11 +101,19 @@ class Shapes(nnx.Module):
         return jnp.tanh(moved).swapaxes(1, 2) ** 3
 
 
-@pytest.mark.parametrize("kind", [EfficientChannelAttention, GlobalResponseNorm])
-def test_layers_leave_the_number_of_images_open(kind: type, tmp_path):
-    model, path = randomized(kind(8, rngs=nnx.Rngs(0))), tmp_path / "model.onnx"
-    fb.export(model, path, input_size=(3, 4), in_features=8)
-    x = np.random.default_rng(0).normal(size=(2, 3, 4, 8)).astype(np.float32)
+LAYERS = {
+    "EfficientChannelAttention": EfficientChannelAttention,
+    "GlobalResponseNorm": GlobalResponseNorm,
+    "BilinearAttention": partial(BilinearAttention, reduce_features=4, size=2, drop_rate=0),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_leave_the_number_of_images_open(layer: str, tmp_path):
+    model, path = randomized(LAYERS[layer](8, rngs=nnx.Rngs(0))), tmp_path / "model.onnx"
+    model.eval()
+    fb.export(model, path, input_size=(2, 4), in_features=8)
+    x = np.random.default_rng(0).normal(size=(2, 2, 4, 8)).astype(np.float32)
     x[0, :, :, 0] = 0
     assert fb.verify_exported(model, path, x).ok
 
