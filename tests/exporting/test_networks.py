@@ -28,58 +28,97 @@ from tests.helpers.exported import FORMAT_NAMES, crops, randomized
 pytestmark = pytest.mark.slow
 
 SPREAD = (
+    "bat_resnext26ts",
     "convnext_atto_ols",
     "convnext_atto_rms",
     "convnextv2_atto",
+    "cs3darknet_focus_s",
+    "cs3darknet_s",
+    "cs3sedarknet_xdw",
+    "cspresnext50",
+    "darknet17",
+    "darknetaa53",
     "densenetblur121d",
     "dla46_c",
+    "dla46x_c",
+    "eca_nfnet_l0",
     "ecaresnet26t",
+    "ecaresnet50d_pruned",
     "ecaresnext26t_32x4d",
     "efficientnet_b0",
-    "ecaresnet50d_pruned",
     "efficientnet_b0_g8_gn",
+    "efficientnet_blur_b0",
     "efficientnet_es",
     "efficientnet_lite0",
+    "efficientnet_x_b3",
     "efficientnetv2_rw_t",
     "fbnetc_100",
     "fbnetv3_b",
+    "gc_efficientnetv2_rw_t",
+    "gcresnext26ts",
+    "gernet_s",
     "ghostnet_050",
+    "ghostnet_100",
+    "ghostnetv2_100",
+    "ghostnetv3_050",
     "hardcorenas_a",
+    "hgnet_tiny",
+    "hgnetv2_b0",
     "lcnet_050",
+    "legacy_seresnet18",
+    "legacy_seresnext26_32x4d",
+    "mixnet_s",
     "mnasnet_small",
     "mobilenet_edgetpu_v2_xs",
     "mobilenetv1_100h",
     "mobilenetv2_110d",
     "mobilenetv3_rw",
-    "mixnet_s",
+    "mobilenetv4_conv_aa_medium",
     "mobilenetv4_conv_small",
     "mobilenetv4_hybrid_medium_075",
     "mobileone_s0",
+    "nf_regnet_b0",
+    "nf_resnet26",
+    "regnetv_040",
     "regnetx_002",
     "regnety_002",
     "regnety_040_sgn",
     "regnetz_005",
+    "regnetz_b16_evos",
     "repghostnet_050",
     "repvgg_a0",
     "repvgg_d2se",
+    "repvit_m1",
     "res2net50_26w_4s",
     "res2next50",
     "resnet10t",
+    "resnet32ts",
+    "resnet50_clip_gap",
+    "resnet50_gn",
+    "resnet50_mlp",
+    "resnet51q",
     "resnetaa34d",
     "resnetblur18",
-    "resnet50_gn",
-    "resnetv2_18",
     "resnetrs50",
+    "resnetv2_18",
+    "resnetv2_50d_evos",
+    "resnetv2_50d_frn",
+    "resnetv2_50x1_bit",
     "rexnet_100",
+    "rexnetr_100",
+    "sedarknet21",
     "semnasnet_075",
     "seresnet18",
     "spnasnet_100",
+    "test_byobnet",
     "test_convnext",
     "test_convnext2",
     "test_convnext3",
     "test_efficientnet",
+    "test_efficientnet_evos",
     "test_efficientnet_gn",
     "test_efficientnet_ln",
+    "test_nfnet",
     "test_resnet",
     "tf_efficientnet_b0",
     "tf_efficientnetv2_b0",
@@ -97,13 +136,13 @@ NETWORKS = (
     *(f"timm/{name}" for name in SPREAD),
 )
 
-LARGER = {"alexnet": 224, "vgg": 224, "inception": 96}
+LARGER = {"alexnet": 224, "vgg": 224, "inception": 96, "bat_": 256}
 """Height and width in pixels of those whose layers leave nothing of 64, by a part of the name."""
 
 TOO_LARGE = {("regnet_y_128gf", "onnx")}
 """Has more weights than such a file holds, which `export` says."""
 
-GAINS = (1.4, 2.0, 2.8)
+GAINS = (1.0, 1.4, 2.0, 2.8, 4.0)
 """Of each kernel: rounding grows on its way through 100 layers, or the image is lost on it."""
 
 RECORD = os.environ.get("FLAXBLOCKS_EXPORT_RECORD")
@@ -162,6 +201,9 @@ def drawn(name: str, gain: float) -> nnx.Module:
     still: dict[str, Any] = {"drop_rate": 0, "drop_path_rate": 0}
     network = nnx.eval_shape(lambda: fb.create_model(name, rngs=nnx.Rngs(0), **still))
     model = randomized(network, gain=gain, scales=(0.7, 1.3))
+    for _, part in nnx.iter_graph(model):
+        if isinstance(part, fb.ScaledStandardizedConv):  # whose kernel's variance has no effect
+            part.gain[...] *= 2 * gain**0.5  # of a deviation of 1/2
     model.eval()
     return model
 
