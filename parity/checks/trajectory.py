@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import torch
 from flax import nnx
+from torch import nn
 
 from flaxblocks.weights import state_dict
 from flaxblocks.weights.entries import entries
@@ -55,7 +56,11 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
 
 
 def check_trajectory(runs: Runs) -> Iterator[Row]:
-    """Train both sides for `STEPS` steps in float64; compare losses, parameters, statistics."""
+    """Train both sides for `STEPS` steps in float64; compare losses, parameters, statistics.
+
+    Training may be chaotic, as that of a deep network on two small images is: then rounding alone
+    leads PyTorch's own run elsewhere, and the steps before it does are compared.
+    """
     limit = bound("float64", "trajectory")
     inputs = range(len(runs.inputs))
     batches = [(runs.inputs[i], runs.target(i)) for i in inputs] * STEPS
@@ -71,27 +76,65 @@ def check_trajectory(runs: Runs) -> Iterator[Row]:
         yield Row("trajectory", "", 0, limit, None, text)
         return
     for optimizer in OPTIMIZERS:
-        their_losses, theirs = _train_torch(runs, optimizer, batches[:STEPS])
-        our_losses, ours = _train_flax(runs, optimizer, batches[:STEPS])
-        error = measure.scaled_error(our_losses, their_losses)
-        detail = f"{their_losses[0]:.3g} to {their_losses[-1]:.3g} in {STEPS} steps"
-        yield Row.judged("trajectory", f"{optimizer.name}: loss", error, limit, detail)
-        errors = {n: measure.scaled_error(b, a) for n, a, b in measure.paired(theirs, ours)}
-        worst = max(errors, key=lambda name: errors[name])
-        label = f"{optimizer.name}: {worst} after {STEPS} steps"
-        yield Row.judged("trajectory", label, errors[worst], limit)
+        rows = _judged(runs, optimizer, batches[:STEPS])
+        if not all(row.ok for row in rows):
+            steps = _steps_that_tell(runs, optimizer, batches[:STEPS])
+            rows = rows if steps == STEPS else _judged(runs, optimizer, batches[:steps])
+        yield from rows
 
 
 Batches = list[tuple[Input, dict[str, np.ndarray]]]
 
 
+def _judged(runs: Runs, optimizer: Optimizer, batches: Batches) -> list[Row]:
+    limit, steps = bound("float64", "trajectory"), len(batches)
+    their_losses, theirs = _train_torch(runs, optimizer, batches)
+    our_losses, ours = _train_flax(runs, optimizer, batches)
+    error = measure.scaled_error(our_losses, their_losses)
+    detail = f"{their_losses[0]:.3g} to {their_losses[-1]:.3g} in {steps} steps"
+    if steps < STEPS:
+        detail += ", after which rounding alone leads PyTorch's own run elsewhere"
+    errors = {n: measure.scaled_error(b, a) for n, a, b in measure.paired(theirs, ours)}
+    worst = max(errors, key=lambda name: errors[name])
+    label = f"{optimizer.name}: {worst} after {steps} steps"
+    return [
+        Row.judged("trajectory", f"{optimizer.name}: loss", error, limit, detail),
+        Row.judged("trajectory", label, errors[worst], limit),
+    ]
+
+
+def _steps_that_tell(runs: Runs, optimizer: Optimizer, batches: Batches) -> int:
+    """Return after how many steps PyTorch's own run, from a start that is rounded, is where it was.
+
+    The first step always tells.
+    """
+    limit, steps = bound("float64", "trajectory"), 0
+    both = (_torch_steps(runs, optimizer, batches, rounded) for rounded in (False, True))
+    for (_, truth), (_, other) in zip(*both, strict=True):
+        states = passes.state_of(truth), passes.state_of(other)
+        if any(measure.scaled_error(b, a) > limit for _, a, b in measure.paired(*states)):
+            break
+        steps += 1
+    return max(steps, 1)
+
+
 def _train_torch(
     runs: Runs, optimizer: Optimizer, batches: Batches
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    after = list(_torch_steps(runs, optimizer, batches))
+    losses = np.array([loss for loss, _ in after])
+    return losses, runs.pair.native(passes.state_of(after[-1][1]))
+
+
+def _torch_steps(
+    runs: Runs, optimizer: Optimizer, batches: Batches, rounded: bool = False
+) -> Iterator[tuple[float, nn.Module]]:
+    """Train, and yield the loss of each step and the module after it, always the same one."""
     module = runs.torch_module("float64")
+    if rounded:
+        _round(module, np.random.default_rng(runs.seed))
     passes.train_mode(module)
     stepper = optimizer.make_torch(module.parameters())
-    losses = []
     for x, target in batches:
         stepper.zero_grad()
         with ExactGradients(), NoDropout():
@@ -100,8 +143,16 @@ def _train_torch(
             loss = torch_side.loss_of(results, target, runs.frame)
         loss.backward()
         stepper.step()
-        losses.append(loss.item())
-    return np.array(losses), runs.pair.native(passes.state_of(module))
+        yield loss.item(), module
+
+
+@torch.no_grad()
+def _round(module: nn.Module, rng: np.random.Generator) -> None:
+    """Move every parameter by what the rounding of a run may come to, up or down, in place."""
+    share = bound("float64", "depth") * 2.0**-52
+    for parameter in module.parameters():
+        signs = torch.from_numpy(rng.choice([-1.0, 1.0], tuple(parameter.shape)))
+        parameter.mul_(1 + share * signs.to(parameter.device))
 
 
 def _train_flax(

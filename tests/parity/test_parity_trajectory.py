@@ -1,0 +1,28 @@
+"""Training that rounding alone leads elsewhere is compared for as long as it tells something."""
+
+import numpy as np
+import pytest
+from flax import nnx
+from torch import nn
+
+import flaxblocks as fb
+from parity import compare
+from parity.checks import trajectory
+
+X = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+DEPTH = 16  # norms over three rows, each of which amplifies what is before it
+
+
+@pytest.mark.parametrize("momentum", [0.9, pytest.param(0.95, marks=pytest.mark.slow)])
+def test_chaotic_training_is_compared_for_its_first_steps(momentum, monkeypatch):
+    monkeypatch.setattr(trajectory, "OPTIMIZERS", trajectory.OPTIMIZERS[:1])
+    rngs = nnx.Rngs(0)
+    theirs, ours = [], []
+    for _ in range(DEPTH):
+        theirs += [nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU()]
+        norm = fb.BatchNorm(8, momentum=momentum, rngs=rngs)
+        ours += [nnx.Linear(8, 8, rngs=rngs), norm, nnx.relu]
+    report = compare(nn.Sequential(*theirs), nnx.Sequential(*ours), X, checks=["trajectory"])
+    loss, state = report.of("trajectory")
+    assert loss.ok and "after which rounding alone leads" in loss.detail
+    assert state.ok is (momentum == 0.9)
