@@ -43,6 +43,7 @@ QUICK = (  # to make, and different from each other
     "timm/legacy_seresnet18",
     "timm/hgnetv2_b0",
     "timm/cs3darknet_s",
+    "timm/cs3sedarknet_xdw",
     "timm/cspdarknet53",
     "timm/test_nfnet",
 )

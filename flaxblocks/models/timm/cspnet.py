@@ -239,6 +239,7 @@ NETWORKS: Networks = {
                 Row(1024, 12, narrow=0.5, groups=256),
                 Row(2048, 4, narrow=0.5, groups=512),
             ),
+            cross=CrossStagePartial,
             squeeze=1 / 16,
         ),
         "cs3edgenet_x": cs3(*HUGE, _edge, narrow=1.5),
