@@ -65,7 +65,9 @@ def run_tests(folder: Path, options: tuple[str, ...]) -> None:
         "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own leaks are many
     }
-    arguments = ["-n", "0", "-q", *TESTS, "-k", SELECTED]
+    # The package is imported before pytest could rewrite what it imports.
+    imported = "ignore::pytest.PytestAssertRewriteWarning"
+    arguments = ["-n", "0", "-q", "-W", imported, *TESTS, "-k", SELECTED]
     code = (
         "import pytest; from pathlib import Path; from flaxblocks.ops.native import build; "
         f"build.PACKAGE = Path({str(path.parent)!r}); raise SystemExit(pytest.main({arguments!r}))"

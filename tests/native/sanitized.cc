@@ -3,10 +3,7 @@
 //
 // The arrays are exactly as large as the shapes say, and their sizes leave rests at every edge.
 
-#include <condition_variable>
 #include <cstdio>
-#include <deque>
-#include <mutex>
 
 #include "dense_kernel.h"
 #include "inverted.h"
@@ -14,72 +11,16 @@
 
 namespace flaxblocks {
 
-// Threads that XLA's API hands to the kernels.
-class Pool {
- public:
-  explicit Pool(int64_t size) {
-    for (int64_t i = 0; i < size; ++i) threads_.emplace_back([this] { work(); });
-  }
-
-  ~Pool() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      ends_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
-
-  int64_t size() const { return static_cast<int64_t>(threads_.size()); }
-
-  void schedule(XLA_FFI_Task* task, void* data) {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      tasks_.push_back({task, data});
-    }
-    wake_.notify_one();
-  }
-
- private:
-  void work() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    while (true) {
-      wake_.wait(lock, [this] { return ends_ || !tasks_.empty(); });
-      if (tasks_.empty()) return;
-      const auto [task, data] = tasks_.front();
-      tasks_.pop_front();
-      lock.unlock();
-      task(data);
-      lock.lock();
-    }
-  }
-
-  std::vector<std::thread> threads_;
-  std::deque<std::pair<XLA_FFI_Task*, void*>> tasks_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool ends_ = false;
-};
-
-template <typename Arguments>
-Pool& pool_of(Arguments* arguments) {
-  return *reinterpret_cast<Pool*>(arguments->ctx);
-}
-
+// Calls `f` with a thread pool of XLA's, of which the kernels ask only the size.
 template <typename F>
 void with_threads(int64_t count, const F& f) {
-  Pool pool(count);
   XLA_FFI_Api api{};
-  api.XLA_FFI_ThreadPool_Schedule = [](XLA_FFI_ThreadPool_Schedule_Args* a) -> XLA_FFI_Error* {
-    pool_of(a).schedule(a->task, a->data);
-    return nullptr;
-  };
   api.XLA_FFI_ThreadPool_NumThreads = [](XLA_FFI_ThreadPool_NumThreads_Args* a) -> XLA_FFI_Error* {
-    *a->num_threads = pool_of(a).size();
+    *a->num_threads = *reinterpret_cast<int64_t*>(a->ctx);
     return nullptr;
   };
   ffi::DiagnosticEngine diagnostic;
-  auto* context = reinterpret_cast<XLA_FFI_ExecutionContext*>(&pool);
+  auto* context = reinterpret_cast<XLA_FFI_ExecutionContext*>(&count);
   f(*ffi::CtxDecoding<ffi::ThreadPool>::Decode(&api, context, diagnostic));
 }
 

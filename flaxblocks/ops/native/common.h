@@ -1,4 +1,4 @@
-// Shared by all kernels: vectors, threads, and which input positions an output position reads.
+// Shared by all kernels: vectors, and which input positions an output position reads.
 #pragma once
 
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12
@@ -6,13 +6,11 @@
 #endif
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
 #include <memory>
 #include <new>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -117,83 +115,6 @@ inline void with_width(int64_t count, int64_t unit, F&& f) {
   bool found = false;  // `Widths` may contain a width twice
   ((found || Widths != best ? void() : (found = true, f(std::integral_constant<int, Widths>()))),
    ...);
-}
-
-inline int64_t size(ffi::ThreadPool& threads) {
-  return std::max<int64_t>(threads.num_threads(), 1);
-}
-
-// Calls `f(stage, i)` for all i below `counts[stage]`, stage after stage, on XLA's threads and on
-// the calling thread.
-//
-// The caller may itself be one of XLA's threads, so it must not wait for a helper to start: it
-// takes the items that no one has started, and waits only for those that are running. A late helper
-// finds nothing to do; one that has started stays for all stages, as waking it costs more than a
-// small stage.
-//
-// Where memory runs out on any thread, what has not begun is left out, and the caller is told.
-template <typename F>
-void parallel_stages(ffi::ThreadPool& threads, std::vector<int64_t> counts, const F& f) {
-  struct Progress {
-    std::vector<int64_t> counts;
-    std::atomic<int64_t> begun{0}, done{0};
-    std::atomic<bool> failed{false};
-  };
-  const int64_t widest = counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
-  auto progress = std::make_shared<Progress>();
-  progress->counts = std::move(counts);
-  auto wait = [](const Progress& p, int64_t count) {
-    while (p.done.load(std::memory_order_acquire) < count) std::this_thread::yield();
-  };
-  auto work = [progress, wait, &f] {
-    int64_t stage = 0, before = 0;  // number of items in the stages before this one
-    const int64_t stages = static_cast<int64_t>(progress->counts.size());
-    for (int64_t i; (i = progress->begun.fetch_add(1), true);) {
-      while (stage < stages && i >= before + progress->counts[stage]) {
-        before += progress->counts[stage++];
-      }
-      if (stage == stages) return;
-      wait(*progress, before);
-      try {
-        if (!progress->failed.load(std::memory_order_relaxed)) f(stage, i - before);
-      } catch (const std::exception&) {
-        progress->failed.store(true, std::memory_order_relaxed);
-      }
-      progress->done.fetch_add(1, std::memory_order_release);
-    }
-  };
-  for (int64_t i = 1; i < std::min(widest, size(threads)); ++i) {
-    try {
-      threads.Schedule(std::decay_t<decltype(work)>(work));
-    } catch (const std::bad_alloc&) {
-      break;  // with fewer helpers then: those that were woken refer to `f`
-    }
-  }
-  work();
-  int64_t all = 0;
-  for (int64_t count : progress->counts) all += count;
-  wait(*progress, all);
-  if (progress->failed.load(std::memory_order_relaxed)) throw std::bad_alloc();
-}
-
-// Calls `f(i)` for all i below `count`.
-template <typename F>
-void parallel_for(ffi::ThreadPool& threads, int64_t count, const F& f) {
-  parallel_stages(threads, {count}, [&](int64_t, int64_t i) { f(i); });
-}
-
-// Sums the arrays of all bands, which are stored one after the other, in order.
-template <typename T>
-void add_bands(ffi::ThreadPool& threads, const std::vector<T>& sums, int64_t bands, T* result) {
-  constexpr int64_t kPiece = 4096;
-  const int64_t size = static_cast<int64_t>(sums.size()) / bands;
-  parallel_for(threads, ceil_div(size, kPiece), [&](int64_t piece) {
-    const int64_t first = piece * kPiece, last = std::min(first + kPiece, size);
-    std::copy(sums.begin() + first, sums.begin() + last, result + first);
-    for (int64_t band = 1; band < bands; ++band) {
-      for (int64_t i = first; i < last; ++i) result[i] += sums[band * size + i];
-    }
-  });
 }
 
 // How one axis of the result reads the same axis of the operand.

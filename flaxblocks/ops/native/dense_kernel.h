@@ -5,6 +5,7 @@
 // so the result does not depend on the number of threads.
 #pragma once
 
+#include "threads.h"
 #include "dense.h"
 
 namespace flaxblocks {

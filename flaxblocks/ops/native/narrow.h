@@ -6,6 +6,7 @@
 #pragma once
 
 #include "activation.h"
+#include "threads.h"
 
 namespace flaxblocks {
 

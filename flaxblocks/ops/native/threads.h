@@ -1,0 +1,153 @@
+// Parallel loops.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "common.h"
+
+namespace flaxblocks {
+
+// Threads that help in loops, shared by all calls.
+//
+// XLA's own sleep between two kernels of a network, and wake late, or on the processor of the thread
+// that woke them: on 2 cores beside other jobs ResNet-50 takes 0.65 to 0.95 of the time with these,
+// which look for work for a while before they sleep. They do not pause as they look, since a virtual
+// machine's host would give their processor away.
+class Helpers {
+ public:
+  // Never destroyed: its threads run until the process ends.
+  static Helpers& all() {
+    static Helpers* const helpers = new Helpers;
+    return *helpers;
+  }
+
+  // Lets up to `count` helpers call `work`, unless later work finds them first.
+  void call(int64_t count, const std::function<void()>& work) {
+    if (count < 1) return;
+    int64_t wake;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      for (; running_ < count; ++running_) std::thread([this] { run(); }).detach();
+      work_ = std::make_shared<const std::function<void()>>(work);
+      wanted_ = count;
+      wake = std::min(count, sleeping_);
+      latest_.fetch_add(1, std::memory_order_release);
+    }
+    for (; wake > 0; --wake) changed_.notify_one();
+  }
+
+ private:
+  void run() {
+    for (uint64_t seen = 0;;) {
+      look(seen);
+      std::shared_ptr<const std::function<void()>> work;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        if (latest_ == seen) {
+          ++sleeping_;
+          changed_.wait(lock, [&] { return latest_ != seen; });
+          --sleeping_;
+        }
+        seen = latest_;
+        if (wanted_ > 0) --wanted_, work = work_;
+      }
+      if (work) (*work)();
+    }
+  }
+  // Returns when there is other work than `seen`, or after a while.
+  void look(uint64_t seen) const {
+    const auto until = std::chrono::steady_clock::now() + kLook;
+    while (latest_.load(std::memory_order_acquire) == seen &&
+           std::chrono::steady_clock::now() < until) {
+    }
+  }
+
+  static constexpr std::chrono::microseconds kLook{200};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::shared_ptr<const std::function<void()>> work_;
+  int64_t running_ = 0, sleeping_ = 0, wanted_ = 0;
+  std::atomic<uint64_t> latest_{0};
+};
+
+inline int64_t size(ffi::ThreadPool& threads) {
+  return std::max<int64_t>(threads.num_threads(), 1);
+}
+
+// Calls `f(stage, i)` for all i below `counts[stage]`, stage after stage, on as many threads as XLA
+// has, the calling one among them.
+//
+// Several may call at once and helpers be elsewhere, so the caller does not wait for one to start: it
+// takes the items that no one has started, and waits only for those that are running. A late helper
+// finds nothing to do; one that has started stays for all stages, as waking it costs more than a
+// small stage.
+//
+// Where memory runs out on any thread, what has not begun is left out, and the caller is told.
+template <typename F>
+void parallel_stages(ffi::ThreadPool& threads, std::vector<int64_t> counts, const F& f) {
+  struct Progress {
+    std::vector<int64_t> counts;
+    std::atomic<int64_t> begun{0}, done{0};
+    std::atomic<bool> failed{false};
+  };
+  const int64_t widest = counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
+  auto progress = std::make_shared<Progress>();
+  progress->counts = std::move(counts);
+  auto wait = [](const Progress& p, int64_t count) {
+    while (p.done.load(std::memory_order_acquire) < count) std::this_thread::yield();
+  };
+  auto work = [progress, wait, &f] {
+    int64_t stage = 0, before = 0;  // number of items in the stages before this one
+    const int64_t stages = static_cast<int64_t>(progress->counts.size());
+    for (int64_t i; (i = progress->begun.fetch_add(1), true);) {
+      while (stage < stages && i >= before + progress->counts[stage]) {
+        before += progress->counts[stage++];
+      }
+      if (stage == stages) return;
+      wait(*progress, before);
+      try {
+        if (!progress->failed.load(std::memory_order_relaxed)) f(stage, i - before);
+      } catch (const std::exception&) {
+        progress->failed.store(true, std::memory_order_relaxed);
+      }
+      progress->done.fetch_add(1, std::memory_order_release);
+    }
+  };
+  try {
+    Helpers::all().call(std::min(widest, size(threads)) - 1, work);
+  } catch (const std::exception&) {
+    // Memory or threads have run out: without help then.
+  }
+  work();
+  int64_t all = 0;
+  for (int64_t count : progress->counts) all += count;
+  wait(*progress, all);
+  if (progress->failed.load(std::memory_order_relaxed)) throw std::bad_alloc();
+}
+
+// Calls `f(i)` for all i below `count`.
+template <typename F>
+void parallel_for(ffi::ThreadPool& threads, int64_t count, const F& f) {
+  parallel_stages(threads, {count}, [&](int64_t, int64_t i) { f(i); });
+}
+
+// Sums the arrays of all bands, which are stored one after the other, in order.
+template <typename T>
+void add_bands(ffi::ThreadPool& threads, const std::vector<T>& sums, int64_t bands, T* result) {
+  constexpr int64_t kPiece = 4096;
+  const int64_t size = static_cast<int64_t>(sums.size()) / bands;
+  parallel_for(threads, ceil_div(size, kPiece), [&](int64_t piece) {
+    const int64_t first = piece * kPiece, last = std::min(first + kPiece, size);
+    std::copy(sums.begin() + first, sums.begin() + last, result + first);
+    for (int64_t band = 1; band < bands; ++band) {
+      for (int64_t i = first; i < last; ++i) result[i] += sums[band * size + i];
+    }
+  });
+}
+
+}  // namespace flaxblocks
