@@ -29,7 +29,8 @@ def convolution(name: str) -> Iterator[None]:
     and an inverted residual with 16 or more channels (8 in float64) are one kernel each. Programs
     for several devices and exported programs call none.
 
-    ``"lax"``: `jax.lax.conv_general_dilated` unchanged, to compare with.
+    ``"lax"``: `jax.lax.conv_general_dilated` unchanged, and `max_pool` as `jax.lax.reduce_window`,
+    to compare with.
 
     The package comes with the kernels where a compiler built it. Where it did not, entering
     ``"native"`` for the first time compiles them with ``$CXX``, or else ``c++``, ``g++`` or

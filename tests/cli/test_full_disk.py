@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,11 @@ import pytest
 from flax import nnx
 
 import flaxblocks as fb
-from flaxblocks.bench.report.results import Results
 from flaxblocks.cli import main
 from flaxblocks.cli.report import write_report
 from flaxblocks.train.run.plot import plot
 from flaxblocks.weights.card import Card
-from tests.bench.test_bench_results import RESULTS
+from tests.helpers.bench_results import measured
 from tests.helpers.tiny_training import PREPROCESS, make_images, register_tiny, small_files
 
 ROOT = Path(__file__).parents[2]
@@ -47,11 +45,6 @@ def finished_run(folder: Path, network: str = "tiny") -> None:
     model = fb.create_model(network, num_classes=3, rngs=nnx.Rngs(0))
     fb.save_weights(model, folder / "run" / "model.safetensors")
     Card(network, 3, PREPROCESS, classes=("a", "b", "c")).write(folder / "run")
-
-
-def measured(*_: object) -> Results:
-    """Return what a benchmark measured, at once and always the same."""
-    return replace(RESULTS, refused=())
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def is_change(event: str, arguments: tuple[Any, ...], folder: str) -> bool:
 def main(number: str, folder: str, *command: str) -> int:
     from flaxblocks.bench.timing import run as timing
     from flaxblocks.cli import main as run
-    from tests.cli.test_full_disk import measured
+    from tests.helpers.bench_results import measured
     from tests.helpers.tiny_training import register_tiny
 
     left = [int(number)]

@@ -47,6 +47,26 @@ void check(const char* name, int64_t count, const F& f) {
   std::printf("%s: %lld numbers\n", name, static_cast<long long>(count));
 }
 
+// Two items each of which waits for the other to begin: another thread has to help.
+void helpers() {
+  std::atomic<int> begun{0};
+  std::atomic<bool> alone{false};
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  with_threads(2, [&](ffi::ThreadPool threads) {
+    parallel_for(threads, 2, [&](int64_t) {
+      ++begun;
+      while (begun < 2 && !alone) {
+        if (std::chrono::steady_clock::now() > until) alone = true;
+        std::this_thread::yield();
+      }
+    });
+  });
+  if (alone) {
+    std::fprintf(stderr, "helpers: none came\n");
+    std::exit(1);
+  }
+}
+
 Shapes shapes(int64_t inputs, int64_t outputs, int64_t stride, bool transposed = false) {
   auto axis = [&](int64_t from) {
     const int64_t to = (from - 1) / stride + 1;
@@ -137,6 +157,7 @@ void inverted_residuals() {
 }  // namespace flaxblocks
 
 int main() {
+  flaxblocks::helpers();
 #if !defined(FLAXBLOCKS_SHORT)
   flaxblocks::narrow_kernels<1>();
   flaxblocks::narrow_kernels<4>();

@@ -16,8 +16,8 @@ namespace flaxblocks {
 enum class Activation : int64_t { kNone, kRelu, kRelu6, kSigmoid, kSilu, kHardSigmoid, kHardSwish };
 constexpr int64_t kActivations = 7;
 
-// The larger of two numbers, and the smaller; x where it is NaN. GCC takes two instructions for a
-// comparison and a choice.
+// The larger of two numbers, and the smaller; NaN where x is. Of a comparison and a choice GCC makes
+// two instructions, for which AVX-512 has one.
 template <typename V, typename T>
 inline V at_least(T low, V x) {
 #if defined(__AVX512F__)

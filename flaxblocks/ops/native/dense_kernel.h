@@ -5,7 +5,6 @@
 // so the result does not depend on the number of threads.
 #pragma once
 
-#include "threads.h"
 #include "dense.h"
 
 namespace flaxblocks {

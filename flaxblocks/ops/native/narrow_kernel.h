@@ -4,7 +4,6 @@
 // shapes alone, so the result does not depend on the number of threads.
 #pragma once
 
-#include "threads.h"
 #include "narrow.h"
 
 namespace flaxblocks {
