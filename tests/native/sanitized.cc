@@ -6,7 +6,7 @@
 #include <cstdio>
 
 #include "dense_kernel.h"
-#include "inverted.h"
+#include "inverted_stages.h"
 #include "narrow_kernel.h"
 
 namespace flaxblocks {
@@ -117,14 +117,15 @@ void dense_kernels() {
   });
   const int64_t pixels = operand_size(s) / kInputs;
   check("pointwise", pixels * kOutputs, [&](ffi::ThreadPool& threads, float* y) {
-    const Layer<float> layer{kernel.data(), kInputs, kOutputs, {bias.data(), Activation::kNone}};
+    const Layer<float> layer{kernel.data(), kInputs, kOutputs, kOutputs, {bias.data(), Activation::kNone}};
     pointwise(threads, layer, pixels, x.data(), y);
   });
   constexpr int64_t kMany = 130, kFarApart = 512, kFew = 37;
   const Numbers wide = numbers(kFew * kMany), weights = numbers(kMany * kFarApart);
   const Numbers shift = numbers(kFarApart);
   check("packed pointwise", kFew * kFarApart, [&](ffi::ThreadPool& threads, float* y) {
-    const Layer<float> layer{weights.data(), kMany, kFarApart, {shift.data(), Activation::kRelu}};
+    const Layer<float> layer{weights.data(), kMany, kFarApart, kFarApart,
+                              {shift.data(), Activation::kRelu}};
     pointwise(threads, layer, kFew, wide.data(), y);
   });
 }
@@ -136,7 +137,7 @@ void inverted_residuals() {
   const Numbers squeeze = numbers(kHidden * kGate), excite = numbers(kGate * kHidden);
   const Numbers project = numbers(kHidden * kFeatures), bias = numbers(kHidden);
   auto layer = [&](const Numbers& weights, int64_t inputs, int64_t outputs) {
-    return Layer<float>{weights.data(), inputs, outputs, {bias.data(), Activation::kSilu}};
+    return Layer<float>{weights.data(), inputs, outputs, outputs, {bias.data(), Activation::kSilu}};
   };
   for (bool gated : {false, true}) {
     check(gated ? "gated" : "inverted", kImages * kRows * kColumns * kFeatures,
@@ -144,12 +145,12 @@ void inverted_residuals() {
       const Inverted<float> block{
           kImages, kFeatures, Axis(kRows, kRows, 3, 1, 1, 1, false),
           Axis(kColumns + 2, kColumns, 3, 1, 0, 1, false), kColumns, 1,
-          layer(expand, kFeatures, kHidden), filters.data(), kHidden,
+          layer(expand, kFeatures, kHidden), filters.data(), kHidden, kHidden,
           {bias.data(), Activation::kRelu6},
           gated ? layer(squeeze, kHidden, kGate) : Layer<float>{},
           gated ? layer(excite, kGate, kHidden) : Layer<float>{},
           layer(project, kHidden, kFeatures), true, x.data(), y};
-      gated ? with_gate(threads, block) : without_gate(threads, block);
+      inverted_residual(threads, block);
     });
   }
 }

@@ -154,13 +154,17 @@ struct Axis {
   int64_t positions(int64_t phase) const {
     return ceil_div(std::max(to - phase, int64_t{0}), count());
   }
-  // How many taps of a phase read adjacent positions: all of them, or 1.
-  int64_t run(int64_t phase) const {
+  // Whether the taps of a phase read adjacent numbers of the operand.
+  bool are_adjacent(int64_t phase) const {
     const auto& taps = phases[phase];
     for (size_t t = 1; t < taps.size(); ++t) {
-      if (step != 1 || taps[t].offset != taps[t - 1].offset + 1) return 1;
+      if (taps[t].offset != taps[t - 1].offset + 1) return false;
     }
-    return static_cast<int64_t>(taps.size());
+    return true;
+  }
+  // How many taps of a phase read what the next position's read, but one: all of them, or 1.
+  int64_t run(int64_t phase) const {
+    return step == 1 && are_adjacent(phase) ? static_cast<int64_t>(phases[phase].size()) : 1;
   }
   // Whether all taps of the `width` positions from m on lie within the operand.
   bool inside(int64_t phase, int64_t m, int64_t width) const {

@@ -5,7 +5,8 @@
 // so the result does not depend on the number of threads.
 #pragma once
 
-#include "dense.h"
+#include "cells.h"
+#include "threads.h"
 
 namespace flaxblocks {
 
@@ -56,7 +57,7 @@ template <int Vectors, int Width, typename V, typename T>
     }
     if (++rows.row == axis.to) rows.row = 0, ++rows.image;
   }
-  if (!is_first) add_sums(sums, totals);
+  if (!is_first) add_sums(sums, totals, false);
 #pragma GCC unroll 16
   for (int w = 0; w < Width; ++w) {
 #pragma GCC unroll 8
@@ -79,7 +80,7 @@ void kernel_tap(const DenseTap<T>& tap, int64_t first, int64_t last, int64_t i, 
   constexpr int64_t kLanes = kRegister / sizeof(T), kCells = 20;
   const int64_t pixels = std::max(tap.end - tap.begin, int64_t{0}), rows = tap.shapes.rows.to;
   const int64_t step = pixels ? ceil_div(kTogether, pixels) : last - first;
-  with_pixels<T>(inputs, [&](auto width) {
+  with_pixels<T, kVectors>(inputs, [&](auto width) {
     Vector<T, kLanes> totals[kCells][width][Vectors];
     const int64_t all = ceil_div(inputs, width), groups = ceil_div(all, kCells);
     for (int64_t group = 0; group < groups; ++group) {

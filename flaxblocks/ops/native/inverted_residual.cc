@@ -1,7 +1,7 @@
 // The entry point of inverted residuals.
 
 #include "handler.h"
-#include "inverted.h"
+#include "inverted_stages.h"
 
 namespace flaxblocks {
 
@@ -52,7 +52,8 @@ Layer<T> layer_of(const Weights& weights, int64_t activation) {
   const Activation act = activation_of(activation);
   if (weights.are_absent()) return {};
   const Dimensions shape = weights.kernel.dimensions();
-  return {weights.kernel.typed_data<T>(), shape[2], shape[3], {weights.bias.typed_data<T>(), act}};
+  return {weights.kernel.typed_data<T>(), shape[2], shape[3], shape[3],
+          {weights.bias.typed_data<T>(), act}};
 }
 
 ffi::Error InvertedResidual(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer expand,
@@ -74,7 +75,10 @@ ffi::Error InvertedResidual(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyB
                         {excite, excite_bias}, {project, project_bias}};
     layers.check(from[3], to[3]);
     const Dimensions taps = kernel.dimensions();
+    // Wide rows hold their padding; an image that is filtered as it is does not.
+    const int64_t left = layers.expand.are_absent() ? 0 : low[1];
     const int64_t reach = (to[2] - 1) * strides[1] + (taps[1] - 1) * dilation[1] + 1;
+    const int64_t row = left + from[2];
     with_type({x, expand, expand_bias, kernel, bias, squeeze, squeeze_bias, excite, excite_bias,
                project, project_bias, *y}, [&](auto zero) {
       using T = decltype(zero);
@@ -84,11 +88,13 @@ ffi::Error InvertedResidual(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyB
           from[0],
           from[3],
           Axis(from[1], to[1], taps[0], strides[0], low[0], dilation[0], false),
-          Axis(std::max(reach, low[1] + from[2]), to[2], taps[1], strides[1], 0, dilation[1], false),
+          Axis(layers.expand.are_absent() ? row : std::max(reach, row), to[2], taps[1], strides[1],
+               low[1] - left, dilation[1], false),
           from[2],
-          low[1],
+          left,
           layer_of<T>(layers.expand, activations[0]),
           kernel.typed_data<T>(),
+          layers.hidden(),
           layers.hidden(),
           {bias.typed_data<T>(), activation_of(activations[1])},
           layer_of<T>(layers.squeeze, activations[2]),
@@ -98,7 +104,7 @@ ffi::Error InvertedResidual(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyB
           x.typed_data<T>(),
           y->typed_data<T>()};
       if (y->element_count() == 0) return;
-      block.squeeze.weights ? with_gate(threads, block) : without_gate(threads, block);
+      inverted_residual(threads, block);
     });
   });
 }

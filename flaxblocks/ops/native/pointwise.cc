@@ -20,7 +20,7 @@ ffi::Error Pointwise(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer k
       using T = decltype(zero);
       check_vector<T>(shapes.to_channels);
       const Layer<T> layer{kernel.typed_data<T>(), shapes.from_channels, shapes.to_channels,
-                           epilogue_of<T>(bias, residual, *y, activation)};
+                           shapes.to_channels, epilogue_of<T>(bias, residual, *y, activation)};
       pointwise(threads, layer, to[0] * to[1] * to[2], x.typed_data<T>(), y->typed_data<T>());
     });
   });

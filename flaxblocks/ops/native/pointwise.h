@@ -1,83 +1,64 @@
 // 1x1 convolutions of the pixels of a few rows.
 #pragma once
 
-#include "activation.h"
 #include "dense.h"
 
 namespace flaxblocks {
 
 template <typename T>
 struct Layer {
-  const T* weights = nullptr;  // inputs x outputs; null for none
+  const T* weights = nullptr;  // null for none
   int64_t inputs = 0, outputs = 0;
+  int64_t apart = 0;  // from one input's weights to the next's
   Epilogue<T> after;
 };
 
 // Adds the products of `Width` pixels with the weights of some inputs and `Vectors` vectors of
-// outputs.
+// outputs to the totals, which the first ones make.
 //
 // Not inlined: GCC 12 would keep the totals in registers as well and run out of them.
 template <int Vectors, int Width, typename V, typename T>
 [[gnu::noinline]] void multiply(V (&totals)[Width][Vectors], const T* from, int64_t apart,
-                                const T* weights, int64_t inputs, int64_t outputs) {
+                                const T* weights, int64_t inputs, int64_t outputs,
+                                bool is_first) {
   V sums[Width][Vectors] = {};
   const T* x[Width];
   for (int w = 0; w < Width; ++w) x[w] = from + w * apart;
   add_products(sums, [&](int w, int64_t i) { return x[w][i]; }, weights, outputs, inputs);
-  add_sums(totals, sums);
+  add_sums(totals, sums, is_first);
 }
 
-// The weights of a cell are rows of `outputs` numbers.
 template <int Vectors, int Width, typename T>
-void pointwise_cell(const Layer<T>& layer, const T* weights, int64_t outputs, const T* from, T* to,
-                    int64_t apart, int64_t pixel, int64_t o) {
+void pointwise_cell(const Layer<T>& layer, const T* from, T* to, int64_t apart, int64_t pixel,
+                    int64_t o) {
   constexpr int kLanes = kRegister / sizeof(T);
-  Vector<T, kLanes> totals[Width][Vectors] = {};
+  Vector<T, kLanes> totals[Width][Vectors];
   for (int64_t i = 0; i < layer.inputs; i += kTogether) {
-    multiply(totals, from + pixel * layer.inputs + i, layer.inputs, weights + i * outputs,
-             std::min(kTogether, layer.inputs - i), outputs);
+    multiply(totals, from + pixel * layer.inputs + i, layer.inputs,
+             layer.weights + i * layer.apart + o, std::min(kTogether, layer.inputs - i),
+             layer.apart, i == 0);
   }
   store_cell(totals, layer.after, to, pixel * apart + o, apart, o);
 }
 
-// The outputs of some blocks, of `rows` rows of `pixels` pixels each, which need not be contiguous.
-// Each block of weights is used for all pixels before the next, so that it stays in the cache; if
-// `packs`, packed contiguously first.
-template <typename T, typename From, typename To>
-void pointwise_blocks(const Layer<T>& layer, int64_t first, int64_t last, bool packs, int64_t rows,
-                      int64_t pixels, int64_t apart, const From& from, const To& to) {
-  constexpr int64_t kLanes = kRegister / sizeof(T);
-  const Blocks<T> blocks(layer.outputs);
-  const auto packed = packs ? make_buffer<T>({layer.inputs, kVectors, kLanes}) : Buffer<T>();
-  for (int64_t block = first; block < last; ++block) {
-    blocks.with(block, [&](int64_t o, auto vectors) {
-      constexpr int64_t kBlock = vectors * kLanes;
-      for (int64_t i = 0; i < layer.inputs && packs; ++i) {
-        std::copy_n(layer.weights + i * layer.outputs + o, kBlock, packed.get() + i * kBlock);
-      }
-      const T* weights = packs ? packed.get() : layer.weights + o;
-      const int64_t outputs = packs ? kBlock : layer.outputs;
-      for (int64_t row = 0; row < rows; ++row) {
-        with_pixels<T>(pixels, [&](auto width) {
-          for (int64_t start = 0; start < pixels; start += width) {
-            const int64_t pixel = std::min<int64_t>(start, pixels - width);
-            pointwise_cell<vectors, width>(layer, weights, outputs, from(row), to(row), apart,
-                                           pixel, o);
-          }
-        });
-      }
-    });
-  }
-}
-
-// All outputs of a few rows. Long columns of weights that are used often are packed, see `dense`:
-// 8x7x7, 2048 to 512 channels, takes 1.7 ms in place of 1.9.
+// All outputs of `rows` rows of `pixels` pixels each, which need not be contiguous. Each block of
+// weights is used for all pixels before the next, so that it stays in the cache.
 template <typename T, typename From, typename To>
 void pointwise(const Layer<T>& layer, int64_t rows, int64_t pixels, int64_t apart,
                const From& from, const To& to) {
-  constexpr int64_t kMuch = 100, kLong = 1024;
-  const bool packs = rows * pixels >= kMuch && layer.inputs >= kLong;
-  pointwise_blocks(layer, 0, Blocks<T>(layer.outputs).count, packs, rows, pixels, apart, from, to);
+  const Blocks<T> blocks(layer.outputs);
+  for (int64_t block = 0; block < blocks.count; ++block) {
+    blocks.with(block, [&](int64_t o, auto vectors) {
+      with_pixels<T, vectors>(pixels, [&](auto width) {
+        for (int64_t row = 0; row < rows; ++row) {
+          for (int64_t start = 0; start < pixels; start += width) {
+            const int64_t pixel = std::min<int64_t>(start, pixels - width);
+            pointwise_cell<vectors, width>(layer, from(row), to(row), apart, pixel, o);
+          }
+        }
+      });
+    });
+  }
 }
 
 // Prefetches what is read and written a few pixels further on.
@@ -101,26 +82,22 @@ bool shares_sets(const Layer<T>& layer, int64_t pixels) {
   return apart % kApart == 0 && layer.inputs >= kMany && pixels >= kMuch;
 }
 
-// The threads share the blocks of outputs, and each packs its own. Processor time on one core as a
-// part of that without packing: 7x7, 2048 to 512 channels, 0.43 (AVX2: 0.50), 512 to 2048, 0.51
-// (0.62); 14x14, 256 to 1024, 0.85 (0.83); 28x28, 128 to 512, 0.70 (0.91).
+// The threads share the blocks of outputs, see `dense`.
 template <typename T>
 void pointwise_packed(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x,
                       T* y) {
-  constexpr int64_t kLeast = 28 * kPixels, kCache = 512 << 10;  // pixels, and their bytes
-  const int64_t size_of_pixel = layer.inputs * static_cast<int64_t>(sizeof(T));
-  const int64_t pieces = ceil_div(pixels, std::max(kLeast, kCache / size_of_pixel));
+  constexpr int64_t kMost = 512;  // pixels of a piece
   const Blocks<T> blocks(layer.outputs);
-  const int64_t groups = std::min(blocks.count, ceil_div(4 * size(threads), pieces));
-  parallel_for(threads, pieces * groups, [&](int64_t i) {
-    const int64_t piece = i / groups, group = i % groups;
-    const int64_t first = pixels * piece / pieces, last = pixels * (piece + 1) / pieces;
-    Layer<T> part = layer;
-    part.after = layer.after.at(first * layer.outputs);
-    pointwise_blocks(part, blocks.count * group / groups, blocks.count * (group + 1) / groups, true,
-                     1, last - first, layer.outputs,
-                     [&](int64_t) { return x + first * layer.inputs; },
-                     [&](int64_t) { return y + first * layer.outputs; });
+  const int64_t pieces = ceil_div(pixels, kMost);
+  const int64_t spans = std::min(blocks.tasks, ceil_div(size(threads), pieces));
+  parallel_for(threads, pieces * spans, [&](int64_t i) {
+    const int64_t piece = i / spans;
+    const int64_t first = pixels * piece / pieces, count = pixels * (piece + 1) / pieces - first;
+    const Shapes row{1, layer.inputs, layer.outputs, Axis(1, 1, 1, 1, 0, 1, false),
+                     Axis(count, count, 1, 1, 0, 1, false)};
+    dense_band({row, 0, 0, layer.inputs, 0, x + first * layer.inputs, layer.weights, nullptr},
+               {0, 1, blocks.span(i % spans, spans)}, blocks, y + first * layer.outputs,
+               layer.after.at(first * layer.outputs));
   });
 }
 
@@ -130,9 +107,11 @@ void pointwise_packed(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t p
 template <typename T>
 void pointwise(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x, T* y) {
   if (shares_sets(layer, pixels)) return pointwise_packed(threads, layer, pixels, x, y);
-  constexpr int64_t kMost = 28 * kPixels, kCache = 128 << 10;
-  const int64_t weights = layer.inputs * layer.outputs * static_cast<int64_t>(sizeof(T));
-  const int64_t step = weights <= kCache ? kPixels : kMost;
+  constexpr int64_t kMost = 28 * kPixels, kCache = 128 << 10, kWork = 1 << 14;
+  const int64_t weights = layer.inputs * layer.outputs;
+  const bool streams = weights * static_cast<int64_t>(sizeof(T)) <= kCache;
+  // A step takes longer to begin than a few pixels of a few channels to compute.
+  const int64_t step = streams ? std::min(ceil_div(kWork, weights) * kPixels, kMost) : kMost;
   const int64_t pieces = std::max(ceil_div(pixels, kMost), std::min(pixels, size(threads)));
   parallel_for(threads, pieces, [&](int64_t piece) {
     const int64_t last = pixels * (piece + 1) / pieces;
