@@ -8,6 +8,7 @@
 #include "dense_kernel.h"
 #include "inverted_stages.h"
 #include "narrow_kernel.h"
+#include "winograd.h"
 
 namespace flaxblocks {
 
@@ -114,6 +115,13 @@ void dense_kernels() {
   });
   check("dense_kernel", 9 * kInputs * kOutputs, [&](ffi::ThreadPool& threads, float* y) {
     dense_kernel(threads, s, kInputs, x.data(), g.data(), y);
+  });
+  constexpr int64_t kVector = 17;
+  const Shapes tiled = shapes(kVector, kOutputs, 1);
+  const Numbers image = numbers(operand_size(tiled)), taps = numbers(9 * kVector * kOutputs);
+  check("winograd", result_size(tiled), [&](ffi::ThreadPool& threads, float* y) {
+    const Epilogue<float> after{bias.data(), Activation::kSilu};
+    winograd(threads, tiled, image.data(), taps.data(), y, after);
   });
   const int64_t pixels = operand_size(s) / kInputs;
   check("pointwise", pixels * kOutputs, [&](ffi::ThreadPool& threads, float* y) {

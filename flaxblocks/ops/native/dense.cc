@@ -1,7 +1,7 @@
 // The entry point of convolutions that are dense or have wide groups.
 
-#include "dense.h"
 #include "handler.h"
+#include "winograd.h"
 
 namespace flaxblocks {
 
@@ -17,6 +17,13 @@ ffi::Error Dense(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kerne
       const Epilogue<T> after = epilogue_of<T>(bias, residual, *y, activation);
       check_vector<T>(shapes.to_channels / groups);
       if (y->element_count() == 0) return;
+      if constexpr (std::is_same_v<T, float>) {
+        if (Winograd<T>::fits(shapes, inputs)) {
+          winograd(threads, shapes, x.typed_data<T>(), kernel.typed_data<T>(), y->typed_data<T>(),
+                   after);
+          return;
+        }
+      }
       dense(threads, shapes, inputs, x.typed_data<T>(), kernel.typed_data<T>(), y->typed_data<T>(),
             after);
     });
