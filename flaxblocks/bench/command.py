@@ -2,7 +2,9 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,7 +99,8 @@ def run(options: argparse.Namespace) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     about = facts(tasks[0].threads, tasks[0].dtype)
     try:
-        results = bench(tasks, [OURS, *chosen], options.seconds, about)
+        with _stopped_as_interrupted():
+            results = bench(tasks, [OURS, *chosen], options.seconds, about)
     except RuntimeError as error:
         raise ValueError(f"`--device` {options.device}: {error}") from error
     results = replace(results, notes=(*notes, *results.notes))
@@ -105,6 +108,16 @@ def run(options: argparse.Namespace) -> None:
     _write(results, options)
     if results.refused:
         raise ValueError(f"{len(results.refused)} of {len(tasks)} were not timed, see above")
+
+
+@contextmanager
+def _stopped_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, which `timeout` and schedulers send, keep what was timed as Ctrl-C does."""
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _plan(options: argparse.Namespace) -> tuple[list[Task], Sequence[str]]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -209,6 +210,18 @@ def test_an_interrupted_run_keeps_what_it_has(here, monkeypatch: pytest.MonkeyPa
     results = bench.bench(tasks, [OURS], 1, {})
     assert results.notes[0] == "first"
     assert results.notes[1].startswith("interrupted at Conv/pointwise-56, infer, batch 2")
+
+
+def test_a_stopped_command_writes_what_it_has(here, monkeypatch: pytest.MonkeyPatch, tmp_path):
+    """`timeout` sends SIGTERM."""
+    monkeypatch.setattr(bench, "ceilings", lambda _: Ceilings(2e11, 1e10, "cpu"))
+    monkeypatch.setattr(bench, "measure", lambda *_: signal.raise_signal(signal.SIGTERM))
+    former, file = signal.getsignal(signal.SIGTERM), tmp_path / "results.json"
+    command.run(
+        options("Conv/pointwise-56", "--against", "lax", "--threads", "1", "--json", str(file))
+    )
+    assert "interrupted at Conv/pointwise-56, infer, batch 1" in file.read_text()
+    assert signal.getsignal(signal.SIGTERM) is former
 
 
 @pytest.mark.parametrize(
