@@ -125,7 +125,8 @@ void dense_kernels() {
   });
   const int64_t pixels = operand_size(s) / kInputs;
   check("pointwise", pixels * kOutputs, [&](ffi::ThreadPool& threads, float* y) {
-    const Layer<float> layer{kernel.data(), kInputs, kOutputs, kOutputs, {bias.data(), Activation::kNone}};
+    const Layer<float> layer{kernel.data(), kInputs, kOutputs, kOutputs,
+                             {bias.data(), Activation::kNone}};
     pointwise(threads, layer, pixels, x.data(), y);
   });
   constexpr int64_t kMany = 130, kFarApart = 512, kFew = 37;
@@ -133,7 +134,7 @@ void dense_kernels() {
   const Numbers shift = numbers(kFarApart);
   check("packed pointwise", kFew * kFarApart, [&](ffi::ThreadPool& threads, float* y) {
     const Layer<float> layer{weights.data(), kMany, kFarApart, kFarApart,
-                              {shift.data(), Activation::kRelu}};
+                             {shift.data(), Activation::kRelu}};
     pointwise(threads, layer, kFew, wide.data(), y);
   });
 }

@@ -183,6 +183,19 @@ def test_float32_is_as_close_to_the_truth_as_jax(c: Configuration, native):
         assert error <= max(2 * theirs_error, half_an_ulp), name
 
 
+def test_dense_3x3_in_float32_takes_tiles(native, x64):
+    """Which can be seen where a pixel is infinite: its products are taken from each other."""
+    for dtype, in_tiles in ((np.float32, True), (np.float64, False)):
+        x = np.zeros((1, 12, 12, 32), dtype)
+        x[0, 4, 4, 0] = np.inf
+        kernel = np.ones((3, 3, 32, 32), dtype)
+        y = jax.jit(partial(by_door, window_strides=(1, 1), padding="SAME"))(x, kernel)
+        reached = np.zeros(y.shape, bool)
+        reached[:, 3:6, 3:6] = True
+        np.testing.assert_array_equal(~np.isfinite(y), reached)
+        assert np.isnan(y).any() == in_tiles, dtype
+
+
 MESH = partial(jax.make_mesh, (4,), ("batch",), axis_types=(AxisType.Auto,))
 NATIVE_FORMS = ("depthwise", "small groups")
 CHECKS = {

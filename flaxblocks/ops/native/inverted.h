@@ -12,6 +12,9 @@
 
 namespace flaxblocks {
 
+// Pixels that are projected together, so that the weights are read once for all of them.
+constexpr int64_t kStep = 8 * kPixels;
+
 template <typename T>
 struct Inverted {
   int64_t images, features;
@@ -44,7 +47,7 @@ struct Inverted {
     return part;
   }
   // Rows per step; several for small images, so that the weights are read once for all of them.
-  int64_t step() const { return std::min(rows.to, ceil_div(8 * kPixels, columns.to)); }
+  int64_t step() const { return std::min(rows.to, ceil_div(kStep, columns.to)); }
 };
 
 // The ring buffer of wide rows.

@@ -76,9 +76,10 @@ ffi::Error InvertedResidual(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyB
     layers.check(from[3], to[3]);
     const Dimensions taps = kernel.dimensions();
     // Wide rows hold their padding; an image that is filtered as it is does not.
-    const int64_t left = layers.expand.are_absent() ? 0 : low[1];
+    const bool expands = !layers.expand.are_absent();
+    const int64_t left = expands ? low[1] : 0;
     const int64_t reach = (to[2] - 1) * strides[1] + (taps[1] - 1) * dilation[1] + 1;
-    const int64_t row = left + from[2];
+    const int64_t row = expands ? std::max(reach, left + from[2]) : from[2];
     with_type({x, expand, expand_bias, kernel, bias, squeeze, squeeze_bias, excite, excite_bias,
                project, project_bias, *y}, [&](auto zero) {
       using T = decltype(zero);
@@ -88,8 +89,7 @@ ffi::Error InvertedResidual(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyB
           from[0],
           from[3],
           Axis(from[1], to[1], taps[0], strides[0], low[0], dilation[0], false),
-          Axis(layers.expand.are_absent() ? row : std::max(reach, row), to[2], taps[1], strides[1],
-               low[1] - left, dilation[1], false),
+          Axis(row, to[2], taps[1], strides[1], low[1] - left, dilation[1], false),
           from[2],
           left,
           layer_of<T>(layers.expand, activations[0]),

@@ -70,7 +70,7 @@ class Stages {
     int64_t images, slices, bands, pieces;
 
     Split(const Stages& of, int64_t images) : images(images) {
-      constexpr int64_t kLeast = kVectors / 2 * Blocks<T>::kLanes, kStep = 8 * kPixels;
+      constexpr int64_t kLeast = kVectors / 2 * Blocks<T>::kLanes;
       const int64_t threads = ceil_div(of.threads_, images);
       slices = std::clamp<int64_t>(of.block_.hidden / kLeast, 1, 2 * threads);
       bands = std::min(ceil_div(threads, slices), of.block_.rows.to);
@@ -122,7 +122,6 @@ class Stages {
   }
 
   void project_piece(int64_t i, int64_t slot, int64_t piece, int64_t pieces) {
-    constexpr int64_t kStep = 8 * kPixels;
     const int64_t last = block_.pixels() * (piece + 1) / pieces;
     for (int64_t first = block_.pixels() * piece / pieces; first < last; first += kStep) {
       const int64_t count = std::min(kStep, last - first);
@@ -139,7 +138,8 @@ class Stages {
   Buffer<T> wide_, sums_, gates_;
 };
 
-// Whether a thread's band of rows is so short that its neighbors' would be most of what it expands.
+// Whether bands of rows, one for each thread, are so short that more than an eighth of what each
+// expands would be its neighbors'.
 template <typename T>
 bool is_small(const Inverted<T>& block, int64_t threads) {
   const int64_t bands = ceil_div(threads, block.images);
