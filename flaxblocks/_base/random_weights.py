@@ -32,7 +32,10 @@ def random_tensor(
         values = rng.uniform(0.5, 2.0, shape)
     elif len(shape) >= 2:
         values = rng.normal(0, np.sqrt(gain / max(1, prod(shape[1:]))), shape)
-    elif leaf == "weight":
+    elif leaf in (
+        "weight",
+        "scale",
+    ):  # near zero, the one scale of a whole map would lose the image
         values = rng.uniform(*scales, shape)
     else:
         values = rng.normal(0, 0.5, shape)

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 import flaxblocks as fb
 from flaxblocks._base.functional import loss_and_gradients
-from flaxblocks.models import Backbone
+from flaxblocks.models import Backbone, Segmenter
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.sides.flax_side import compiled
@@ -86,7 +86,8 @@ def with_random_weights(
         norm.momentum = 1.0
     for module in network.modules():
         module.train(isinstance(module, BATCH_NORM))
-    run_torch(network, image)
+    with torch.no_grad():
+        network(from_nhwc(image))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         _move(norm, rng)
@@ -163,10 +164,18 @@ def logits_error(name: str, shape: tuple[int, int, int, int]) -> float:
     twin = torch_network(name, image)
     network = flax_network(name, twin.state_dict())
 
-    truth = run_torch(twin.eval(), image)
+    twin.eval()
     network.eval()
-    logits = np.asarray(run_by_blocks(network, image))
+    if not isinstance(network, Segmenter):
+        return _error(np.asarray(run_by_blocks(network, image)), run_torch(twin, image))
+    with torch.no_grad(), ExactGradients():
+        truth = {key: y.permute(0, 2, 3, 1).numpy() for key, y in twin(from_nhwc(image)).items()}
+    logits: Any = _step(network, image)
+    assert logits.keys() == truth.keys()
+    return max(_error(np.asarray(logits[key]), truth[key]) for key in truth)
 
+
+def _error(logits: np.ndarray, truth: np.ndarray) -> float:
     assert logits.dtype == truth.dtype == np.float64
     assert np.std(truth[0] - truth[1]) > 1e-3 * np.std(truth)  # the image is not lost on the way
     return measure.scaled_error(logits, truth)
