@@ -1,7 +1,6 @@
 """Modules to export, with weights and statistics that show each part, and photographs."""
 
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -45,19 +44,16 @@ SMALL_RECORD = fb.ModelRecord(
 """A network of one's own, which compiles fast."""
 
 
-def randomized(model: nnx.Module, seed: int = 0, **spread: Any) -> nnx.Module:
+def randomized(model: nnx.Module, seed: int = 0) -> nnx.Module:
     """Draw every weight and statistic of a model, abstract or not, in place, and return it.
 
     Args:
         model: the model.
         seed: of what is drawn.
-        spread: arguments of `random_tensor`.
     """
     rng = np.random.default_rng(seed)
     entries = named_entries(model, "native")
-    drawn = {
-        name: random_tensor(name, entry.shape, rng, **spread) for name, entry in entries.items()
-    }
+    drawn = {name: random_tensor(name, entry.shape, rng) for name, entry in entries.items()}
     fb.load_state_dict(model, drawn)
     return model
 
