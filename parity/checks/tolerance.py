@@ -31,7 +31,9 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ),
     ("float64", "deepest"): Bound(1e-7, "however badly the network is conditioned"),
     ("float64", "trajectory"): Bound(
-        1e-8, "twenty steps of an optimizer, each of which carries the last one's rounding on"
+        1e-8,
+        "twenty steps of an optimizer, each of which carries the last one's rounding on; up to the "
+        "deepest limit where rounded parameters lead PyTorch's own run as far",
     ),
     ("float32", "output"): Bound(
         2.0,

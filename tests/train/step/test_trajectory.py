@@ -12,7 +12,7 @@ import torchvision
 import flaxblocks as fb
 from flaxblocks.train import CrossEntropy, create_state, make_train_step
 from parity.checks import measure
-from parity.checks.trajectory import Optimizer
+from parity.sides.training import Optimizer
 from tests.helpers.networks import flax_network
 from torch_ref.harness.layout import from_nhwc
 
