@@ -61,7 +61,7 @@ def forward(module: nn.Module, x: Input, dtype: str, frame: Frame) -> TorchRun:
     run = TorchRun()
     module.eval()
     args, kwargs = frame.tensors(x, getattr(torch, dtype))
-    with torch.no_grad(), _recording(module, run):
+    with torch.no_grad(), _recording(module, run), ExactGradients():
         results = outputs_of(module(*args, **kwargs))
     _keep_results(run, results, frame)
     return run

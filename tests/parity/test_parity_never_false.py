@@ -156,3 +156,30 @@ def test_only_a_network_that_amplifies_rounding_may_differ_more():
     assert conditioned("output", 1e-6) == usual  # float32's error of a plain network
     assert usual < conditioned("output", 0.03) < 1e-8  # of a deep one on tiny maps
     assert conditioned("output", 1e9) == bound("float64", "deepest")
+
+
+class WideNorm(nn.Module):
+    """A norm over positions that takes its statistics in float32, as some of timm's do."""
+
+    def forward(self, x):
+        wide = x.float()
+        deviation = wide.var((2, 3), unbiased=False, keepdim=True).add(1e-3).sqrt().to(x.dtype)
+        return x / deviation
+
+
+class FlaxNorm(nnx.Module):
+    def __init__(self, eps):
+        self.eps = eps
+
+    def __call__(self, x):
+        return x / jnp.sqrt(x.var((1, 2), keepdims=True) + self.eps)
+
+
+@pytest.mark.parametrize("eps", [1e-3, 1e-2])
+def test_statistics_in_float32_are_no_difference_in_float64(eps):
+    theirs = nn.Sequential(conv(3), WideNorm(), nn.BatchNorm2d(6, eps=1e-5))
+    norm = fb.BatchNorm(6, epsilon=eps / 100, rngs=nnx.Rngs(0))
+    ours = nnx.Sequential(fb.Conv(6, 6, 3, rngs=nnx.Rngs(0)), FlaxNorm(1e-3), norm)
+    report = compare(theirs, ours, X, checks=CHECKS)
+    assert report.ok is (eps == 1e-3)
+    assert ["eps" in cause and "1e-05" in cause for cause in report.causes] == [True] * (eps > 1e-3)
