@@ -2,7 +2,7 @@
 
 from functools import cache
 from types import new_class
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from flax import nnx
 from flaxblocks.inference.branches import fold_branches
 from flaxblocks.inference.fold import fold_batch_norms
 from flaxblocks.inference.heads import fold_heads
+from flaxblocks.inference.layer_scales import fold_layer_scales
 from flaxblocks.inference.standardize import fold_standardization
 from flaxblocks.ops.fused import fused, has_forms
 
@@ -21,8 +22,8 @@ def for_inference(model: M) -> M:
     """Return a copy for inference: the same function as the model in eval mode, faster.
 
     Batch normalizations are folded into the convolutions that they follow; others stay as they are.
-    The parallel convolutions of a `RepConv` become one; a `StandardizedConv` gets the kernel that
-    it convolves by.
+    A residual branch's scale is folded into the layer before it. The parallel convolutions of a
+    `RepConv` become one; a `StandardizedConv` gets the kernel that it convolves by.
     Each block becomes one operation, which is lowered to what is fastest on each platform: on CPU
     a few images at a time where a batch would leave the cache, and native kernels where they are
     faster (`ops.convolution`). Results agree to rounding. Paths and names stay, so the copy can
@@ -49,6 +50,7 @@ def for_inference(model: M) -> M:
     fold_branches(copy)
     fold_heads(copy)
     fold_batch_norms(copy)
+    fold_layer_scales(copy)
     copy.eval()
     for _, module in list(nnx.iter_modules(copy)):
         if has_forms(type(module).__call__):
@@ -79,7 +81,9 @@ def _convert(module: nnx.Module) -> None:
 def _one_operation(kind: type[nnx.Module]) -> type[nnx.Module]:
     """Return a subclass whose call is one operation: that of its base."""
 
-    def call(self, *arrays: jax.Array) -> jax.Array:
+    def call(self, *arrays: jax.Array, **options: Any) -> jax.Array:
+        if options:  # such as the mask of a LayerNorm
+            return kind.__call__(self, *arrays, **options)
         return fused(kind.__call__, self, *arrays)
 
     def reduce(self) -> tuple:  # pickle finds classes by name only, and this one has none

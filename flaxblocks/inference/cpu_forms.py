@@ -5,8 +5,8 @@ from typing import Any
 from flaxblocks import blocks
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
-from flaxblocks.inference import conditional, inverted_residual, residual, units
-from flaxblocks.layers import CondConv, ConvNormAct
+from flaxblocks.inference import conditional, convnext, gates, inverted_residual, residual, units
+from flaxblocks.layers import CondConv, ConvNormAct, LayerNorm, SqueezeExcite
 from flaxblocks.models.stage import Stage
 from flaxblocks.ops.chunks import chunked
 from flaxblocks.ops.fused import Form, register_forms
@@ -14,16 +14,19 @@ from flaxblocks.ops.fused import Form, register_forms
 ONE_KERNEL: dict[Any, Form] = {
     ConvNormAct: units.unit,
     PooledProjection: units.pooled_projection,
+    LayerNorm: convnext.layer_norm,
+    SqueezeExcite: gates.squeeze_excite,
     blocks.MBConv: inverted_residual.mbconv,
     UniversalInvertedBottleneck: inverted_residual.universal,
 }
-"""What computes a block with one native kernel, which is fastest on all images at once."""
+"""What computes a layer or block with one native kernel, which is fastest on all images at once."""
 
 SEVERAL_KERNELS: dict[Any, Form] = {
     blocks.BasicBlock: residual.basic,
     blocks.BottleNeck: residual.bottleneck,
     blocks.InvertedResidual: residual.inverted,
     blocks.FusedMBConv: residual.fused_mbconv,
+    blocks.ConvNeXtBlock: convnext.convnext,
 }
 """What computes a block with a native kernel for each convolution."""
 
@@ -31,7 +34,6 @@ IN_CHUNKS: tuple[Any, ...] = (
     *SEVERAL_KERNELS,
     blocks.MBConv,
     UniversalInvertedBottleneck,
-    blocks.ConvNeXtBlock,
     blocks.DepthWiseSeparableConv,
     blocks.Stem,
     Stage,

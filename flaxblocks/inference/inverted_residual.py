@@ -1,19 +1,18 @@
 """Inverted residuals as one native kernel."""
 
+from typing import Any
+
 import jax
-from flax import nnx
 
 from flaxblocks.blocks.mbconv import MBConv
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
-from flaxblocks.inference.units import geometry_in, is_unit, summed, weights
-from flaxblocks.layers import ConvNormAct, MixedConv, SqueezeExcite
+from flaxblocks.inference.gates import is_gate
+from flaxblocks.inference.units import geometry_in, is_pointwise, is_unit, summed, weights
+from flaxblocks.layers import ConvNormAct
 from flaxblocks.layers.optional import apply
 from flaxblocks.ops.activations import Activation
-from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.native import inverted_residual as kernel
 from flaxblocks.ops.program import Program
-
-NO_PADDING = ((0, 0), (0, 0))
 
 
 def mbconv(program: Program, block: MBConv, x: jax.Array) -> jax.Array | None:
@@ -46,7 +45,7 @@ def _inverted(
     expand: ConvNormAct | None,
     depthwise: ConvNormAct,
     project: ConvNormAct,
-    se: object,
+    se: Any,
     final_act: Activation | None,
     *,
     residual: bool,
@@ -55,11 +54,11 @@ def _inverted(
     units = [unit for unit in (expand, depthwise, project) if unit is not None]
     if any(not is_unit(unit) or unit.norm is not None for unit in units) or project.act:
         return None
-    if se is not None and type(se) is not SqueezeExcite:
+    if se is not None and not is_gate(se):
         return None
     first = None if expand is None else expand.conv
     gate = (None, None) if se is None else (se.reduce, se.expand)
-    if not all(conv is None or _is_pointwise(conv, x) for conv in (first, *gate, project.conv)):
+    if not all(conv is None or is_pointwise(conv, x) for conv in (first, *gate, project.conv)):
         return None
     geometry = geometry_in(depthwise.conv, x)
     acts = (
@@ -76,9 +75,3 @@ def _inverted(
     optional = [None if conv is None else weights(conv) for conv in (first, *gate)]
     layers = optional[0], filters, *optional[1:], last
     return kernel.compute(x, layers, geometry, acts, residual=residual)
-
-
-def _is_pointwise(conv: nnx.Conv | MixedConv, x: jax.Array) -> bool:
-    """Return whether the layer is a matrix product on the channels of each pixel."""
-    _, height, width, _ = x.shape
-    return geometry_in(conv, x) == Geometry((height, width), (1, 1), (1, 1), NO_PADDING, (1, 1), 1)

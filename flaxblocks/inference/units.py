@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks.residual import PooledProjection, add_branches
-from flaxblocks.layers import Conv, ConvNormAct, MixedConv
+from flaxblocks.layers import Conv, ConvNormAct, Linear
 from flaxblocks.layers.optional import apply
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.conv.geometry import Geometry
@@ -15,12 +15,14 @@ from flaxblocks.ops.conv.recognize import NHWC, geometry_of
 from flaxblocks.ops.native.convolution import convolve, fused_name
 from flaxblocks.ops.program import Program
 
+NO_PADDING = ((0, 0), (0, 0))
+
 
 def unit(program: Program, module: ConvNormAct, x: jax.Array) -> jax.Array | None:
     """Compute a `ConvNormAct`."""
     if not program.kernels or module.norm is not None:
         return None
-    return _convolution(program, module.conv, x, module.act)
+    return convolved(program, module.conv, x, module.act)
 
 
 def pooled_projection(program: Program, module: PooledProjection, x: jax.Array):
@@ -33,7 +35,7 @@ def summed(
 ) -> jax.Array:
     """Return ``act(last(x) + identity)``, from one kernel where there is one."""
     if is_unit(last) and last.norm is None and last.act is None:
-        y = _convolution(program, last.conv, x, act, identity)
+        y = convolved(program, last.conv, x, act, identity)
         if y is not None:
             return y
     return apply(act, add_branches(last(x), identity))
@@ -41,45 +43,64 @@ def summed(
 
 def is_unit(module: object) -> bool:
     """Return whether the module is called as a `ConvNormAct`, not as a subclass of its own."""
-    return getattr(module, "operation", type(module).__call__) is ConvNormAct.__call__
+    return is_called_as(module, ConvNormAct)
 
 
-def geometry_in(conv: nnx.Conv | MixedConv, x: jax.Array) -> Geometry | None:
+def is_called_as(module: object, kind: type[nnx.Module]) -> bool:
+    """Return whether the module's call is that of `kind`, not of a subclass of its own."""
+    return getattr(module, "operation", type(module).__call__) is kind.__call__
+
+
+def geometry_in(layer: object, x: jax.Array) -> Geometry | None:
     """Return a layer's geometry on images as large as `x`, None where no kernel can compute it.
 
     That is where the layer is not ours, or computes in another dtype than the images have.
     """
-    layer: Any = conv  # NNX's annotations allow forms that ours never has
-    if type(conv) is not Conv or conv.dtype not in (None, x.dtype):
+    ours: Any = layer  # NNX's annotations allow forms that ours never has
+    if type(layer) not in (Conv, Linear) or ours.dtype not in (None, x.dtype):
         return None
-    kernel, bias = weights(conv)
+    kernel, bias = weights(layer)
     if bias.dtype != x.dtype:
         return None
+    if type(layer) is Linear:
+        return _pointwise(x)
     images = jax.ShapeDtypeStruct(
-        (*x.shape[:3], layer.in_features), x.dtype, sharding=jax.typeof(x).sharding
+        (*x.shape[:3], ours.in_features), x.dtype, sharding=jax.typeof(x).sharding
     )
-    groups, steps = layer.feature_group_count, layer.strides
-    return geometry_of(images, kernel, steps, layer.padding, layer.kernel_dilation, NHWC, groups)
+    groups, steps = ours.feature_group_count, ours.strides
+    return geometry_of(images, kernel, steps, ours.padding, ours.kernel_dilation, NHWC, groups)
 
 
-def weights(conv: Any) -> tuple[jax.Array, jax.Array]:
-    """Return the layer's kernel and its bias, zeros where it has none."""
-    kernel = conv.kernel[...]
-    if conv.bias is None:
+def is_pointwise(layer: object, x: jax.Array) -> bool:
+    """Return whether the layer is a matrix product on the channels of each pixel."""
+    return geometry_in(layer, x) == _pointwise(x)
+
+
+def _pointwise(x: jax.Array) -> Geometry:
+    _, height, width, _ = x.shape
+    return Geometry((height, width), (1, 1), (1, 1), NO_PADDING, (1, 1), 1)
+
+
+def weights(layer: Any) -> tuple[jax.Array, jax.Array]:
+    """Return the layer's kernel, with the axes of a convolution's, and its bias, zeros for none."""
+    kernel = layer.kernel[...]
+    kernel = kernel[None, None] if kernel.ndim == 2 else kernel
+    if layer.bias is None:
         return kernel, jnp.zeros(kernel.shape[3], kernel.dtype)
-    return kernel, conv.bias[...]
+    return kernel, layer.bias[...]
 
 
-def _convolution(
+def convolved(
     program: Program,
-    conv: nnx.Conv | MixedConv,
+    layer: object,
     x: jax.Array,
     act: Activation | None,
     residual: jax.Array | None = None,
 ) -> jax.Array | None:
-    geometry = geometry_in(conv, x)
+    """Return ``act(layer(x) + residual)`` from one kernel, None where there is none."""
+    geometry = geometry_in(layer, x)
     if geometry is None or (residual is not None and residual.dtype != x.dtype):
         return None
-    kernel, bias = weights(conv)
+    kernel, bias = weights(layer)
     name = fused_name(x, kernel, geometry, act, program.kernels)
     return None if name is None else convolve(name, geometry, x, kernel, bias, residual, act)

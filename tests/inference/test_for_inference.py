@@ -53,6 +53,11 @@ def count(module: nnx.Module) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
 
+def branch_scales(module: nnx.Module) -> int:
+    paths = nnx.to_flat_state(nnx.state(module, nnx.Param))
+    return sum(leaf.size for path, leaf in paths if path[-1] == "layer_scale")
+
+
 def biases(module: nnx.Module) -> int:
     convs = [m for _, m in nnx.iter_modules(module) if isinstance(m, nnx.Conv)]
     return sum(conv.out_features for conv in convs if conv.bias is not None)
@@ -66,7 +71,10 @@ def arrays(module: nnx.Module) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_no_batch_norm_is_left_in_any_network(name: str):
-    """Each of them had a scale and a shift; its convolution has a bias, if it had none before."""
+    """Each of them had a scale and a shift; its convolution has a bias, if it had none before.
+
+    The scales of residual branches are folded too.
+    """
     network = abstract(name)
     folded = nnx.eval_shape(fb.for_inference, network)
     assert norms(folded) == []
@@ -75,7 +83,10 @@ def test_no_batch_norm_is_left_in_any_network(name: str):
     if not merged:
         scales_and_shifts = 2 * sum(norm.num_features for norm in norms(network))
         new = biases(folded) - biases(network)
-        assert count(network) - count(folded) == scales_and_shifts - new
+        scales = branch_scales(network) - branch_scales(folded)
+        assert count(network) - count(folded) == scales_and_shifts - new + scales
+    blocks = [m for _, m in nnx.iter_modules(folded) if isinstance(m, fb.ConvNeXtBlock)]
+    assert all(block.layer_scale is None for block in blocks)
     standing = [m for _, m in nnx.iter_modules(folded) if isinstance(m, nnx.BatchNorm)]
     assert len(jax.tree.leaves(nnx.state(folded, nnx.BatchStat))) == 3 * len(standing)
 

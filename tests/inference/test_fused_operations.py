@@ -67,7 +67,7 @@ CHOICES = {
     "pointwise, few channels": (partial(unit, 8, 15, 1), []),
     "pointwise, strided": (partial(unit, 8, 16, 1, stride=2), ["dense"]),
     "pointwise, padded": (partial(unit, 8, 16, 1, padding=1), ["dense"]),
-    "pointwise, another activation": (partial(unit, 8, 16, 1, act=activations.gelu), []),
+    "pointwise, another activation": (partial(unit, 8, 16, 1, act=activations.leaky_relu), []),
     "depthwise": (partial(unit, 8, 8, groups=8), ["narrow"]),
     "groups of 2": (partial(unit, 8, 8, groups=4), []),
     "dense": (partial(unit, 8, 16), ["dense"]),
@@ -84,7 +84,8 @@ CHOICES = {
         partial(mbconv, 8, 16, 2, group_size=4), ["pointwise", "narrow", "pointwise"],
     ),
     "MBConv, another activation": (
-        partial(mbconv, 8, 16, 2, final_act=activations.gelu), ["pointwise", "narrow", "pointwise"],
+        partial(mbconv, 8, 16, 2, final_act=activations.leaky_relu),
+        ["pointwise", "narrow", "pointwise"],
     ),
 }  # fmt: skip
 

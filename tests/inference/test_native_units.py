@@ -62,7 +62,7 @@ SUMS = {
     "gated bottleneck": (
         partial(bottleneck, 64, 64, 2, se=gate(8)),
         (2, 9, 8, 64),
-        ["pointwise", "dense", "pointwise"],
+        ["pointwise", "dense", "pointwise", "squeeze_excite"],
     ),
     "basic": (partial(basic, 32, 32), (2, 9, 8, 32), ["dense", "dense"]),
     "basic of stride 2": (partial(basic, 32, 64, stride=2), (2, 9, 8, 32), ["dense"] * 3),
@@ -78,7 +78,22 @@ SUMS = {
     ),
     "fused": (partial(ready, fb.FusedMBConv, 16, 16), (2, 9, 8, 16), ["dense", "pointwise"]),
     "gated fused": (
-        partial(ready, fb.FusedMBConv, 16, 16, se=gate(4)), (2, 9, 8, 16), ["dense", "pointwise"],
+        partial(ready, fb.FusedMBConv, 16, 16, se=gate(4)),
+        (2, 9, 8, 16),
+        ["dense", "squeeze_excite", "pointwise"],
+    ),
+    "ConvNeXt": (
+        partial(ready, fb.ConvNeXtBlock, 24), (2, 9, 8, 24),
+        ["narrow", "layer_norm", "pointwise", "pointwise"],
+    ),
+    "ConvNeXt with convolutions": (
+        partial(ready, fb.ConvNeXtBlock, 24, norm=fb.BatchNorm, act=activations.silu,
+                pointwise=partial(fb.Conv, kernel_size=1)),
+        (2, 9, 8, 24),
+        ["narrow", "pointwise", "pointwise"],
+    ),
+    "scaled universal": (
+        partial(universal, 16, 16, layer_scale=0.1), (2, 9, 8, 16), ["inverted_residual"],
     ),
     "universal": (partial(universal, 16, 16), (2, 9, 8, 16), ["inverted_residual"]),
     "universal with a start": (
@@ -97,9 +112,8 @@ SUMS = {
 }  # fmt: skip
 
 
-# The gate comes between the last convolution and the sum, or is its own; or the branch is longer
-# than the kernel.
-APART = ("gated bottleneck", "gated fused", "universal with a start", "pooled shortcut")
+# The gate comes between the last convolution and the sum; or the branch is longer than the kernel.
+APART = ("gated bottleneck", "universal with a start", "pooled shortcut")
 
 
 @pytest.mark.parametrize("name", SUMS)

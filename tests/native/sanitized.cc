@@ -7,6 +7,7 @@
 
 #include "dense_kernel.h"
 #include "inverted_stages.h"
+#include "layer_norm.h"
 #include "narrow_kernel.h"
 #include "winograd.h"
 
@@ -139,6 +140,28 @@ void dense_kernels() {
   });
 }
 
+// More numbers than one thread alone gates.
+void gates() {
+  constexpr int64_t kImages = 3, kRows = 23, kColumns = 31, kChannels = 37, kFew = 5;
+  constexpr int64_t kSize = kImages * kRows * kColumns * kChannels;
+  const Numbers x = numbers(kSize), squeeze = numbers(kChannels * kFew);
+  const Numbers excite = numbers(kFew * kChannels), bias = numbers(kChannels);
+  for (int64_t images : {int64_t{2}, kImages}) {
+    check("gates", images * kRows * kColumns * kChannels, [&](ffi::ThreadPool& threads, float* y) {
+      gated(threads, Gate<float>{images, kRows, kColumns,
+                                 {squeeze.data(), kChannels, kFew, kFew,
+                                  {bias.data(), Activation::kRelu}},
+                                 {excite.data(), kFew, kChannels, kChannels,
+                                  {bias.data(), Activation::kSigmoid}},
+                                 x.data(), y});
+    });
+  }
+  check("layer_norm", kSize, [&](ffi::ThreadPool& threads, float* y) {
+    const LayerNorm<float> norm{kChannels, bias.data(), bias.data(), 1e-5f};
+    layer_norm(threads, norm, kSize / kChannels, x.data(), y);
+  });
+}
+
 void inverted_residuals() {
   constexpr int64_t kImages = 3, kRows = 7, kColumns = 9, kFeatures = 19, kHidden = 33, kGate = 5;
   const Numbers x = numbers(kImages * kRows * kColumns * kFeatures);
@@ -173,6 +196,7 @@ int main() {
   flaxblocks::narrow_kernels<4>();
   flaxblocks::narrow_kernels<8>();
   flaxblocks::dense_kernels();
+  flaxblocks::gates();
 #endif
   flaxblocks::inverted_residuals();
 }

@@ -49,7 +49,7 @@ DEPTHWISE = ["narrow", "narrow", "narrow_kernel"]
 DENSE = ["dense", "dense", "dense_kernel"]
 CASES = {
     "x86-64-v4": (DEPTHWISE, DENSE, DENSE, ["inverted_residual"]),
-    "x86-64-v3": (DEPTHWISE, DENSE, ["dense_kernel"], ["narrow"]),
+    "x86-64-v3": (DEPTHWISE, DENSE, ["dense_kernel"], ["narrow", "squeeze_excite"]),
     "x86-64-v2": ([], [], [], []),
     "armv8": ([], [], [], []),
 }

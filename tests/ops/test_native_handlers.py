@@ -28,6 +28,11 @@ CALLS: dict[str, dict[str, Any]] = {
         ],
         "result": X, **PAIRS, "activations": (0, 1, 1, 3, 0), "residual": True,
     },
+    "squeeze_excite": {
+        "arrays": [X, (1, 1, 16, 4), (4,), (1, 1, 4, 16), (16,)], "result": X,
+        "activations": (1, 3),
+    },
+    "layer_norm": {"arrays": [X, (16,), (16,)], "result": X, "epsilon": np.float64(1e-5)},
 }  # fmt: skip
 
 
@@ -51,17 +56,18 @@ def test_what_fits_is_computed(name: str):
 
 
 CONVOLUTIONS = ("narrow", "dense", "pointwise", "narrow_kernel", "dense_kernel")
+WITH_GEOMETRY = (*CONVOLUTIONS, "inverted_residual")
 BIG = 2**31
 REFUSED = [
-    *((name, {"strides": (0, 1)}, "`strides` must be 2 positive") for name in CALLS),
-    *((name, {"strides": (1, BIG)}, "`strides` must be 2 positive") for name in CALLS),
-    *((name, {"strides": (1,)}, "`strides` must be 2 positive") for name in CALLS),
-    *((name, {"low": (1, 1, 1)}, "`low` must be 2") for name in CALLS),
-    *((name, {"dilation": (1, -1)}, "`dilation` must be 2 positive") for name in CALLS),
-    *((name, {"_0": (4, 4, 16)}, "4 axes") for name in CALLS),
-    *((name, {"_0": (2, 4, 4, 16)}, "as many images") for name in CALLS),
-    *((name, {"_0": (1, 4, 4, 15)}, "group|inputs|residual") for name in CALLS),
-    *((name, {"activation": 7}, "`activation` is none") for name in CONVOLUTIONS[:3]),
+    *((name, {"strides": (0, 1)}, "`strides` must be 2 positive") for name in WITH_GEOMETRY),
+    *((name, {"strides": (1, BIG)}, "`strides` must be 2 positive") for name in WITH_GEOMETRY),
+    *((name, {"strides": (1,)}, "`strides` must be 2 positive") for name in WITH_GEOMETRY),
+    *((name, {"low": (1, 1, 1)}, "`low` must be 2") for name in WITH_GEOMETRY),
+    *((name, {"dilation": (1, -1)}, "`dilation` must be 2 positive") for name in WITH_GEOMETRY),
+    *((name, {"_0": (4, 4, 16)}, "4 axes") for name in WITH_GEOMETRY),
+    *((name, {"_0": (2, 4, 4, 16)}, "as many images") for name in WITH_GEOMETRY),
+    *((name, {"_0": (1, 4, 4, 15)}, "group|inputs|residual") for name in WITH_GEOMETRY),
+    *((name, {"activation": 8}, "`activation` is none") for name in CONVOLUTIONS[:3]),
     *((name, {"activation": -1}, "`activation` is none") for name in CONVOLUTIONS[:3]),
     *((name, {"_2": (15,)}, "the bias must have") for name in CONVOLUTIONS[:3]),
     *((name, {"_3": (1, 4, 5, 16)}, "the residual must have") for name in CONVOLUTIONS[:3]),
@@ -80,6 +86,18 @@ REFUSED = [
     ("inverted_residual", {"low": (-1, 1)}, "must not crop"),
     ("inverted_residual", {"result": (1, 4, 4, 24), "_9": (1, 1, 32, 24), "_10": (24,)},
      "the residual must have"),
+    ("squeeze_excite", {"_0": (4, 4, 16)}, "4 axes and one shape"),
+    ("squeeze_excite", {"_0": (1, 4, 5, 16)}, "4 axes and one shape"),
+    ("squeeze_excite", {"_1": (1, 1, 15, 4)}, "the gate must go from the inputs"),
+    ("squeeze_excite", {"_1": NO_KERNEL, "_2": NONE}, "the gate must have channels"),
+    ("squeeze_excite", {"_3": (1, 1, 4, 17), "_4": (17,)}, "the gate must go from its channels"),
+    ("squeeze_excite", {"activations": (1, 3, 1)}, "2 activations"),
+    ("squeeze_excite", {"activations": (1, -1)}, "`activation` is none"),
+    ("layer_norm", {"_0": (1, 4, 5, 16)}, "one shape"),
+    ("layer_norm", {"_0": (), "result": ()}, "an axis of channels"),
+    ("layer_norm", {"_1": (15,)}, "a number for each channel"),
+    ("layer_norm", {"_2": NONE}, "a number for each channel"),
+    ("layer_norm", {"epsilon": np.float64(-1)}, "`epsilon` must be at least 0"),
     ("inverted_residual", {"_1": (1, 1, 16, 31)}, "the expansion must go"),
     ("inverted_residual", {"_1": NO_KERNEL, "_2": NONE}, "without an expansion"),
     ("inverted_residual", {"_3": (3, 3, 2, 32)}, "one filter for each channel"),

@@ -29,17 +29,21 @@ FASTER: dict[str, dict[str, range]] = {
         "dense_kernel": ANY,
         "pointwise": ANY,
         "inverted_residual": ANY,
+        "squeeze_excite": ANY,
+        "layer_norm": ANY,
     },
     # Processor time on one core without AVX-512, as a part of that of XLA, whose libraries multiply
     # matrices at the same speed there: depthwise and groups 0.4 to 0.7, their kernel's gradient 0.1
     # to 0.5, dense kernel's gradients 0.7 to 0.9; dense 3x3 0.7 with 64 inputs, 1.0 with 128, 1.2
     # with 256, and 2.2 with a stem's 3. Whole inverted residuals 1.0 to 1.3: their depthwise part
-    # alone is called.
+    # alone is called. On two cores gates take 0.5 to 1.0, layer normalizations 0.3 to 0.9.
     "x86-64-v3": {
         "narrow": ANY,
         "narrow_kernel": ANY,
         "dense": range(16, 65),
         "dense_kernel": ANY,
+        "squeeze_excite": ANY,
+        "layer_norm": ANY,
     },
 }
 

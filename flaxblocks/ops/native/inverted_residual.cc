@@ -1,23 +1,9 @@
 // The entry point of inverted residuals.
 
-#include "handler.h"
 #include "inverted_stages.h"
+#include "weights.h"
 
 namespace flaxblocks {
-
-// A kernel and its bias.
-struct Weights {
-  const ffi::AnyBuffer &kernel, &bias;
-
-  bool are_absent() const { return kernel.element_count() == 0; }
-};
-
-void check_weights(const Weights& weights, int64_t inputs, int64_t outputs, const char* what) {
-  const Dimensions shape = weights.kernel.dimensions();
-  require(shape.size() == 4 && shape[0] == 1 && shape[1] == 1, what);
-  require(shape[2] == inputs && shape[3] == outputs, what);
-  require(weights.bias.element_count() == static_cast<size_t>(outputs), what);
-}
 
 // The blocks' layers, each one's inputs the outputs of the one before.
 struct Layers {
@@ -46,15 +32,6 @@ struct Layers {
     check_weights(project, hidden(), outputs, "the projection must go from the filters to the outputs");
   }
 };
-
-template <typename T>
-Layer<T> layer_of(const Weights& weights, int64_t activation) {
-  const Activation act = activation_of(activation);
-  if (weights.are_absent()) return {};
-  const Dimensions shape = weights.kernel.dimensions();
-  return {weights.kernel.typed_data<T>(), shape[2], shape[3], shape[3],
-          {weights.bias.typed_data<T>(), act}};
-}
 
 ffi::Error InvertedResidual(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer expand,
                             ffi::AnyBuffer expand_bias, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,

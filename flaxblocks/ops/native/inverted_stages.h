@@ -5,25 +5,10 @@
 // all of the weights.
 #pragma once
 
+#include "gate.h"
 #include "inverted.h"
 
 namespace flaxblocks {
-
-// The product of a 1x1 convolution's weights with a single pixel.
-template <typename T>
-std::vector<T> product(const Layer<T>& layer, const std::vector<T>& x) {
-  std::vector<T> y(layer.after.bias, layer.after.bias + layer.outputs);
-  for (int64_t i = 0; i < layer.inputs; ++i) {
-    const T* weights = layer.weights + i * layer.outputs;
-    for (int64_t o = 0; o < layer.outputs; ++o) y[o] += x[i] * weights[o];
-  }
-  for (T& value : y) {
-    Vector<T, 1> one[1] = {{value}};
-    activate<T, 1>(layer.after.activation, one);
-    value = one[0][0];
-  }
-  return y;
-}
 
 // The filtered rows of as many images as there are threads, so that they stay in the cache.
 template <typename T>
@@ -117,8 +102,9 @@ class Stages {
       for (int64_t c = 0; c < block_.hidden; ++c) mean[c] += sum(slot, row)[c];
     }
     for (T& value : mean) value /= static_cast<T>(block_.pixels());
-    const std::vector<T> factors = product(block_.excite, product(block_.squeeze, mean));
-    std::copy(factors.begin(), factors.end(), gate(slot));
+    std::vector<T> squeezed(block_.squeeze.outputs);
+    product(block_.squeeze, mean.data(), 0, block_.squeeze.outputs, squeezed.data());
+    product(block_.excite, squeezed.data(), 0, block_.hidden, gate(slot));
   }
 
   void project_piece(int64_t i, int64_t slot, int64_t piece, int64_t pieces) {

@@ -24,6 +24,7 @@ ACTIVATIONS: tuple[activations.Activation | None, ...] = (
     activations.silu,
     activations.hard_sigmoid,
     activations.hard_swish,
+    activations.gelu,
 )
 
 

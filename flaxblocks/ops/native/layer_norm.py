@@ -1,0 +1,18 @@
+"""Which layer normalizations the native kernel computes, and how it is called."""
+
+import jax
+import numpy as np
+
+from flaxblocks.ops.native.choice import Kernels, is_called
+from flaxblocks.ops.native.targets import may_take, target
+
+
+def fits(x: jax.Array, kernels: Kernels) -> bool:
+    """Return whether the kernel is called on an array of shape ``(n, ..., c)``."""
+    return may_take(x) and is_called(kernels, "layer_norm", x.shape[-1])
+
+
+def compute(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
+    """Return each pixel, normalized over its channels, times `scale` plus `bias`."""
+    call = jax.ffi.ffi_call(target("layer_norm"), jax.ShapeDtypeStruct(x.shape, x.dtype))
+    return call(x, scale, bias, epsilon=np.float64(epsilon))
