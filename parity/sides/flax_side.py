@@ -115,7 +115,7 @@ def train_step(
     """
     switch(module, training)
     graphdef, params, rest = nnx.split(module, nnx.Param, ...)
-    loss, stats, gradients, outputs = _LOSS_AND_GRADIENTS[training][dtype](
+    loss, stats, gradients, outputs = LOSS_AND_GRADIENTS[training][dtype](
         graphdef, params, rest, widened(x, dtype), widened(target, dtype)
     )
     after = nnx.merge(graphdef, gradients[0], rest)
@@ -193,12 +193,10 @@ def _loss_and_gradients(
         given = jax.tree.unflatten(structure, list((arrays | floats).values()))
         return _recorded(module, given, training)
 
-    loss = summed_loss
-    return loss_and_gradients(graphdef, params, rest, floats, target, loss=loss, apply=apply)
+    return loss_and_gradients(graphdef, params, rest, floats, target, loss=_summed, apply=apply)
 
 
-def summed_loss(outputs: Any, target: Any) -> jax.Array:
-    """Return half the mean square of ``output - target``, summed over the outputs."""
+def _summed(outputs: Any, target: Any) -> jax.Array:
     return sum((half_mean_square(outputs[n], target[n]) for n in target), jnp.zeros(()))
 
 
@@ -240,7 +238,7 @@ def compiled_float64(function: Callable[..., Any], **options: Any) -> Callable[.
 
 
 _FORWARD = {training: compiled(partial(_forward, training)) for training in (False, True)}
-_LOSS_AND_GRADIENTS = {
+LOSS_AND_GRADIENTS = {
     training: compiled(partial(_loss_and_gradients, training)) for training in (False, True)
 }
 """By whether it trains, and by dtype."""

@@ -13,11 +13,10 @@ import torch
 from flax import nnx
 from torch import nn
 
-from flaxblocks._base.functional import loss_and_gradients
 from flaxblocks.weights import state_dict
 from flaxblocks.weights.entries import entries
 from parity.checks.tolerance import bound
-from parity.sides import calling, flax_side, torch_side
+from parity.sides import flax_side, torch_side
 from parity.sides.calls import Input, outputs_of, widened
 from parity.sides.runs import Runs
 from torch_ref.harness import passes
@@ -84,33 +83,13 @@ def flax_steps(
     rule = optax.flatten(optimizer.optax)
     opt_state = rule.init(params)
     update = flax_side.compiled_float64(partial(_update, rule))
+    step = flax_side.LOSS_AND_GRADIENTS[training]["float64"]  # compiled for the gradients already
     for x, target in batches:
         arrays = widened(x, "float64"), widened(target, "float64")
         held = nnx.merge_state(stats, rest)
-        loss, stats, gradients, _ = _GRADIENTS[training](graphdef, params, held, *arrays)
-        params, opt_state = update(params, opt_state, gradients)
+        loss, stats, gradients, _ = step(graphdef, params, held, *arrays)
+        params, opt_state = update(params, opt_state, gradients[0])
         yield loss, partial(_held, graphdef, params, stats, rest)
-
-
-def _gradients(
-    training: bool, graphdef: Any, params: Any, rest: Any, x: Any, target: Any
-) -> tuple[jax.Array, Any, Any, Any]:
-    """Return the loss, statistics and the parameters' gradients.
-
-    Not the input's: its convolution in float64 is a plain loop of XLA's, four times all the rest.
-    """
-
-    def apply(module: nnx.Module, x: Any) -> Any:
-        return outputs_of(calling.call(module, x, training)), None
-
-    loss = flax_side.summed_loss
-    return loss_and_gradients(graphdef, params, rest, x, target, loss=loss, apply=apply, wrt=0)
-
-
-_GRADIENTS = {
-    training: flax_side.compiled(partial(_gradients, training))["float64"]
-    for training in (False, True)
-}
 
 
 def _update(rule: optax.GradientTransformation, params: Any, opt_state: Any, gradients: Any) -> Any:

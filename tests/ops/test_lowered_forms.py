@@ -128,6 +128,16 @@ def test_the_form_that_xla_compiles(conv: Conv, role: str, expected: tuple):
     assert counts(conv.program(role)) == expected
 
 
+@pytest.mark.parametrize(
+    ("dtype", "stride", "expected"),
+    [("float64", 2, (0, 9, 0)), ("float64", 1, XLAS), ("float32", 2, XLAS)],
+)
+def test_float64_gradients_that_a_stride_spreads_are_products(dtype, stride, expected):
+    with jax.enable_x64(True):
+        program = Conv(3, 8, stride=stride, dtype=dtype).program("input")
+    assert counts(program) == expected
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_computed_in_float32(dtype: str):
     program = Conv(8, 8, (1, 1), dtype=dtype).program("output")
