@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "dense_kernel.h"
+#include "grouped.h"
 #include "inverted_stages.h"
 #include "layer_norm.h"
 #include "narrow_kernel.h"
@@ -124,6 +125,21 @@ void dense_kernels() {
     const Epilogue<float> after{bias.data(), Activation::kSilu};
     winograd(threads, tiled, image.data(), taps.data(), y, after);
   });
+  if constexpr (kRegisters == 32) {
+    constexpr int64_t kLanes = kRegister / sizeof(float), kGroups = 3 * kLanes;
+    const Shapes both[] = {shapes(kGroups, kGroups, 1), shapes(kGroups, kGroups, 2)};
+    const Numbers large = numbers(operand_size(both[0])), filters = numbers(9 * kLanes * kGroups);
+    for (const Shapes& grouped_shapes : both) {
+      check("grouped", result_size(grouped_shapes), [&](ffi::ThreadPool& threads, float* y) {
+        const Epilogue<float> after{filters.data(), Activation::kRelu};
+        auto compute = [&](auto step) {
+          grouped<step>(threads, grouped_shapes, large.data(), filters.data(), y, after);
+        };
+        grouped_shapes.rows.step == 1 ? compute(std::integral_constant<int, 1>())
+                                      : compute(std::integral_constant<int, 2>());
+      });
+    }
+  }
   const int64_t pixels = operand_size(s) / kInputs;
   check("pointwise", pixels * kOutputs, [&](ffi::ThreadPool& threads, float* y) {
     const Layer<float> layer{kernel.data(), kInputs, kOutputs, kOutputs,

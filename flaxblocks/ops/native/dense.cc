@@ -1,5 +1,6 @@
 // The entry point of convolutions that are dense or have wide groups.
 
+#include "grouped.h"
 #include "handler.h"
 #include "winograd.h"
 
@@ -17,15 +18,20 @@ ffi::Error Dense(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer kerne
       const Epilogue<T> after = epilogue_of<T>(bias, residual, *y, activation);
       check_vector<T>(shapes.to_channels / groups);
       if (y->element_count() == 0) return;
+      const T *from = x.typed_data<T>(), *weights = kernel.typed_data<T>();
+      T* const to = y->typed_data<T>();
       if constexpr (std::is_same_v<T, float>) {
         if (Winograd<T>::fits(shapes, inputs)) {
-          winograd(threads, shapes, x.typed_data<T>(), kernel.typed_data<T>(), y->typed_data<T>(),
-                   after);
-          return;
+          return winograd(threads, shapes, from, weights, to, after);
+        }
+        if constexpr (kRegisters == 32) {
+          if (has_vector_groups<T>(shapes, inputs)) {
+            return shapes.rows.step == 1 ? grouped<1>(threads, shapes, from, weights, to, after)
+                                         : grouped<2>(threads, shapes, from, weights, to, after);
+          }
         }
       }
-      dense(threads, shapes, inputs, x.typed_data<T>(), kernel.typed_data<T>(), y->typed_data<T>(),
-            after);
+      dense(threads, shapes, inputs, from, weights, to, after);
     });
   });
 }
