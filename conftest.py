@@ -7,6 +7,7 @@ This file stands at the root because the doctests of the packages and of README.
 
 import gc
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ import pytest
 import torch
 from flax import nnx
 from jax._src import compiler
+from jax._src.interpreters import mlir
 
 import flaxblocks as fb
 from flaxblocks.models import registry
@@ -79,6 +81,22 @@ def _compiled_programs():
     """Drop what a file compiled: a process may only hold so many mapped pieces of code."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _one_context(monkeypatch):
+    """Lower all programs of a test in one MLIR context for each thread.
+
+    JAX makes one for each, and loads its dialects: half of what it takes to lower a small program.
+    """
+    own, make = threading.local(), mlir.make_ir_context
+
+    def make_once():
+        if not hasattr(own, "context"):
+            own.context = make()
+        return own.context
+
+    monkeypatch.setattr(mlir, "make_ir_context", make_once)
 
 
 @pytest.fixture
