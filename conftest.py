@@ -40,6 +40,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from _pytest.doctest import DoctestModule
 from flax import nnx
 from jax._src import compiler
 from jax._src.interpreters import mlir
@@ -77,10 +78,14 @@ def _own_networks(monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _compiled_programs():
-    """Drop what a file compiled: a process may only hold so many mapped pieces of code."""
+def _compiled_programs(request):
+    """Drop what a file compiled: a process may only hold so many mapped pieces of code.
+
+    Doctests keep it. They run operation by operation, and most have the same ones.
+    """
     yield
-    jax.clear_caches()
+    if not isinstance(request.node, DoctestModule):
+        jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)

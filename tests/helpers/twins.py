@@ -33,7 +33,7 @@ def torch_twin(case: Case, seed: int = 0) -> torch.nn.Module:
 
 def flax_twin(case: Case, weights: dict, dtype: type = jnp.float64) -> nnx.Module:
     """Return the Flax module with these weights."""
-    module = case.build_flax(param_dtype=dtype)
+    module = nnx.eval_shape(lambda: case.build_flax(param_dtype=dtype))
     fb.load_state_dict(module, weights)
     return module
 

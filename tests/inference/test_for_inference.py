@@ -25,7 +25,7 @@ from tests.helpers.networks import (
     run_torch,
     torch_network,
 )
-from tests.helpers.twins import assert_same, flax_twin, image, torch_twin
+from tests.helpers.twins import REPEATED, assert_same, flax_twin, image, torch_twin
 from tests.helpers.twins import run_torch as run_torch_block
 from tests.helpers.typed import instance
 
@@ -107,7 +107,13 @@ def test_a_folded_network_computes_what_torchvisions_does_in_float64(name: str, 
     assert_same(value, truth)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case in REPEATED else [])
+        for case in CASES
+    ],
+)
 def test_a_folded_block_computes_what_pytorchs_does_in_float64(case: Case, x64):
     twin, x = torch_twin(case), image(case.shape)
     block = flax_twin(case, twin.state_dict())

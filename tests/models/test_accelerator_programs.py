@@ -8,6 +8,7 @@ from jax import export
 
 import flaxblocks as fb
 from parity.cases import CASES
+from tests.helpers.twins import REPEATED
 
 NAMES = (
     "resnet18",
@@ -49,7 +50,10 @@ def network(name: str) -> nnx.Module:
     return nnx.eval_shape(lambda: fb.create_model(name, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=case.name, marks=[ALL] if case in REPEATED else []) for case in CASES],
+)
 def test_every_block_is_exported_for_tpu(case):
     block = nnx.eval_shape(lambda: case.build_flax(dtype=jnp.bfloat16))
     text = program(block, jax.ShapeDtypeStruct(case.shape, jnp.bfloat16), "tpu")

@@ -15,7 +15,7 @@ import flaxblocks as fb
 
 if sys.argv[1] == "keep":
     assert fb.keep_freed_memory()
-x = jnp.ones((3000, 100))
+x = jnp.ones((3000, 1))
 f = jax.jit(lambda x: x @ x.T).lower(x).compile()  # the result has 36 MB
 for _ in range(50):  # until the heap is as large as it gets
     f(x).block_until_ready()
