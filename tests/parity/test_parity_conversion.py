@@ -17,6 +17,8 @@ from parity.sides import given
 from parity.sides.pairing import pair_up
 from tests.helpers.laid_out import NAMES, make_flax, make_torch
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 PAIR = ["--pair", "tests.helpers.laid_out:make_torch", "tests.helpers.laid_out:make_flax"]
 INPUT = ["--input", "tests.helpers.laid_out:make_input"]
 

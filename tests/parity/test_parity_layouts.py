@@ -5,12 +5,15 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch.nn.functional as F
 from flax import nnx
 from torch import nn
 
 from parity import compare, find_names
 from tests.helpers.laid_out import Port, TorchNet
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 X = np.random.default_rng(0).normal(size=(2, 4, 2, 6)).astype(np.float32)
 CHECKS = ("names", "float64", "gradients")

@@ -16,6 +16,8 @@ from torch import nn
 from parity import compare
 from parity.sides import given
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 X = np.random.default_rng(0).normal(size=(3, 7, 6, 3)).astype(np.float32)
 CHECKS = ("names", "float64", "gradients", "statistics")
 LINEN = {"conv": "Conv_0", "norm": "BatchNorm_0", "up": "ConvTranspose_0", "fc": "Dense_0"}

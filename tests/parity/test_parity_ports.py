@@ -12,6 +12,8 @@ from torch import nn
 from parity import compare
 from parity.trace.widen import in_float64, unrounded
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 X = np.random.default_rng(0).normal(size=(3, 4, 6)).astype(np.float32)
 CHECKS = ("names", "float64", "gradients")
 

@@ -9,6 +9,8 @@ import flaxblocks as fb
 from parity import compare
 from parity.checks import trajectory
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 X = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
 DEPTH = 40  # norms over three rows, each of which amplifies what is before it
 
