@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from parity.report.rows import Report
 from parity.report.table import print_reports
 
 ROOT = Path(__file__).parents[2]
+WHOLE_NETWORKS = max((ROOT / "benchmarks").glob("parity-networks-cpu-*.json"))
 PARITY = max((ROOT / "benchmarks").glob("parity-cpu-*.json"))
 CPU = sorted((ROOT / "benchmarks").glob("cpu-*.json"))
 CPU = [file for file in CPU if file.name[:14] == CPU[-1].name[:14]]  # of one day
@@ -49,6 +51,15 @@ def test_the_result_file_has_every_block_and_says_how_it_was_made():
     assert all(report["ok"] for report in data["reports"])
     assert data["command"].startswith("python -m parity")
     assert {"jax", "flax", "torch"} <= set(data["versions"])
+
+
+def test_the_networks_of_every_check_are_equal_and_on_the_page():
+    networks = json.loads(WHOLE_NETWORKS.read_text())["networks"]
+    assert all(outcome["equal"] for outcome in networks.values())
+    page = (ROOT / "docs/exactness.md").read_text()
+    _, _, listed = page.partition("A network of each newer kind was compared in every check")
+    listed, _, _ = listed.partition("##")
+    assert set(re.findall(r"`((?:timm/)?[a-z0-9_]+)`", listed)) == {*networks}
 
 
 @pytest.mark.parametrize(
