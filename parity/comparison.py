@@ -39,7 +39,8 @@ def compare(
     randomize: bool = True,
     seed: int = 0,
     name: str | None = None,
-    on_check: Callable[[str], None] | None = None,
+    on_check: Callable[[str], None] = lambda check: None,
+    on_step: Callable[[str, float], None] = lambda step, done: None,
 ) -> Report:
     """Run a PyTorch module and a JAX module side by side and report where they differ.
 
@@ -63,6 +64,8 @@ def compare(
         seed: where random weights and targets come from.
         name: what the report calls the pair; the PyTorch class's name where absent.
         on_check: called with a check's name before it is made, to show progress.
+        on_step: called within a long check with what it is at, and how much of it is done, from
+            0 to 1.
 
     Returns:
         The report: `ok`, `rows`, readable when printed. Where names or shapes differ it says
@@ -83,13 +86,12 @@ def compare(
     for each in inputs:
         check_input(pair, each)
     backward = bool({"gradients", "float32"} & {*wanted})
-    runs = Runs(pair, inputs, seed, randomize, backward)
+    runs = Runs(pair, inputs, seed, randomize, backward, on_step=on_step)
     if not pair.lines_up or runs.output_shapes[0] != runs.output_shapes[1]:
         wanted = ["names"]
     rows: list[Row] = []
     for check in wanted:
-        if on_check is not None:
-            on_check(check)
+        on_check(check)
         rows += CHECKS[check](runs)
     causes = diagnose.causes(runs, rows)
     return Report(

@@ -11,7 +11,6 @@ import jax
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import flaxblocks
 from flaxblocks._base.command_line import WIDTH, own_arguments, versions
@@ -20,6 +19,7 @@ from parity.command import split
 from parity.comparison import compare
 from parity.jobs import Jobs, block_jobs, model_jobs, pair_job
 from parity.photo import load_photo, photo_input
+from parity.report.bar import Place, bar, length
 from parity.report.rows import Report
 from parity.report.table import print_reports
 
@@ -65,22 +65,11 @@ def _inputs(options: argparse.Namespace) -> Inputs:
 
 
 def _run(jobs: Jobs, inputs_of: Inputs, checks: Sequence[str], seed: int) -> Iterator[Report]:
-    columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    hidden = not console.is_terminal  # where Rich would write an empty line
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        bar = progress.add_task("", total=len(jobs) * len(checks))
-        for done, (name, make) in enumerate(jobs.items(), 1):
-
-            def show(check: str, name: str = name) -> None:
-                progress.update(bar, description=f"{name}: {check}", advance=1)
-
+    total = length(checks)
+    with bar() as progress:
+        task_id = progress.add_task("", total=len(jobs) * total)
+        for done, (name, make) in enumerate(jobs.items()):
+            at = Place(progress, task_id, name, checks, done * total)
             task = make()
             yield compare(
                 task.torch_module,
@@ -91,9 +80,10 @@ def _run(jobs: Jobs, inputs_of: Inputs, checks: Sequence[str], seed: int) -> Ite
                 randomize=task.randomize,
                 seed=seed,
                 name=name,
-                on_check=show,
+                on_check=at.check,
+                on_step=at.step,
             )
-            progress.update(bar, completed=done * len(checks))
+            progress.update(task_id, completed=(done + 1) * total)
             if task.names != "native":
                 jax.clear_caches()  # networks' programs fill what a process may hold of them
 

@@ -105,6 +105,8 @@ def _both(runs: Runs, optimizer: Optimizer, batches: Batches) -> Iterator[_Apart
     )
     for (our_loss, our_state), (their_loss, their_state) in both:
         theirs.append(their_loss)
+        done = OPTIMIZERS.index(optimizer) + len(theirs) / len(batches)
+        runs.on_step(f"{optimizer.name}, step {len(theirs)}", done / len(OPTIMIZERS))
         ours.append(float(our_loss))
         if _is_compared(len(theirs), len(batches)):
             errors = _errors(runs.pair.native(their_state()), our_state())
