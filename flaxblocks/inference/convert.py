@@ -5,7 +5,6 @@ from types import new_class
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.inference.branches import fold_branches
@@ -71,7 +70,7 @@ def _copy(model: M) -> M:
             "`model` is abstract and has no weights; "
             "nnx.eval_shape(fb.for_inference, model) gives the shapes of the copy"
         )
-    return nnx.merge(graphdef, jax.tree.map(jnp.copy, state))
+    return nnx.merge(graphdef, jax.device_put(state, may_alias=False))
 
 
 def _convert(module: nnx.Module) -> None:

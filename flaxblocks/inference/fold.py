@@ -37,22 +37,27 @@ def fold_batch_norms(model: nnx.Module) -> None:
         if isinstance(module, kind) and isinstance(getattr(module, norm_name), nnx.BatchNorm)
     ]
     uses = Counter(id(getattr(module, conv_name)) for module, conv_name, _ in found)
+    layers: list[tuple[nnx.Conv, Arrays]] = []
     for module, conv_name, norm_name in found:
         conv, norm = getattr(module, conv_name), getattr(module, norm_name)
         if uses[id(conv)] == 1:  # else each normalization would need a kernel of its own
-            _fold(conv, norm)
+            layers += _layers(conv, norm)
             setattr(module, norm_name, nnx.static(None))
+    results = _folded([arrays for _, arrays in layers])
+    for (conv, _), weights in zip(layers, results, strict=True):
+        set_weights(conv, *weights)
 
 
-def _fold(conv: nnx.Conv | MixedConv, norm: nnx.BatchNorm) -> None:
+def _layers(conv: nnx.Conv | MixedConv, norm: nnx.BatchNorm) -> list[tuple[nnx.Conv, Arrays]]:
+    """Return the convolutions before a normalization, each with what is folded into one."""
     if not isinstance(conv, MixedConv):
-        set_weights(conv, *_folded(arrays_of(conv, norm)))
-        return
-    start = 0
+        return [(conv, arrays_of(conv, norm))]
+    layers, start = [], 0
     for part in conv.convs:
         own = slice(start, start := start + part.out_features)
         after = {name: a[own] if a.ndim else a for name, a in arrays_of(None, norm).items()}
-        set_weights(part, *_folded(after | arrays_of(part, None)))
+        layers.append((part, after | arrays_of(part, None)))
+    return layers
 
 
 def arrays_of(conv: nnx.Conv | None, norm: object) -> Arrays:
@@ -90,7 +95,8 @@ def folded(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
 
 
 @jax.jit
-def _folded(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
-    dtype = arrays["kernel"].dtype
-    kernel, bias = folded(arrays)
-    return kernel.astype(dtype), bias.astype(dtype)
+def _folded(layers: list[Arrays]) -> list[tuple[jax.Array, jax.Array]]:
+    """Return each layer's kernel and bias; of all layers, since one program compiles sooner."""
+    dtypes = [arrays["kernel"].dtype for arrays in layers]
+    pairs = [folded(arrays) for arrays in layers]
+    return [(k.astype(d), b.astype(d)) for (k, b), d in zip(pairs, dtypes, strict=True)]
