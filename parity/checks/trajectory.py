@@ -71,6 +71,10 @@ class _Apart:
     worst: str  # the parameter or statistic that is farthest off
     error: float  # its error
 
+    def within(self, limit: float) -> bool:
+        """Return whether both errors are, NaN never: a run may leave all numbers."""
+        return self.loss <= limit and self.error <= limit
+
 
 def _judged(runs: Runs, optimizer: Optimizer, batches: Batches) -> list[Row]:
     limit, text = bound("float64", "trajectory"), ""
@@ -78,14 +82,14 @@ def _judged(runs: Runs, optimizer: Optimizer, batches: Batches) -> list[Row]:
     with flax_side.precision("float64"):
         for each in _both(runs, optimizer, batches):
             apart.append(each)
-            if max(each.loss, each.error) > limit:
+            if not each.within(limit):
                 break
-    if max(apart[-1].loss, apart[-1].error) > limit:
+    if not apart[-1].within(limit):
         drifts = list(_drifts(runs, optimizer, batches[: apart[-1].steps]))
         apart = apart[: len(drifts)]
         limit = max(limit, min(drifts[-1], bound("float64", "deepest")))
     last = apart[-1]
-    if last.steps < len(batches) and max(last.loss, last.error) <= limit:
+    if last.steps < len(batches) and last.within(limit):
         text = ", after which rounding alone leads PyTorch's own run elsewhere"
     text = f"{last.losses[0]:.3g} to {last.losses[1]:.3g} in {last.steps} steps{text}"
     label = f"{optimizer.name}: {last.worst} after {last.steps} steps"
@@ -123,8 +127,10 @@ def _drifts(runs: Runs, optimizer: Optimizer, batches: Batches) -> Iterator[floa
     both = (torch_steps(runs, optimizer, batches, rounded) for rounded in (False, True))
     for steps, ((_, truth), (_, other)) in enumerate(zip(*both, strict=True), 1):
         if _is_compared(steps, len(batches)):
-            drift = max(_errors(truth(), other()).values())
-            if steps > 1 and drift > bound("float64", "deepest"):
+            state = truth()
+            drift = max(_errors(state, other()).values())
+            finite = all(np.isfinite(value).all() for value in state.values())
+            if steps > 1 and not (finite and drift <= bound("float64", "deepest")):
                 return
             yield drift
 

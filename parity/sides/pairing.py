@@ -1,6 +1,7 @@
 """Lines up a PyTorch module and a JAX module: names, shapes, and what the input must look like."""
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from flaxblocks.weights.state_dict import NAMES
 from parity.sides import flax_side
 from parity.sides.calls import Input, is_float
 from parity.sides.links import Link, Names, joined, same_shape
-from parity.sides.torch_side import children_after
+from parity.sides.torch_side import children_after, output_shape
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def check_input(pair: Pair, x: Input) -> None:
     if first is None:
         return
     channels = first.in_channels
-    if x.ndim == 4 and x.shape[-1] == channels:
+    if x.ndim == 4 and (x.shape[-1] == channels or _takes(pair.torch_module, x)):
         return
     message = f"`x` must have shape (n, h, w, {channels}), got {x.shape}"
     if x.ndim == 4 and x.shape[1] == channels:
@@ -200,6 +201,15 @@ def check_input(pair: Pair, x: Input) -> None:
             "give NHWC, x.transpose(0, 2, 3, 1)"
         )
     raise ValueError(message)
+
+
+def _takes(module: nn.Module, x: np.ndarray) -> bool:
+    """Return whether PyTorch's module runs: its first convolution may take a part of the image."""
+    try:
+        output_shape(deepcopy(module).to("meta"), x)
+    except RuntimeError:
+        return False
+    return True
 
 
 def is_constant(value: torch.Tensor) -> bool:

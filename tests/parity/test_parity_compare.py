@@ -52,6 +52,14 @@ def test_weights_can_be_kept():
     assert all(row.value == 0 for row in report.rows if "classifier" in row.quantity)
 
 
+def test_a_first_convolution_may_take_a_part_of_the_image():
+    sizes: Any = torch_ref.Mixed((1, 3))
+    theirs = torch_ref.ConvNormAct(3, 4, sizes)
+    ours = fb.ConvNormAct(3, 4, fb.Mixed((1, 3)), rngs=nnx.Rngs(0))
+    report = compare(theirs, ours, X, checks=["float64"])
+    assert report.ok, str(report)
+
+
 def test_a_norm_that_activates_is_compared_before_it_does():
     torch_module, jax_module = torch_ref.ConvNormAct(3, 4), fb.ConvNormAct(3, 4, rngs=nnx.Rngs(0))
     report = compare(torch_module, jax_module, X, checks=["float64"])

@@ -28,3 +28,13 @@ def test_chaotic_training_is_compared_for_its_first_steps(momentum, monkeypatch)
     loss, state = report.of("trajectory")
     assert loss.ok and state.ok is (momentum == 0.9)
     assert ("after which rounding alone leads" in loss.detail) is state.ok
+
+
+def test_training_that_explodes_is_compared_for_its_first_steps(monkeypatch):
+    monkeypatch.setattr(trajectory, "OPTIMIZERS", trajectory.OPTIMIZERS[:1])
+    rngs = nnx.Rngs(0)
+    theirs = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    ours = nnx.Sequential(nnx.Linear(8, 8, rngs=rngs), nnx.Linear(8, 8, rngs=rngs))
+    report = compare(theirs, ours, 30 * X, checks=["trajectory"])
+    loss, state = report.of("trajectory")
+    assert loss.ok and state.ok and "after which rounding alone leads" in loss.detail
