@@ -38,7 +38,11 @@ from flaxblocks.models.timm.byob import (
 )
 from flaxblocks.ops import average_pool
 from tests.helpers.arrays import assert_same_distribution
-from tests.helpers.parts import assert_equal, assert_part_is_timms
+from tests.helpers.parts import (
+    assert_equal,
+    assert_part_is_timms,
+    assert_part_trains_as_timms,
+)
 from torch_ref.harness.exact_gradients import ExactGradients
 
 EVO = partial(fb.EvoNorm, group_size=4, epsilon=1e-3, always=True)
@@ -154,6 +158,12 @@ EACH = [
 def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, shape, x64):
     with ExactGradients():
         assert_part_is_timms(make, make_torch, shape)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "make_torch", "shape"), PARTS.values(), ids=PARTS)
+def test_parts_train_as_timms(make, make_torch, shape):
+    assert_part_trains_as_timms(make, make_torch, shape)
 
 
 @pytest.mark.parametrize("size", [(5, 2), (2, 6)])

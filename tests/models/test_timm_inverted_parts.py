@@ -162,7 +162,7 @@ def test_parts_have_timms_names_outputs_gradients_and_statistics(name: str, x64)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["attention", "global context", "norm first"])
+@pytest.mark.parametrize("name", PARTS)
 def test_parts_train_as_timms(name: str):
     assert_part_trains_as_timms(*PARTS[name])
 

@@ -33,7 +33,7 @@ from parity.checks import measure
 from parity.sides.weights import randomize
 from tests.helpers.arrays import assert_same_distribution
 from tests.helpers.networks import flax_network, run_by_blocks, run_torch, torch_network
-from tests.helpers.parts import assert_part_is_timms
+from tests.helpers.parts import assert_part_is_timms, assert_part_trains_as_timms
 from torch_ref.harness.layout import from_nhwc
 
 FOLDED = 1e-12  # of the value's scale: a few sums and products more, in float64
@@ -123,6 +123,13 @@ def marked(parts: Mapping[str, tuple]) -> list:
 @pytest.mark.parametrize("make,make_torch", marked(PARTS | PLAIN))
 def test_blocks_have_timms_names_outputs_gradients_and_statistics(make, make_torch, x64):
     assert_part_is_timms(make, make_torch, SHAPE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARTS | PLAIN)
+def test_blocks_train_as_timms(name: str):
+    make, make_torch = (PARTS | PLAIN)[name]
+    assert_part_trains_as_timms(make, make_torch, SHAPE)
 
 
 @pytest.mark.parametrize("make,make_torch", marked(PARTS))

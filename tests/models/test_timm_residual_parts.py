@@ -28,7 +28,11 @@ from flaxblocks.layers.scale_norm import rms_norm, simple_norm
 from flaxblocks.models.timm import convnext
 from flaxblocks.models.timm.resnet import squeeze_excite
 from flaxblocks.ops import average_pool, blur_pool, max_pool
-from tests.helpers.parts import assert_equal, assert_part_is_timms
+from tests.helpers.parts import (
+    assert_equal,
+    assert_part_is_timms,
+    assert_part_trains_as_timms,
+)
 from torch_ref.harness.layout import from_nhwc
 
 # timm takes more than its types say.
@@ -150,6 +154,12 @@ PARTS = {  # ours, timm's and the shape of the input
 @pytest.mark.parametrize("make,make_torch,shape", PARTS.values(), ids=PARTS)
 def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, shape, x64):
     assert_part_is_timms(make, make_torch, shape)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make,make_torch,shape", PARTS.values(), ids=PARTS)
+def test_parts_train_as_timms(make, make_torch, shape):
+    assert_part_trains_as_timms(make, make_torch, shape)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 4), (6, 6)])

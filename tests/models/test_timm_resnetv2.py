@@ -23,7 +23,7 @@ from flaxblocks.models.timm.resnetv2 import BIT_CONV, pooled, zero_padded_max_po
 from parity.checks import measure
 from parity.checks.tolerance import bound
 from tests.helpers.networks import abstract
-from tests.helpers.parts import assert_part_is_timms
+from tests.helpers.parts import assert_part_is_timms, assert_part_trains_as_timms
 
 plain: Any = {"conv_layer": create_conv2d, "norm_layer": BatchNormAct2d}
 standardized: Any = {
@@ -82,6 +82,13 @@ EACH = [
 @pytest.mark.parametrize(("make", "make_torch"), EACH)
 def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, x64):
     assert_part_is_timms(make, make_torch, (3, 6, 5, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUICK | SLOW)
+def test_parts_train_as_timms(name: str):
+    make, make_torch = (QUICK | SLOW)[name]
+    assert_part_trains_as_timms(make, make_torch, (3, 6, 5, 8))
 
 
 def test_inference_standardizes_once(x64):

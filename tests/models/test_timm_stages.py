@@ -204,9 +204,10 @@ def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["light layers", "cross stage", "norm free"])
+@pytest.mark.parametrize("name", [name for name in QUICK | SLOW if name != "branched stem"])
 def test_parts_train_as_timms(name: str):
-    make, make_torch = QUICK[name]
+    """Not of the stem: AdamW divides rounding by itself where a norm takes a shift away."""
+    make, make_torch = (QUICK | SLOW)[name]
     assert_part_trains_as_timms(make, make_torch, (3, 6, 5, 8))
 
 

@@ -61,9 +61,9 @@ def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tree of trees", "growing"])
+@pytest.mark.parametrize("name", QUICK | SLOW)
 def test_parts_train_as_timms(name: str):
-    make, make_torch = QUICK[name]
+    make, make_torch = (QUICK | SLOW)[name]
     assert_part_trains_as_timms(make, make_torch, (3, 6, 4, 8))
 
 
