@@ -5,6 +5,8 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
+
 from flaxblocks.exporting.einsum import equation
 from flaxblocks.exporting.operation import Operation, Value, group_count, taken_axis
 
@@ -158,14 +160,15 @@ def _gather(operation: Operation, x: Tensor, places: Tensor) -> Tensor:
     return x.index_select(taken_axis(operation), places.ravel().long())
 
 
-def _pad(operation: Operation, x: Tensor, value: Tensor) -> Tensor:
+def _pad(operation: Operation, x: Tensor, _: Tensor) -> Tensor:
     import torch.nn.functional as F
 
-    config = operation.parameters["padding_config"]
-    if any(inner for _, _, inner in config):
+    config, known = operation.parameters["padding_config"], operation.operands[1]
+    # A number: of the tensor that it is in the program, torch.export does not know the value.
+    if any(inner for _, _, inner in config) or not isinstance(known, np.ndarray):
         raise NotImplementedError
     sides = [side for low, high, _ in config[::-1] for side in (low, high)]
-    return F.pad(x, sides, value=float(value))
+    return F.pad(x, sides, value=float(known))
 
 
 def _reduced(method: str, operation: Operation, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import re
 import zipfile
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -45,6 +46,26 @@ def test_the_blocks_of_the_tutorial_are_the_same_functions(format: str, tmp_path
     found = fb.verify_exported(model, path, x)
     assert found.ok, found
     assert np.unique(fb.load_exported(path)(x)).size > 100
+
+
+class Padded(nnx.Module):
+    """Pads unevenly, as HGNet's stem does, and with another number than zero."""
+
+    def __init__(self):
+        self.conv = fb.Conv(CHANNELS, 6, 3, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        x = self.conv(jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0))))
+        return jnp.pad(x, ((0, 0), (2, 0), (0, 0), (0, 0)), constant_values=0.5).sum((1, 2))
+
+
+@pytest.mark.parametrize("format", FORMAT_NAMES)
+def test_padding_stands_as_it_is(format: str, tmp_path):
+    model, path = Padded(), tmp_path / f"padded{suffix(format)}"
+    fb.export(model, path, input_size=(7, 5), in_features=CHANNELS)
+    x = np.random.default_rng(0).normal(size=(2, 7, 5, CHANNELS)).astype(np.float32)
+    found = fb.verify_exported(model, path, x)
+    assert found.ok, found
 
 
 @pytest.mark.parametrize("format", FORMAT_NAMES)
