@@ -77,7 +77,7 @@ def supported() -> tuple[Level, ...]:
 
 def library_name(level: Level) -> str:
     """Return the file name of a level's library, another for each version of the sources."""
-    parts = (sources_digest(), *FLAGS, *level.flags)
+    parts = (sources_digest(), *KERNELS, *FLAGS, *level.flags)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return f"kernels-{level.name}-{digest[:16]}.so"
 
