@@ -1,6 +1,10 @@
 // Parallel loops.
 #pragma once
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -38,6 +42,31 @@ void await(const F& holds) {
   while (!holds()) std::this_thread::sleep_for(kLook / 4);
 }
 
+// The processor that the thread is on; -1 where that is not told.
+inline int processor() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Moves the thread to another processor, if it is on this one and may be on others.
+//
+// Linux may wake a thread on the processor of the one that woke it, and leave it there for ten
+// milliseconds while another rests.
+inline void leave(int taken) {
+#if defined(__linux__)
+  cpu_set_t all, others;
+  if (taken < 0 || sched_getcpu() != taken || sched_getaffinity(0, sizeof(all), &all)) return;
+  others = all;
+  CPU_CLR(taken, &others);
+  if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof(others), &others)) {
+    sched_setaffinity(0, sizeof(all), &all);
+  }
+#endif
+}
+
 // Threads that help in loops, shared by all calls.
 //
 // XLA's own sleep between two kernels of a network, and wake late, or on the processor of the thread
@@ -60,6 +89,7 @@ class Helpers {
       for (; running_ < count; ++running_) std::thread([this] { run(); }).detach();
       work_ = std::make_shared<const std::function<void()>>(work);
       wanted_ = count;
+      caller_ = processor();
       wake = std::min(count, sleeping_);
       latest_.fetch_add(1, std::memory_order_release);
     }
@@ -71,6 +101,7 @@ class Helpers {
     for (uint64_t seen = 0;;) {
       look([&] { return latest_.load(std::memory_order_acquire) != seen; });
       std::shared_ptr<const std::function<void()>> work;
+      int caller;
       {
         std::unique_lock<std::mutex> lock(mutex_);
         if (latest_ == seen) {
@@ -80,8 +111,11 @@ class Helpers {
         }
         seen = latest_;
         if (wanted_ > 0) --wanted_, work = work_;
+        caller = caller_;
       }
-      if (work) (*work)();
+      if (!work) continue;
+      leave(caller);
+      (*work)();
     }
   }
 
@@ -89,6 +123,7 @@ class Helpers {
   std::condition_variable changed_;
   std::shared_ptr<const std::function<void()>> work_;
   int64_t running_ = 0, sleeping_ = 0, wanted_ = 0;
+  int caller_ = -1;  // its processor
   std::atomic<uint64_t> latest_{0};
 };
 
