@@ -138,6 +138,13 @@ def xla_forms():
 
 
 @pytest.fixture
+def native():
+    """Convolve with a native kernel wherever there is one."""
+    with fb.ops.convolution("native"):
+        yield
+
+
+@pytest.fixture
 def as_installed():
     """Run without the annotation checks, as a user does: the library's own errors must do."""
     jaxtyping.config.update("jaxtyping_disable", True)

@@ -22,7 +22,12 @@ SANITIZERS = {
 OPTIONS = ("-O1", "-g1", "-std=c++17", "-Wno-psabi")
 # AddressSanitizer ends a process that runs out of memory.
 SELECTED = "native and not memory"
-TESTS = ("tests/ops/test_native.py", "tests/ops/test_native_handlers.py", "tests/inference")
+TESTS = (
+    "tests/ops/test_native.py",
+    "tests/ops/test_native_float32.py",
+    "tests/ops/test_native_handlers.py",
+    "tests/inference",
+)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The native kernels: the same results, derivatives and transformations as JAX's convolutions."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -13,83 +13,20 @@ from jax.sharding import AxisType
 
 import flaxblocks as fb
 from flaxblocks import ops
-from parity.checks.measure import rms_error
 from tests.helpers import conv_transforms as transforms
 from tests.helpers.convolutions import (
     Configuration,
     by_door,
-    by_lax,
     by_sums,
     check,
-    derivatives,
     random_configuration,
 )
+from tests.helpers.native_forms import FORMS, dense, depthwise, grouped
 
 pytestmark = pytest.mark.usefixtures("xla_forms")
 
 NARROW = ["narrow", "narrow", "narrow_kernel"]  # forward, and the two gradients
 KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
-
-
-@pytest.fixture
-def native() -> Iterator[None]:
-    with ops.convolution("native"):
-        yield
-
-
-def depthwise(x: tuple, window: tuple, *args, **kwargs) -> Configuration:
-    return Configuration(x, (*window, 1, x[3]), *args, feature_group_count=x[3], **kwargs)
-
-
-def grouped(x: tuple, window: tuple, width: int, *args, **kwargs) -> Configuration:
-    kernel = (*window, width, x[3])
-    return Configuration(x, kernel, *args, feature_group_count=x[3] // width, **kwargs)
-
-
-def dense(x: tuple, window: tuple, outputs: int, *args, **kwargs) -> Configuration:
-    return Configuration(x, (*window, x[3], outputs), *args, **kwargs)
-
-
-# What float32 has kernels of its own for.
-IN_FLOAT32 = [
-    # Tiles of 2x2 results: rests at every edge; sums of more than 256 products.
-    dense((2, 9, 12, 40), (3, 3), 56, (1, 1), ((0, 2), (2, -1))),
-    dense((1, 11, 12, 272), (3, 3), 16),
-    # Groups of a vector: more columns than are computed at once, both strides, cropped and padded.
-    grouped((2, 5, 17, 48), (3, 3), 16),
-    grouped((1, 9, 24, 32), (3, 3), 16, (2, 2), ((1, 1), (1, 1))),
-    grouped((2, 6, 5, 32), (3, 3), 16, (1, 1), ((-1, 3), (2, -1))),
-]
-FORMS = [
-    # One vector, several and a rest, short vectors, single channels; 7, 4, 2 and 1 pixels.
-    depthwise((2, 5, 14, 16), (3, 3)),
-    depthwise((1, 6, 16, 129), (5, 5)),
-    depthwise((2, 9, 8, 24), (7, 7)),
-    depthwise((3, 4, 5, 6), (3, 5), (1, 2)),
-    depthwise((9, 3, 1, 3), (1, 1)),
-    depthwise((1, 5, 3, 1), (2, 3), (2, 1)),
-    depthwise((3, 8, 9, 10), (5, 3), (2, 1), ((2, 1), (0, 3))),
-    depthwise((2, 9, 12, 20), (3, 4), (1, 1), "VALID", (2, 3)),
-    # Cropped at every side; padded beyond what any tap sees; a stride wider than the kernel.
-    depthwise((2, 9, 10, 17), (3, 3), (1, 2), ((-1, -2), (-2, -1))),
-    depthwise((1, 3, 2, 18), (2, 2), (1, 2), ((4, 5), (3, 4))),
-    depthwise((1, 9, 9, 4), (2, 1), (3, 3), "VALID"),
-    grouped((2, 5, 9, 4), (3, 3), 4),
-    grouped((2, 5, 9, 36), (3, 3), 4, (2, 2), ((1, 1), (1, 1))),
-    grouped((1, 6, 7, 40), (2, 5), 4, (1, 1), ((0, 2), (-1, 3)), (2, 1)),
-    grouped((2, 5, 8, 8), (3, 3), 8),
-    grouped((2, 6, 5, 24), (3, 3), 8, (1, 2)),
-    grouped((1, 4, 15, 128), (1, 3), 8),
-    # Vectors in fours, twos and ones with a rest; sums of one product and of more than 256.
-    dense((2, 5, 14, 64), (3, 3), 64),
-    dense((1, 6, 9, 3), (7, 7), 48, (2, 2)),
-    dense((2, 7, 8, 112), (3, 3), 16, (1, 1), ((0, 2), (-1, 3)), (2, 1)),
-    dense((1, 4, 3, 304), (1, 2), 48),
-    dense((2, 9, 10, 32), (3, 3), 112, (1, 2), ((-1, -2), (-2, -1))),
-    grouped((2, 6, 9, 48), (3, 3), 16, (2, 1)),
-    Configuration((2, 5, 6, 24), (3, 2, 12, 20), (1, 2), "SAME", feature_group_count=2),
-    *IN_FLOAT32,
-]
 
 
 @pytest.mark.parametrize("c", FORMS, ids=str)
@@ -153,56 +90,6 @@ def test_stride_and_dilation_together(width: int, native, x64):
 
 def test_stride_and_dilation_together_in_a_dense_one(native, x64):
     check(dense((2, 9, 8, 16), (3, 2), 32, (2, 3), ((1, 1), (2, 2)), (3, 2)), by_sums)
-
-
-def operands(c: Configuration, draw: Callable[[tuple], np.ndarray]) -> list[np.ndarray]:
-    """Return what `derivatives` takes."""
-    output = jax.eval_shape(
-        lambda *a: by_lax(*a, **c.arguments()), *(jnp.ones(s) for s in (c.x, c.kernel))
-    )
-    return [draw(shape) for shape in (c.x, c.kernel, c.x, c.kernel, output.shape)]
-
-
-@pytest.mark.parametrize("c", [FORMS[1], FORMS[6], FORMS[12], FORMS[17], *IN_FLOAT32], ids=str)
-def test_exact_arithmetic_gives_the_same_bits(c: Configuration, native):
-    """Nothing rounds: small integers over 8, so each result is the same whatever the order."""
-    rng = np.random.default_rng(0)
-    arrays = operands(c, lambda shape: rng.integers(-8, 9, shape).astype(np.float32) / 8)
-    ours, theirs = (derivatives(convolve, c)(*arrays) for convolve in (by_door, by_lax))
-    for name, expected in theirs.items():
-        assert len(np.unique(expected)) > 100, name
-        np.testing.assert_array_equal(ours[name], expected, err_msg=name)
-
-
-@pytest.mark.parametrize(
-    "c", [FORMS[1], FORMS[2], FORMS[12], FORMS[15], FORMS[17], FORMS[20], *IN_FLOAT32], ids=str
-)
-def test_float32_is_as_close_to_the_truth_as_jax(c: Configuration, native):
-    rng = np.random.default_rng(0)
-    arrays = operands(c, lambda shape: rng.standard_normal(shape).astype(np.float32))
-    ours, theirs = (derivatives(convolve, c)(*arrays) for convolve in (by_door, by_lax))
-    with jax.enable_x64(True):
-        truth = derivatives(by_lax, c)(*(a.astype(np.float64) for a in arrays))
-    # The mean error: the largest of either is chance. Sums of 144 products in order, as PyTorch's
-    # and those of the dense kernel, have 2.04 of the error of XLA's, which are in vectors.
-    for name, true in truth.items():
-        error, theirs_error = (
-            rms_error(np.asarray(a[name]), np.asarray(true)) for a in (ours, theirs)
-        )
-        assert error <= max(2.5 * theirs_error, float(np.finfo(np.float32).eps) / 2), name
-
-
-def test_dense_3x3_in_float32_takes_tiles(native, x64):
-    """Which can be seen where a pixel is infinite: its products are taken from each other."""
-    for dtype, in_tiles in ((np.float32, True), (np.float64, False)):
-        x = np.zeros((1, 12, 12, 32), dtype)
-        x[0, 4, 4, 0] = np.inf
-        kernel = np.ones((3, 3, 32, 32), dtype)
-        y = jax.jit(partial(by_door, window_strides=(1, 1), padding="SAME"))(x, kernel)
-        reached = np.zeros(y.shape, bool)
-        reached[:, 3:6, 3:6] = True
-        np.testing.assert_array_equal(~np.isfinite(y), reached)
-        assert np.isnan(y).any() == in_tiles, dtype
 
 
 MESH = partial(jax.make_mesh, (4,), ("batch",), axis_types=(AxisType.Auto,))
