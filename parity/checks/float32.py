@@ -9,7 +9,7 @@ from parity.checks import measure
 from parity.checks.tolerance import bound
 from parity.report.rows import Row, label
 from parity.sides.calls import inputs_of
-from parity.sides.kinks import Kink
+from parity.sides.kinks import Kink, located
 from parity.sides.rounding import FRACTION
 from parity.sides.runs import Runs
 from parity.sides.weights import BATCH_NORM
@@ -44,8 +44,10 @@ def check_float32(runs: Runs) -> Iterator[Row]:
             label("all layers", i), ours.outputs, theirs.outputs, layers, scales, floor
         )
         (truth, wide), (theirs, ours) = runs.train_step("float64", i), runs.train_step("float32", i)
+        limit = runs.limit("output", i, True)
+        kinks = located(truth.kinks, truth.outputs, wide.outputs, limit)
         flips = [
-            _flips(truth.kinks, *pair)
+            _flips(kinks, *pair)
             for pair in ((ours.outputs, wide.outputs), (theirs.outputs, truth.outputs))
         ]
         statistics = {k: v for k, v in truth.state.items() if k in ours.state and v.ndim}

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
+from parity.checks.measure import scaled_error
 from parity.trace.operations import kind_of
 from torch_ref.harness.function_mode import FunctionMode
 
@@ -54,6 +56,38 @@ class Kinks(FunctionMode):
             for kink, result, after in self.seen
         ]
         return [kink for kink in kinks if kink]
+
+
+def located(
+    kinks: Sequence[Kink],
+    theirs: Mapping[str, np.ndarray],
+    ours: Mapping[str, np.ndarray],
+    limit: float,
+) -> list[Kink]:
+    """Return the kinks, those next to no module of ours by the module that holds the same values.
+
+    Args:
+        kinks: by PyTorch's modules.
+        theirs: the outputs of PyTorch's modules.
+        ours: of JAX's.
+        limit: how far equal outputs may be apart.
+    """
+    return [
+        kink if any(path in ours for path in kink) else _elsewhere(kink, theirs, ours, limit)
+        for kink in kinks
+    ]
+
+
+def _elsewhere(
+    kink: Kink, theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray], limit: float
+) -> Kink:
+    same = (
+        {name: numbers}
+        for path, numbers in kink.items()
+        for name, value in ours.items()
+        if path in theirs and scaled_error(value, theirs[path]) <= limit
+    )
+    return next(same, kink)
 
 
 def _numbers(kind: str, rest: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Numbers, Numbers]:

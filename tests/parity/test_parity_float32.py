@@ -156,6 +156,52 @@ def test_a_gradient_beyond_a_kink_is_not_judged(name: str, kink: float):
     assert row.detail.endswith("JAX 1, PyTorch 0")
 
 
+class TheirSum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)
+
+    def forward(self, x):
+        return F.relu(self.first(x) + self.second(x))
+
+
+class OurSum(nnx.Module):
+    def __init__(self):
+        self.one, self.two = (nnx.Conv(1, 1, (1, 1), rngs=nnx.Rngs(0)) for _ in range(2))
+
+    def __call__(self, x):
+        return nnx.relu(self.one(x) + self.two(x) + ULPS * (x.dtype == jnp.float32))
+
+
+class Around(nnx.Module):
+    def __init__(self):
+        self.part = OurSum()
+
+    def __call__(self, x):
+        return 2 * self.part(x)
+
+
+class TheirAround(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = TheirSum()
+
+    def forward(self, x):
+        return 2 * self.body(x)
+
+
+def test_a_kink_in_a_module_of_another_name_is_known_by_its_values():
+    theirs = TheirAround()
+    for parameter in theirs.parameters():
+        parameter.data.fill_(float(parameter.ndim > 1) / 2)
+    names = {"body.first": "part.one", "body.second": "part.two"}
+    x = np.array([1.0, 2.0, -ULPS / 2, 5.0], np.float32).reshape(1, 2, 2, 1)
+    report = compare(theirs, Around(), x, names=names, checks=("float32",), randomize=False)
+    row = next(row for row in report.rows if row.quantity.startswith("all gradients"))
+    assert row.ok is None
+    assert row.detail.endswith("JAX 1, PyTorch 0")
+
+
 @pytest.mark.parametrize(
     ("act", "at_input", "at_result"),
     [
