@@ -1,12 +1,13 @@
 """Mistakes in convolutions and linear layers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 
+from parity.diagnosis.same import each, same_pads
 from parity.diagnosis.site import Change, Site
 
 
@@ -113,22 +114,10 @@ def _is_convolution(site: Site) -> bool:
 
 
 def _same(site: Site, late: bool) -> list[int]:
-    pads: list[int] = []
     count = site.input.ndim - 2
-    sizes = site.get("weight").shape[2:]
-    steps, dilations = (_each(site.get(name, 1), count) for name in ("stride", "dilation"))
-    for size, window, step, dilation in zip(
-        site.input.shape[2:], sizes, steps, dilations, strict=True
-    ):
-        total = max((-(-size // step) - 1) * step + dilation * (window - 1) + 1 - size, 0)
-        small, large = total // 2, total - total // 2
-        pads = [*((small, large) if late else (large, small)), *pads]  # F.pad starts from the end
-    return pads
-
-
-def _each(value: int | Sequence[int], count: int) -> Sequence[int]:
-    value = (value,) if isinstance(value, int) else tuple(value)
-    return value * count if len(value) == 1 else value
+    steps, dilations = (each(site.get(name, 1), count) for name in ("stride", "dilation"))
+    sizes, windows = site.input.shape[2:], site.get("weight").shape[2:]
+    return same_pads(sizes, windows, steps, dilations, late)
 
 
 def _short(value: object) -> object:

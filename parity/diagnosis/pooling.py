@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from parity.diagnosis.same import each, same_pads
 from parity.diagnosis.site import Change, Site
 
 _MODES: dict[str, dict[str, Any]] = {
@@ -44,6 +45,13 @@ def max_pooling(site: Site) -> Iterator[Change]:
             "take the maximum",
         )
     yield from _windows(site)
+    pads = _same(site)
+    plain = {"padding": 0, "ceil_mode": False}
+
+    def same(a: dict[str, Any]) -> torch.Tensor:
+        return site.original({**a, **plain, "input": F.pad(a["input"], pads, value=-torch.inf)})
+
+    yield site.change(_same_text(site), same, f"padding={site.get('padding', 0)}")
 
 
 def average_pooling(site: Site) -> Iterator[Change]:
@@ -60,6 +68,20 @@ def average_pooling(site: Site) -> Iterator[Change]:
     text = "pooling: JAX takes the maximum, PyTorch the average"
     yield site.change(text, lambda a: maximum(a["input"], **window), "take the average")
     yield from _windows(site)
+    pads = _same(site)
+    plain = {"padding": 0, "ceil_mode": False}
+
+    def padded(a: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
+        return site.original({**a, **plain, "input": F.pad(x, pads)})
+
+    def inside(a: dict[str, Any]) -> torch.Tensor:
+        return padded(a, a["input"]) / padded(a, torch.ones_like(a["input"]))
+
+    fix = f"padding={site.get('padding', 0)}"
+    yield site.change(_same_text(site), inside, fix)
+    yield site.change(
+        f"{_same_text(site)}, and counts the padding", lambda a: padded(a, a["input"]), fix
+    )
 
 
 def global_pooling(site: Site) -> Iterator[Change]:
@@ -111,6 +133,18 @@ def _windows(site: Site) -> Iterator[Change]:
     for steps in (1, 2, 3):
         text = f"stride: JAX pools with {steps}, PyTorch with {site.get('stride', size)}"
         yield site.otherwise(text, "", stride=steps)
+
+
+def _same(site: Site) -> list[int]:
+    sizes, size = site.input.shape[2:], site.get("kernel_size")
+    given = size, site.get("stride") or size, site.get("dilation", 1)
+    windows, steps, dilations = (each(value, len(sizes)) for value in given)
+    return same_pads(sizes, windows, steps, dilations)
+
+
+def _same_text(site: Site) -> str:
+    own = site.get("padding", 0)
+    return f"padding: JAX pads the pooling as TensorFlow's SAME, unevenly; PyTorch by {own}"
 
 
 def _pads(site: Site) -> list[int]:

@@ -4,7 +4,7 @@ A suspected mistake is planted in PyTorch's program, which then runs again. It i
 operation, or one after it, then computes what JAX's program holds and held nothing of before.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,15 @@ from parity.trace.torch_program import Operation, Program, Run
 SUSPECTS = 6  # first operations without a counterpart that are questioned
 REACH = 10  # operations after a suspect in which its change must show
 ROUNDS = 12  # different causes that are looked for
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A change that is tried, of one operation."""
+
+    operation: Operation
+    hypothesis: Hypothesis
+    change: Change
 
 
 @dataclass(frozen=True)
@@ -81,10 +90,13 @@ class Search:
                 return Result(
                     findings, None if error <= self.limit else next(iter(left), None), error
                 )
-            best = self._best(self._suspects(left[:SUSPECTS]), values, found, hypotheses)
-            if best is None:
+            suspects = self._suspects(left[:SUSPECTS])
+            best = self._best(suspects, values, found, hypotheses)
+            repairs = self._two(suspects, values, found, hypotheses) if best is None else (best,)
+            if not repairs:
                 return Result(findings, next(iter(left), None), error)
-            findings.append(self._everywhere(*best, values))
+            self.runs = self.runs | {k: run for r in repairs for k, run in r.change.runs.items()}
+            findings += [self._everywhere(repair, values) for repair in repairs]
 
     def use(
         self, index: Index, outputs: Sequence[np.ndarray], state: Mapping[str, np.ndarray]
@@ -119,26 +131,85 @@ class Search:
         values: list[torch.Tensor],
         found: Found,
         hypotheses: Sequence[Hypothesis],
-    ) -> tuple[Operation, Hypothesis, Change] | None:
+    ) -> Repair | None:
         """Return the change that makes most agree; a whole that agrees ends the search."""
         best, most = None, 0
         before = len(self.agreement.evidence(found))
-        for operation in suspects:
-            site = self._site(operation, values)
-            for hypothesis in hypotheses:
-                for change in hypothesis(site):
-                    gain = self._gain(operation, change, values, found) - before
-                    if gain > most:
-                        best, most = (operation, hypothesis, change), gain
-                    if gain == np.inf:
-                        return best
+        for repair in self._repairs(suspects, values, hypotheses):
+            runs = self.runs | dict(repair.change.runs)
+            gain = self._gain(repair.operation, runs, values, found) - before
+            if gain > most:
+                best, most = repair, gain
+            if gain == np.inf:
+                break
         return best
 
+    def _repairs(
+        self,
+        operations: Sequence[Operation],
+        values: Sequence[torch.Tensor],
+        hypotheses: Sequence[Hypothesis],
+    ) -> Iterator[Repair]:
+        for operation in operations:
+            site = self._site(operation, values)
+            for hypothesis in hypotheses:
+                yield from (Repair(operation, hypothesis, c) for c in hypothesis(site))
+
+    def _two(
+        self,
+        suspects: Sequence[Operation],
+        values: list[torch.Tensor],
+        found: Found,
+        hypotheses: Sequence[Hypothesis],
+    ) -> tuple[Repair, ...]:
+        """Return two changes in a row that make most agree, where no single one does.
+
+        With the first, its operation gives what JAX holds already, as without an activation: that
+        is no evidence by itself. The second is of an operation that reads it.
+        """
+        best, most = (), 0
+        before = len(self.agreement.evidence(found))
+        for first in self._repairs(suspects, values, hypotheses):
+            runs = self.runs | dict(first.change.runs)
+            changed = self._leading_back(first.operation, runs, values, found)
+            if changed is None:
+                continue
+            now = self.agreement.found(changed)
+            followers = self._site(first.operation, changed).followers()
+            for second in self._repairs(followers, changed, hypotheses):
+                alone = self.runs | dict(second.change.runs)
+                both = runs | dict(second.change.runs)
+                gain = self._gain(second.operation, both, changed, now) - before
+                if gain <= most or self._gain(second.operation, alone, values, found) > before:
+                    continue
+                best, most = (first, second), gain
+                if gain == np.inf:
+                    return best
+        return best
+
+    def _leading_back(
+        self, operation: Operation, runs: dict[int, Run], values: list[torch.Tensor], found: Found
+    ) -> list[torch.Tensor] | None:
+        """Return the values where these runs give JAX's in place of what it does not hold."""
+        if any(found.get(slot) for slot in operation.writes):
+            return None
+        changed = list(values)
+        try:
+            self.program.step(operation, changed, runs.get(operation.index))
+            if not all(self.agreement.step(operation, changed, found).values()):
+                return None
+            return self.program.replay(runs, values, operation.index)
+        except _IMPOSSIBLE:
+            return None
+
     def _gain(
-        self, operation: Operation, change: Change, values: list[torch.Tensor], found: Found
+        self,
+        operation: Operation,
+        runs: dict[int, Run],
+        values: list[torch.Tensor],
+        found: Found,
     ) -> float:
-        """Return how many operations agree with the change, infinity where the outputs do."""
-        runs = self.runs | dict(change.runs)
+        """Return how many operations agree with these runs, infinity where the outputs do."""
         if not self._shows(operation, runs, values, found):
             return 0
         try:
@@ -172,14 +243,9 @@ class Search:
                 return False
         return True
 
-    def _everywhere(
-        self,
-        operation: Operation,
-        hypothesis: Hypothesis,
-        change: Change,
-        values: list[torch.Tensor],
-    ) -> Finding:
+    def _everywhere(self, repair: Repair, values: list[torch.Tensor]) -> Finding:
         """Make the change, at every operation of the kind at once where that makes more agree."""
+        operation, hypothesis, change = repair.operation, repair.hypothesis, repair.change
         alone = self.runs | dict(change.runs)
         alone_values = self.program.replay(alone)
         alone_count = len(self.agreement.evidence(self.agreement.found(alone_values)))
