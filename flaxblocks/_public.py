@@ -21,6 +21,7 @@ from flaxblocks.blocks import MobileNetLikeBlock as MobileNetLikeBlock
 from flaxblocks.blocks import NormConv as NormConv
 from flaxblocks.blocks import RepConv as RepConv
 from flaxblocks.blocks import ResidualAdd as ResidualAdd
+from flaxblocks.blocks import StarBlock as StarBlock
 from flaxblocks.blocks import Stem as Stem
 from flaxblocks.blocks import last_level_max_pool as last_level_max_pool
 from flaxblocks.create import create_model as create_model
@@ -39,6 +40,7 @@ from flaxblocks.layers import Conv3X3BnReLU as Conv3X3BnReLU
 from flaxblocks.layers import ConvNormAct as ConvNormAct
 from flaxblocks.layers import EvoNorm as EvoNorm
 from flaxblocks.layers import FilterResponseNorm as FilterResponseNorm
+from flaxblocks.layers import InceptionConv as InceptionConv
 from flaxblocks.layers import LayerNorm as LayerNorm
 from flaxblocks.layers import Linear as Linear
 from flaxblocks.layers import Mixed as Mixed

@@ -114,6 +114,8 @@ VARIANT_CASES: tuple[Case, ...] = (
     _variant("csp", "CrossStagePartial", (8, 12), blocks=(_DARK,), act=_RELU),
     _variant("c3", "CrossStagePartial", (8, 8), blocks=(_DARK,), mixes=False, act=_RELU),
     _variant("edge", "DarkBlock", (8, 8), hidden_features=12, kernel_sizes=(3, 1), act=_RELU),
+    _variant("narrow", "StarBlock", (8, 8), expansion=2, kernel_size=5),
+    _variant("bands", "InceptionConv", (8,), band=5, share=0.25),
     _variant("caffe", "BottleNeck", (8, 16, 2), stride=2, early_stride=True),
     _variant("stride2-se", "FusedMBConv", (8, 12), stride=2, se=_SE_SILU),
 )

@@ -17,6 +17,7 @@ from torch_ref.cond import CondMBConv as CondMBConv
 from torch_ref.cross_stage import CrossStagePartial as CrossStagePartial
 from torch_ref.cross_stage import DarkBlock as DarkBlock
 from torch_ref.ghost import GhostModule as GhostModule
+from torch_ref.inception import InceptionConv as InceptionConv
 from torch_ref.layers import BatchNorm as BatchNorm
 from torch_ref.layers import Conv as Conv
 from torch_ref.layers import Conv1X1BnReLU as Conv1X1BnReLU
@@ -29,3 +30,4 @@ from torch_ref.layers import SqueezeExcite as SqueezeExcite
 from torch_ref.layers import StochasticDepth as StochasticDepth
 from torch_ref.rep import RepConv as RepConv
 from torch_ref.standardized import ScaledStandardizedConv as ScaledStandardizedConv
+from torch_ref.star import StarBlock as StarBlock

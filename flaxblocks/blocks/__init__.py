@@ -21,4 +21,5 @@ from flaxblocks.blocks.rep_conv import RepConv as RepConv
 from flaxblocks.blocks.residual import ResidualAdd as ResidualAdd
 from flaxblocks.blocks.residual import projection as projection
 from flaxblocks.blocks.separable import DepthWiseSeparableConv as DepthWiseSeparableConv
+from flaxblocks.blocks.star import StarBlock as StarBlock
 from flaxblocks.blocks.stem import Stem as Stem

@@ -1,6 +1,7 @@
 """The block of ConvNeXt, and what stands between its stages."""
 
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -20,6 +21,11 @@ layer_norm = partial(LayerNorm, epsilon=1e-6)
 """ConvNeXt's normalization."""
 
 
+def depthwise_conv(features: int, kernel_size: int | tuple[int, int], **arguments: Any) -> Conv:
+    """Make a convolution of each channel on its own."""
+    return Conv(features, features, kernel_size, groups=features, **arguments)
+
+
 class ConvNeXtBlock(Scoped):
     """A large depthwise convolution, then a pointwise perceptron, scaled per channel.
 
@@ -36,6 +42,8 @@ class ConvNeXtBlock(Scoped):
         kernel_size: height and width of the depthwise kernel in pixels.
         dilation: distance between the depthwise kernel's taps in pixels.
         stride: must be 1: ConvNeXt changes the resolution between its stages.
+        depthwise: makes the depthwise convolution: ``depthwise(features, kernel_size, dilation=,
+            dtype=, param_dtype=, rngs=)``, such as `InceptionConv` (InceptionNeXt).
         norm: makes the normalization: ``norm(features, dtype=, param_dtype=, rngs=)``; None for
             none.
         act: activation of the perceptron.
@@ -54,7 +62,8 @@ class ConvNeXtBlock(Scoped):
         TypeError: if an argument is of the wrong type.
         ValueError: if an argument is out of range, or the shape would change.
 
-    Source: Liu et al. 2022, figure 4; Woo et al. 2023, figure 5 (V2).
+    Source: Liu et al. 2022, figure 4; Woo et al. 2023, figure 5 (V2); Yu et al. 2024
+    (InceptionNeXt), figure 2.
     """
 
     def __init__(
@@ -66,6 +75,7 @@ class ConvNeXtBlock(Scoped):
         kernel_size: int | tuple[int, int] = 7,
         dilation: int | tuple[int, int] = 1,
         stride: int = 1,
+        depthwise: ModuleFactory = depthwise_conv,
         norm: ModuleFactory | None = layer_norm,
         act: Activation = gelu,
         pointwise: ModuleFactory = Linear,
@@ -83,14 +93,8 @@ class ConvNeXtBlock(Scoped):
             )
         wide = checks.scaled_features(in_features, "expansion", expansion)
         make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.depthwise = Conv(
-            in_features,
-            in_features,
-            kernel_size,
-            dilation=dilation,
-            groups=in_features,
-            **make,
-        )
+        filters = checks.function("depthwise", depthwise)
+        self.depthwise: Any = filters(in_features, kernel_size, dilation=dilation, **make)
         self.norm = build("norm", norm, in_features, **make)
         self.expand = checks.function("pointwise", pointwise)(in_features, wide, **make)
         self.response_norm = build("response_norm", response_norm, wide, **make)

@@ -20,8 +20,8 @@ from flaxblocks.ops.activations import Activation, relu
 class Head(Scoped):
     """Average each channel over the image and classify.
 
-    ``classifier(dropout(act(hidden(norm(mean(neck(conv(x))))))))``, of which only the mean is
-    always there.
+    ``classifier(dropout(hidden_norm(act(hidden(norm(mean(neck(conv(x)))))))))``, of which only the
+    mean is always there.
 
     >>> head = fb.Head(8, 10, conv_features=32, rngs=nnx.Rngs(0))
     >>> head(jnp.ones((2, 3, 3, 8))).shape
@@ -37,6 +37,8 @@ class Head(Scoped):
             (MobileNetV3).
         hidden: makes that layer: ``hidden(width, hidden_features, dtype=, param_dtype=, rngs=)``,
             linear or, as timm has it, ``partial(ConvNormAct, kernel_size=1, act=None)``.
+        hidden_norm: makes the normalization of what that layer returns, activated (InceptionNeXt),
+            as `norm`; None for none.
         neck: makes what stands right before the mean, as `norm`: a normalization, or the
             activation that the stages left out (RegNetZ); None for nothing.
         norm: makes the normalization of the mean (ConvNeXt): ``norm(features, dtype=,
@@ -69,6 +71,7 @@ class Head(Scoped):
         conv_features: int | None = None,
         hidden_features: int | None = None,
         hidden: ModuleFactory = Linear,
+        hidden_norm: ModuleFactory | None = None,
         neck: ModuleFactory | None = None,
         norm: ModuleFactory | None = None,
         conv: ModuleFactory = unbiased_unit,
@@ -90,6 +93,7 @@ class Head(Scoped):
         self.neck = build("neck", neck, width, **make)
         self.norm = build("norm", norm, width, **make)
         self.hidden = None if hidden_features is None else hidden(width, hidden_features, **make)
+        self.hidden_norm = build("hidden_norm", hidden_norm, self.pooled_features, **make)
         self.act = checks.function("act", act, optional=True)
         rate = checks.fraction("drop_rate", drop_rate)
         self.drop_rate, self.dtype, self.param_dtype = rate, dtype, param_dtype
@@ -141,7 +145,7 @@ class Head(Scoped):
         x = apply(self.norm, x)
         if self.hidden is not None:
             x = apply(self.act, _on_vectors(self.hidden, x))
-        return x
+        return apply(self.hidden_norm, x)
 
 
 def _on_vectors(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

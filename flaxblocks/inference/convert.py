@@ -11,6 +11,7 @@ from flaxblocks.inference.branches import fold_branches
 from flaxblocks.inference.fold import fold_batch_norms
 from flaxblocks.inference.heads import fold_heads
 from flaxblocks.inference.layer_scales import fold_layer_scales
+from flaxblocks.inference.norms_first import fold_into_next
 from flaxblocks.inference.standardize import fold_standardization
 from flaxblocks.ops.fused import fused, has_forms
 
@@ -20,7 +21,8 @@ M = TypeVar("M", bound=nnx.Module)
 def for_inference(model: M) -> M:
     """Return a copy for inference: the same function as the model in eval mode, faster.
 
-    Batch normalizations are folded into the convolutions that they follow; others stay as they are.
+    Batch normalizations are folded into the convolutions that they follow, or into the layer right
+    after them where it has no padding; others stay as they are.
     A residual branch's scale is folded into the layer before it. The parallel convolutions of a
     `RepConv` become one; a `StandardizedConv` gets the kernel that it convolves by.
     Each block becomes one operation, which is lowered to what is fastest on each platform: on CPU
@@ -54,6 +56,7 @@ def for_inference(model: M) -> M:
     fold_branches(copy)
     fold_heads(copy)
     fold_batch_norms(copy)
+    fold_into_next(copy)
     fold_layer_scales(copy)
     copy.eval()
     for _, module in list(nnx.iter_modules(copy)):

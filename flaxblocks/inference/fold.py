@@ -34,7 +34,9 @@ def fold_batch_norms(model: nnx.Module) -> None:
         (module, conv_name, norm_name)
         for _, module in nnx.iter_modules(model)
         for kind, (conv_name, norm_name) in PAIRS.items()
-        if isinstance(module, kind) and isinstance(getattr(module, norm_name), nnx.BatchNorm)
+        if isinstance(module, kind)
+        and isinstance(getattr(module, norm_name), nnx.BatchNorm)
+        and isinstance(getattr(module, conv_name), nnx.Conv | MixedConv)
     ]
     uses = Counter(id(getattr(module, conv_name)) for module, conv_name, _ in found)
     layers: list[tuple[nnx.Conv, Arrays]] = []

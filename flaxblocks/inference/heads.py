@@ -4,11 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from flaxblocks.blocks.distilled_head import DistilledHead
-from flaxblocks.inference.fold import Arrays
+from flaxblocks.inference.fold import Arrays, arrays_of
+from flaxblocks.inference.norms_first import after_norm
 
 
 def fold_heads(model: nnx.Module) -> None:
@@ -26,29 +26,16 @@ def _merge(head: Any) -> None:
     pairs = (head.classifier_norm, head.classifier), (head.taught_norm, head.taught)
     if not all(isinstance(norm, nnx.BatchNorm) for norm, _ in pairs):
         return
-    kernel, bias = _mean([_arrays(norm, linear) for norm, linear in pairs])
+    kernel, bias = _mean([arrays_of(linear, norm) for norm, linear in pairs])
     head.classifier.kernel.set_value(kernel)
     head.classifier.bias.set_value(bias)
     head.classifier_norm = head.taught_norm = head.taught = nnx.data(None)
 
 
-def _arrays(norm: nnx.BatchNorm, linear: nnx.Linear) -> Arrays:
-    variables = {"kernel": linear.kernel, "bias": linear.bias, "mean": norm.mean, "var": norm.var}
-    variables |= {"scale": norm.scale, "shift": norm.bias}
-    arrays = {name: v.get_value() for name, v in variables.items() if v is not None}
-    return arrays | {"epsilon": jnp.asarray(norm.epsilon, arrays["var"].dtype)}
-
-
 @jax.jit
 def _mean(layers: list[Arrays]) -> tuple[jax.Array, jax.Array]:
-    """Return the kernel and the bias of the mean; an absent scale is 1, an absent bias 0."""
+    """Return the kernel and the bias of the mean of layers, each with the normalization before."""
     dtype = layers[0]["kernel"].dtype
-    kernels, biases = [], []
-    for arrays in layers:
-        wide = {n: a.astype(np.promote_types(a.dtype, np.float32)) for n, a in arrays.items()}
-        multiplier = wide.get("scale", 1) / jnp.sqrt(wide["var"] + wide["epsilon"])
-        shift = wide.get("shift", 0) - wide["mean"] * multiplier
-        kernels.append(wide["kernel"] * multiplier[:, None])
-        biases.append(wide.get("bias", 0) + shift @ wide["kernel"])
+    kernels, biases = zip(*map(after_norm, layers), strict=True)
     halves = [jnp.stack(values).mean(0).astype(dtype) for values in (kernels, biases)]
     return halves[0], halves[1]

@@ -8,6 +8,7 @@ from flaxblocks.layers.conv_norm_act import Conv3X3BnReLU as Conv3X3BnReLU
 from flaxblocks.layers.conv_norm_act import ConvNormAct as ConvNormAct
 from flaxblocks.layers.evo_norm import EvoNorm as EvoNorm
 from flaxblocks.layers.filter_response_norm import FilterResponseNorm as FilterResponseNorm
+from flaxblocks.layers.inception_conv import InceptionConv as InceptionConv
 from flaxblocks.layers.layer_norm import LayerNorm as LayerNorm
 from flaxblocks.layers.linear import Linear as Linear
 from flaxblocks.layers.mixed_conv import Mixed as Mixed

@@ -15,6 +15,7 @@ from flaxblocks.weights.timm_residual import RESIDUAL
 from flaxblocks.weights.timm_resnetv2 import RESNET_V2
 from flaxblocks.weights.timm_rexnet import REXNET
 from flaxblocks.weights.timm_senet import SENET
+from flaxblocks.weights.timm_starnet import STARNET
 from flaxblocks.weights.torchvision import conv_norm
 from flaxblocks.weights.torchvision_plain import TIMMS_PLAIN
 
@@ -33,5 +34,6 @@ TIMM: Vendor = {
     **HGNET,
     **REPVIT,
     **SENET,
+    **STARNET,
     **TIMMS_PLAIN,
 }

@@ -1,4 +1,4 @@
-"""timm's names for what its resnet.py, regnet.py and convnext.py make of our blocks."""
+"""timm's names for what its resnet.py, regnet.py and ConvNeXts make of our blocks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from flaxblocks.blocks import BasicBlock, BottleNeck, ConvNeXtBlock, NormConv
 from flaxblocks.blocks.multi_scale import MultiScale
 from flaxblocks.blocks.norm_first import NormFirstBottleNeck
 from flaxblocks.blocks.residual import PooledProjection
-from flaxblocks.layers import SqueezeExcite
+from flaxblocks.layers import InceptionConv, SqueezeExcite
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.layers.scale_norm import ScaleNorm
@@ -115,9 +115,19 @@ def _response_norm(norm: GlobalResponseNorm) -> Iterator[Tensor]:
     yield Tensor("bias", norm.bias, SAME)
 
 
+def _depthwise_name(conv: object) -> str:
+    return "token_mixer" if isinstance(conv, InceptionConv) else "conv_dw"
+
+
+def _inception_conv(conv: InceptionConv) -> Iterator[Child]:
+    yield Child("dwconv_hw", conv.square)
+    yield Child("dwconv_w", conv.wide)
+    yield Child("dwconv_h", conv.tall)
+
+
 def _convnext_block(block: ConvNeXtBlock) -> Iterator[Child | Tensor]:
     yield Tensor("gamma", block.layer_scale, SAME)
-    yield Child("conv_dw", block.depthwise)
+    yield Child(_depthwise_name(block.depthwise), block.depthwise)
     yield Child("norm", block.norm)
     yield Child("mlp.fc1", block.expand)
     yield Child("mlp.grn", block.response_norm)
@@ -139,7 +149,20 @@ def _convnext(model: Backbone) -> Iterator[Child]:
     yield Child("head.fc", model.head.classifier)
 
 
+def _inception_next(model: Backbone) -> Iterator[Child]:
+    yield Child("stem", model.stem.layers[0], conv_norm("0", "1"))
+    for number, stage in enumerate(model.stages):
+        yield Child(f"stages.{number}.downsample", stage.downsample)
+        for place, block in enumerate(stage.blocks):
+            yield Child(f"stages.{number}.blocks.{place}", block)
+    yield Child("head.fc1", model.head.hidden)
+    yield Child("head.norm", model.head.hidden_norm)
+    yield Child("head.fc2", model.head.classifier)
+
+
 RESIDUAL: Vendor = {
+    InceptionConv: _inception_conv,
+    "inception_next": _inception_next,
     ScaleNorm: _scale_norm,
     GlobalResponseNorm: _response_norm,
     ConvNeXtBlock: _convnext_block,

@@ -17,7 +17,7 @@ from parity.sides.runs import Runs
 from parity.sides.torch_side import TorchRun
 from torch_ref.harness import passes
 
-INPUT_BITS = (14, 11, 8)  # of the dyadic inputs: the more, the more different outputs
+INPUT_BITS = (14, 11, 8, 5)  # of the dyadic inputs: the more, the more different outputs
 VALUES_PER_DISTINCT = 50  # a case with fewer different outputs proves little
 
 

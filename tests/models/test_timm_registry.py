@@ -16,6 +16,7 @@ from tests.helpers.networks import abstract, abstract_torch
 RESIDUAL = ("resnet", "regnet", "convnext")
 OTHERS = ("efficientnet", "mobilenetv3", "hardcorenas", "densenet", "vgg", "res2net", "byobnet")
 OTHERS += ("dla", "rexnet", "resnetv2")
+OTHERS += ("starnet", "inception_next")
 OTHERS += ("repvit", "ghostnet", "repghost", "senet", "hgnet", "cspnet", "nfnet")
 MODULES = (*RESIDUAL, *OTHERS)
 THEIRS = [name for module in MODULES for name in timm.list_models(module=module)]
@@ -46,6 +47,8 @@ QUICK = (  # to make, and different from each other
     "timm/cs3sedarknet_xdw",
     "timm/cspdarknet53",
     "timm/test_nfnet",
+    "timm/starnet_s050",
+    "timm/inception_next_atto",
 )
 EACH = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in NOT_RESIDUAL

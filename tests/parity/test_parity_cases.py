@@ -2,17 +2,20 @@
 
 import numpy as np
 import pytest
+from flax import nnx
 
+import flaxblocks as fb
+import torch_ref
 from parity import CHECKS, compare
 from parity.cases import CASES
 from parity.photo import load_photo, photo_input
 from tests.helpers.twins import REPEATED
 
-# A gate, a smooth activation, a standardization or a deviation rounds: there is no bitwise check.
+# A gate, a smooth activation, a standardization or a deviation rounds: no bitwise check.
 ROUNDS = {
     case.name
     for case in CASES
-    if any(name in repr(case.spec) for name in ("SqueezeExcite", "Standardized", "EvoNorm"))
+    if any(name in repr(case.spec) for name in ("SqueezeExcite", "Standardized", "EvoNorm", "Cond"))
 } | {
     case.name
     for case in CASES
@@ -56,6 +59,19 @@ def test_block_equals_its_torch_twin(case):
     assert report.ok, str(report)
     assert report.checks == tuple(CHECKS)
     assert report.passed("bitwise") is (None if case.name in ROUNDS else True)
+
+
+def test_a_conditional_convolution_is_equal_bit_for_bit_where_its_routing_is_given():
+    random = np.random.default_rng(0)
+    x = [
+        (
+            random.normal(size=(3, 6, 5, 8)).astype(np.float32),
+            random.uniform(size=(3, 4)).astype(np.float32),
+        )
+    ]
+    ours = fb.CondConv(8, 12, stride=2, rngs=nnx.Rngs(0))
+    report = compare(torch_ref.CondConv(8, 12, stride=2), ours, x, checks=("names", "bitwise"))
+    assert report.passed("bitwise") is True, str(report)
 
 
 def test_most_of_the_table_is_checked_bit_for_bit():

@@ -13,6 +13,7 @@ from flaxblocks.models.timm import (
     ghostnet,
     hardcorenas,
     hgnet,
+    inception_next,
     mixnet,
     mobilenet,
     mobilenet_v3,
@@ -30,6 +31,7 @@ from flaxblocks.models.timm import (
     rexnet,
     searched,
     senet,
+    starnet,
     vgg,
 )
 
@@ -53,6 +55,7 @@ TABLES = (
     rexnet.NETWORKS,
     regnet.NETWORKS,
     convnext.NETWORKS,
+    inception_next.NETWORKS,
     cspnet.NETWORKS,
     densenet.NETWORKS,
     dla.NETWORKS,
@@ -63,5 +66,6 @@ TABLES = (
     clip.NETWORKS,
     ghostnet.NETWORKS,
     repvit.NETWORKS,
+    starnet.NETWORKS,
     vgg.NETWORKS,
 )

@@ -1,0 +1,70 @@
+"""Batch normalizations folded into the layers after them."""
+
+from collections import Counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from flaxblocks.blocks import ConvNeXtBlock, NormConv
+from flaxblocks.inference.fold import Arrays, arrays_of, set_weights
+from flaxblocks.layers import Conv, Linear
+
+PAIRS: dict[type[nnx.Module], tuple[str, str]] = {
+    ConvNeXtBlock: ("norm", "expand"),
+    NormConv: ("norm", "conv"),
+}
+"""Each class's attributes that hold a normalization and the layer right after it."""
+
+
+def fold_into_next(model: nnx.Module) -> None:
+    """Fold each batch normalization that a layer without padding follows into it, in place.
+
+    ``layer(norm(x))`` in eval mode is one layer, whose kernel is multiplied along its inputs; what
+    the normalization adds goes through the kernel into the bias. Where zeros stand beyond the
+    border, which the normalization does not change, the two stay.
+    """
+    found = [
+        (module, norm_name, getattr(module, norm_name), getattr(module, layer_name))
+        for _, module in nnx.iter_modules(model)
+        for kind, (norm_name, layer_name) in PAIRS.items()
+        if isinstance(module, kind)
+    ]
+    uses = Counter(id(layer) for *_, layer in found)
+    for module, norm_name, norm, layer in found:
+        between = module.act if isinstance(module, NormConv) else None
+        if not isinstance(norm, nnx.BatchNorm) or between is not None or uses[id(layer)] > 1:
+            continue
+        if _sees_no_border(layer):
+            set_weights(layer, *_folded(arrays_of(layer, norm)))
+            setattr(module, norm_name, nnx.static(None))
+
+
+def _sees_no_border(layer: Any) -> bool:
+    """Return whether the layer reads nothing but its input."""
+    if type(layer) is Linear:
+        return True
+    if type(layer) is not Conv or layer.feature_group_count > 1:
+        return False
+    return layer.padding == "VALID" or layer.padding == ((0, 0), (0, 0))
+
+
+@jax.jit
+def _folded(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+    kernel, bias = after_norm(arrays)
+    dtype = arrays["kernel"].dtype
+    return kernel.astype(dtype), bias.astype(dtype)
+
+
+def after_norm(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+    """Return the kernel and bias of a layer and the normalization before it, at least in float32.
+
+    An absent scale is 1, an absent bias or shift 0.
+    """
+    wide = {n: a.astype(np.promote_types(a.dtype, np.float32)) for n, a in arrays.items()}
+    multiplier = wide.get("scale", 1) / jnp.sqrt(wide["var"] + wide["epsilon"])
+    shift = wide.get("shift", 0) - wide["mean"] * multiplier
+    through = (wide["kernel"] * shift[:, None]).sum(tuple(range(wide["kernel"].ndim - 1)))
+    return wide["kernel"] * multiplier[:, None], wide.get("bias", 0) + through

@@ -1,0 +1,140 @@
+"""Blocks of StarNet and InceptionNeXt are timm's."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import timm
+import torch
+from flax import nnx
+from timm.models import inception_next, starnet
+
+import flaxblocks as fb
+from parity.checks import measure
+from tests.helpers.arrays import TOLERANCE, assert_same_distribution
+from tests.helpers.folded import randomized
+from tests.helpers.networks import abstract
+from tests.helpers.parts import assert_part_is_timms, assert_part_trains_as_timms
+
+inception_block = partial(
+    fb.ConvNeXtBlock,
+    depthwise=partial(fb.InceptionConv, band=5),
+    kernel_size=3,
+    norm=fb.BatchNorm,
+    pointwise=partial(fb.Conv, kernel_size=1),
+)
+
+band: Any = partial(inception_next.InceptionDWConv2d, band_kernel_size=5)
+
+SHAPE = (3, 7, 9, 8)
+PARTS: dict[str, Any] = {
+    "star": (partial(fb.StarBlock, 8, 8, expansion=3), partial(starnet.Block, 8, 3)),
+    "inception": (
+        partial(inception_block, 8, layer_scale=0.5),
+        partial(
+            inception_next.MetaNeXtBlock,
+            8,
+            ls_init_value=0.5,
+            token_mixer=band,
+        ),
+    ),
+    "dilated inception": (
+        partial(fb.InceptionConv, 8, share=1 / 4, dilation=2),
+        partial(inception_next.InceptionDWConv2d, 8, branch_ratio=1 / 4, dilation=2),
+    ),
+}
+QUICK = ("star", "inception")
+EACH = [
+    pytest.param(*part, id=name, marks=[] if name in QUICK else pytest.mark.slow)
+    for name, part in PARTS.items()
+]
+
+
+@pytest.mark.parametrize(("make", "make_torch"), EACH)
+def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, x64):
+    assert_part_is_timms(make, make_torch, SHAPE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_train_as_timms(name: str):
+    make, make_torch = PARTS[name]
+    assert_part_trains_as_timms(make, make_torch, SHAPE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["starnet_s050", "inception_next_atto"])
+def test_each_tensor_is_drawn_from_timms_distribution(name: str):
+    torch.manual_seed(0)
+    theirs = timm.create_model(name).state_dict()
+    ours = fb.state_dict(fb.create_model(f"timm/{name}", rngs=nnx.Rngs(0)), names="timm")
+    for key, value in theirs.items():
+        assert_same_distribution(key, ours[key].astype(np.float64), value.double().numpy())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [partial(inception_block, 8), partial(fb.NormConv, 8, 12, norm=fb.BatchNorm)],
+    ids=["block", "downsampling"],
+)
+def test_a_normalization_is_folded_into_the_layer_after_it(make, x64):
+    module = randomized(make(param_dtype=jnp.float64, rngs=nnx.Rngs(0)))
+    module.eval()
+    x = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE))
+
+    fast = fb.for_inference(module)
+
+    run = jax.jit(lambda module, x: module(x))
+    assert fast.norm is None
+    assert measure.scaled_error(run(fast, x), run(module, x)) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "options", [{"padding": 1}, {"padding": "SAME"}, {"act": fb.activations.relu}]
+)
+def test_a_normalization_before_padding_or_an_activation_stays(options: dict):
+    make = partial(fb.NormConv, 8, 12, norm=fb.BatchNorm, kernel_size=3, **options)
+    module = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
+    fast: Any = nnx.eval_shape(fb.for_inference, module)
+    assert fast.norm is not None
+
+
+def test_stages_double_the_width_and_the_last_expands_less():
+    star = abstract("timm/starnet_s050")
+    assert [(info.features, info.stride) for info in star.feature_info] == [
+        (16, 4),
+        (32, 8),
+        (64, 16),
+        (128, 32),
+    ]
+    inception = abstract("timm/inception_next_atto")
+    wide = [stage.blocks[0].expand.out_features for stage in inception.stages]
+    assert wide == [160, 320, 640, 960]
+
+
+def test_a_dilated_stage_of_inception_next_is_timms():
+    name = "inception_next_atto"
+    ours: Any = nnx.eval_shape(
+        lambda: fb.create_model(f"timm/{name}", output_stride=8, rngs=nnx.Rngs(0))
+    )
+    theirs: Any = timm.create_model(name, output_stride=8)
+    for mine, twin in zip(ours.stages[2:], list(theirs.stages)[2:], strict=True):
+        conv = mine.blocks[0].depthwise.wide
+        assert conv.kernel_dilation == twin.blocks[0].token_mixer.dwconv_w.dilation
+        assert mine.downsample.conv.kernel_dilation == twin.downsample[1].dilation
+
+
+def test_shares_that_do_not_fit_are_refused():
+    for share in (0.4, 0.05):
+        with pytest.raises(ValueError, match=f"`share` must give three parts .* got {share}"):
+            fb.InceptionConv(8, share=share, rngs=nnx.Rngs(0))
+
+
+def test_a_star_keeps_the_shape():
+    with pytest.raises(ValueError, match="`stride` must be 1 "):
+        fb.StarBlock(8, 8, stride=2, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="`out_features` must be `in_features`, 8, got 12"):
+        fb.StarBlock(8, 12, rngs=nnx.Rngs(0))
