@@ -11,6 +11,8 @@ from parity.checks.layer_errors import layer_errors
 from parity.checks.trajectory import check_trajectory
 from parity.diagnosis import diagnose
 from parity.diagnosis.name_map import find_names
+from parity.diagnosis.sentences import sentences
+from parity.diagnosis.steps import steps
 from parity.report.rows import Report, Row
 from parity.sides import given
 from parity.sides.calls import as_inputs
@@ -27,6 +29,7 @@ CHECKS: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "trajectory": check_trajectory,
 }
 """Every check by name, in the order they are made."""
+UNKNOWN = "no likely cause found"
 
 
 def compare(
@@ -39,6 +42,7 @@ def compare(
     randomize: bool = True,
     seed: int = 0,
     name: str | None = None,
+    operations: bool = False,
     on_check: Callable[[str], None] = lambda check: None,
     on_step: Callable[[str, float], None] = lambda step, done: None,
 ) -> Report:
@@ -63,6 +67,8 @@ def compare(
         randomize: whether to draw random weights and statistics, or keep PyTorch's own.
         seed: where random weights and targets come from.
         name: what the report calls the pair; the PyTorch class's name where absent.
+        operations: whether to record every operation beside JAX's for the report's page, as is done
+            in any case where something differs; with the check `float64`.
         on_check: called with a check's name before it is made, to show progress.
         on_step: called within a long check with what it is at, and how much of it is done, from
             0 to 1.
@@ -94,14 +100,18 @@ def compare(
         on_check(check)
         rows += CHECKS[check](runs)
     causes = diagnose.causes(runs, rows)
+    differs = any(row.ok is False for row in rows)
+    shown = "float64" in wanted and (operations or differs)
     return Report(
         name or type(torch_module).__name__,
         tuple(rows),
-        causes,
+        tuple(sentences(causes)) or ((UNKNOWN,) if differs else ()),
         pair.parameter_counts,
         time.perf_counter() - started,
         layer_errors(runs, wanted),
         pair.names,
+        tuple(cause.places for cause in causes),
+        tuple(steps(runs)) if shown else (),
     )
 
 

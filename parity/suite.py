@@ -30,7 +30,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy")
 def run_suite(options: argparse.Namespace, checks: Sequence[str]) -> int:
     """Run what `parity.command` was asked for; return 0, or 1 where something differs."""
     torch.set_num_threads(1)  # its pool waits by spinning, and takes XLA's cores meanwhile
-    reports = list(_run(_jobs(options), _inputs(options), checks, options.seed))
+    reports = list(_run(_jobs(options), _inputs(options), checks, options))
     print_reports(reports, Console(width=None if sys.stdout.isatty() else WIDTH))
     _write(reports, options)
     return 0 if all(report.ok for report in reports) else 1
@@ -64,7 +64,9 @@ def _inputs(options: argparse.Namespace) -> Inputs:
     return inputs_of
 
 
-def _run(jobs: Jobs, inputs_of: Inputs, checks: Sequence[str], seed: int) -> Iterator[Report]:
+def _run(
+    jobs: Jobs, inputs_of: Inputs, checks: Sequence[str], options: argparse.Namespace
+) -> Iterator[Report]:
     total = length(checks)
     with bar() as progress:
         task_id = progress.add_task("", total=len(jobs) * total)
@@ -78,8 +80,9 @@ def _run(jobs: Jobs, inputs_of: Inputs, checks: Sequence[str], seed: int) -> Ite
                 names=task.names,
                 checks=("names",) if task.names_only else checks,
                 randomize=task.randomize,
-                seed=seed,
+                seed=options.seed,
                 name=name,
+                operations=options.report is not None,
                 on_check=at.check,
                 on_step=at.step,
             )

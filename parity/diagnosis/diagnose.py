@@ -18,19 +18,19 @@ from parity.diagnosis.labels import reordered
 from parity.diagnosis.normalizations import NORMALIZATIONS
 from parity.diagnosis.pooling import POOLING
 from parity.diagnosis.precision import is_rounded, rounding
+from parity.diagnosis.recorded import recorded
 from parity.diagnosis.search import Result, Search
-from parity.diagnosis.sentences import Cause, place, sentences
+from parity.diagnosis.sentences import Cause, merged, place
 from parity.diagnosis.shapes import in_shapes
 from parity.diagnosis.site import place_of
 from parity.diagnosis.structure import STRUCTURE, unexpected_residual
 from parity.report.rows import Row
 from parity.sides import flax_side
-from parity.sides.calls import outputs_of, widened
+from parity.sides.calls import outputs_of
 from parity.sides.dropout import RATE
 from parity.sides.runs import Runs
 from parity.trace.match import Index
-from parity.trace.torch_program import Operation, Program, Run, mapped, record
-from torch_ref.harness import passes
+from parity.trace.torch_program import Operation, Program, Run, mapped
 
 HYPOTHESES = (
     *(NORMALIZATIONS + CONVOLUTIONS + ACTIVATION_MISTAKES + POOLING + STRUCTURE),
@@ -42,17 +42,17 @@ HYPOTHESES = (
 Place = tuple[str, str, int]
 
 
-def causes(runs: Runs, rows: Iterable[Row]) -> tuple[str, ...]:
-    """Return a sentence for each way in which the pair diverges; none where it does not."""
+def causes(runs: Runs, rows: Iterable[Row]) -> list[Cause]:
+    """Return the ways in which the pair diverges, each once; none where it does not."""
     failed = {row.check for row in rows if row.ok is False}
     if not failed:
-        return ()
+        return []
     if not runs.pair.lines_up:
-        return tuple(sentences(list(in_shapes(runs.pair))))
+        return merged(list(in_shapes(runs.pair)))
     found = [*in_float64(runs), *in_dropout(runs)] or (
         [*_in_float32(runs)] if "float32" in failed else []
     )
-    return tuple(sentences(found)) or ("no likely cause found",)
+    return merged(found)
 
 
 def in_float64(runs: Runs) -> Iterator[Cause]:
@@ -91,25 +91,15 @@ def search_in(
     runs: Runs, training: bool, repaired: Mapping[Place, Run] = MappingProxyType({})
 ) -> Search:
     """Return a search in one mode, with what was found in the other repaired."""
-    module = runs.torch_module("float64")
-    if training:
-        passes.train_mode(module)
-    else:
-        module.eval()
-    wide = widened(runs.inputs[0], "float64")
-    program = record(module, *runs.frame.tensors(wide, torch.float64))
-    with flax_side.precision("float64"):
-        jax_program = flax_side.program(
-            runs.jax_module("float64"), wide, "train" if training else "eval"
-        )
-        values, (output, state) = jax_program.values(stepwise=runs.stepwise)
+    found = recorded(runs, training)
+    program = found.program
     places = {place_of(program, operation): operation.index for operation in program.operations}
     return Search(
         program,
-        jax_program,
-        Index(values),
-        jax.tree.leaves(output),
-        state,
+        found.jax_program,
+        found.index,
+        found.outputs,
+        found.state,
         partial(_outputs, runs, program),
         training,
         runs.limit("output", 0, training),

@@ -38,15 +38,20 @@ def _is_float(program: Program, operation: Operation) -> bool:
     return any(program.values[slot].is_floating_point() for slot in operation.writes)
 
 
-def sentences(causes: Sequence[Cause]) -> Iterator[str]:
-    """Yield a sentence for each cause."""
-    merged: dict[str, Cause] = {}
+def merged(causes: Sequence[Cause]) -> list[Cause]:
+    """Return each cause once, with all of its places."""
+    found: dict[str, Cause] = {}
     for cause in causes:
-        first = merged.get(cause.text)
+        first = found.get(cause.text)
         places = (*(first.places if first else ()), *cause.places)
         kept = first or cause
-        merged[cause.text] = Cause(cause.text, places, kept.mode, kept.fix, kept.line)
-    for i, cause in enumerate(merged.values()):
+        found[cause.text] = Cause(cause.text, places, kept.mode, kept.fix, kept.line)
+    return list(found.values())
+
+
+def sentences(causes: Sequence[Cause]) -> Iterator[str]:
+    """Yield a sentence for each cause."""
+    for i, cause in enumerate(merged(causes)):
         lead = "then" if i else "first divergence"
         line = f" (in JAX {cause.line})" if cause.line else ""
         fix = f"; to mend it: {cause.fix}" if cause.fix else ""

@@ -48,6 +48,33 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One of PyTorch's operations in eval mode, in the order of computation, and JAX's beside it.
+
+    Args:
+        kind: what PyTorch's operation is called.
+        theirs: the path of PyTorch's module that calls it.
+        ours: of JAX's beside that.
+        place: what causes call it.
+        line: where the module's code calls it: file and line.
+        state: ``"equal"`` where JAX holds the same values; ``"laid out"`` where this only lays
+            such values out; ``"joined"`` where JAX holds none, as it joins this operation with a
+            later one that agrees; ``"differs"``.
+        error: how far apart equal values are, as a fraction of their scale.
+        beside: JAX's primitives that compute it, or that are there in its place, with their lines.
+    """
+
+    kind: str
+    theirs: str
+    ours: str
+    place: str
+    line: str
+    state: str
+    error: float | None = None
+    beside: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of `parity.compare`.
 
@@ -59,6 +86,8 @@ class Report:
         seconds: how long the comparison took.
         layers: each layer's errors, as `parity.checks.layer_errors.layer_errors` gives them.
         names: the name in JAX of each of PyTorch's tensors that has a counterpart.
+        places: of each cause, where it holds, in the order of the data.
+        operations: PyTorch's operations, where they were recorded.
     """
 
     name: str
@@ -68,6 +97,8 @@ class Report:
     seconds: float = 0.0
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
     names: dict[str, Any] = field(default_factory=dict)
+    places: tuple[tuple[str, ...], ...] = ()
+    operations: tuple[Step, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -109,6 +140,8 @@ class Report:
             data["seconds"],
             data["layers"],
             data.get("names", {}),
+            tuple(tuple(places) for places in data.get("places", ())),
+            tuple(_step(step) for step in data.get("operations", ())),
         )
 
     def to_json(self, indent: int | None = 2) -> str:
@@ -133,6 +166,10 @@ class Report:
                 f"  {mark}  {check:<11} worst {row.value:.1e} of {row.limit:.1e}{beside}"
                 f" at {row.quantity}{detail}"
             )
+
+
+def _step(data: dict[str, Any]) -> Step:
+    return Step(**{**data, "beside": tuple((kind, line) for kind, line in data["beside"])})
 
 
 def _finite(data: Any) -> Any:

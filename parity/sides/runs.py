@@ -59,27 +59,27 @@ class Runs:
 
     def forward(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         """Run both sides in eval mode on input `i`."""
-        return self._once(("eval", dtype, i), lambda: self._forward(dtype, i))
+        return self.once(("eval", dtype, i), lambda: self._forward(dtype, i))
 
     def rounded(self, i: int) -> list[TorchRun]:
         """Run PyTorch's side in float64, in eval mode, with float32's errors at random."""
-        return self._once(("rounded", i), lambda: [self._rounded(i, seed) for seed in range(DRAWS)])
+        return self.once(("rounded", i), lambda: [self._rounded(i, seed) for seed in range(DRAWS)])
 
     def rounded_steps(self, i: int) -> list[TorchRun]:
         """Run PyTorch's train-mode step in float64, with float32's errors at random."""
-        return self._once(
+        return self.once(
             ("rounded steps", i), lambda: [self._rounded_step(i, seed) for seed in range(DRAWS)]
         )
 
     def train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         """Run both sides forward and backward in train mode on input `i`."""
-        return self._once(("train", dtype, i), lambda: self._train_step(dtype, i))
+        return self.once(("train", dtype, i), lambda: self._train_step(dtype, i))
 
     def trained(self, i: int) -> tuple[TorchRun, FlaxRun]:
         """Run both sides in train mode in float64, backward only where gradients are wanted."""
         if self.backward:
             return self.train_step("float64", i)
-        return self._once(("trained", i), lambda: self._trained(i))
+        return self.once(("trained", i), lambda: self._trained(i))
 
     @cached_property
     def frame(self) -> Frame:
@@ -100,14 +100,14 @@ class Runs:
             module = self.torch_module(dtype)
             return self.renamed(torch_side.forward(module, self.inputs[i], dtype, self.frame))
 
-        return self._once(("torch eval", dtype, i), make)
+        return self.once(("torch eval", dtype, i), make)
 
     def _ours(self, dtype: str, i: int) -> FlaxRun:
         def make() -> FlaxRun:
             with flax_side.precision(dtype):
                 return flax_side.forward(self.jax_module(dtype), self.inputs[i], dtype)
 
-        return self._once(("ours", dtype, i), make)
+        return self.once(("ours", dtype, i), make)
 
     def _rounded(self, i: int, seed: int) -> TorchRun:
         module = self.torch_module("float64")
@@ -149,13 +149,13 @@ class Runs:
 
     def torch_step(self, dtype: str, i: int) -> TorchRun:
         """Run PyTorch's side forward and backward in train mode on input `i`."""
-        return self._once(
+        return self.once(
             ("torch train", dtype, i), lambda: self._torch_step(self.torch_module(dtype), dtype, i)
         )
 
     def limit(self, quantity: str, i: int, training: bool) -> float:
         """Return how far outputs, gradients or statistics of float64 runs may be apart."""
-        return self._once(
+        return self.once(
             ("limit", quantity, i, training), lambda: self._limit(quantity, i, training)
         )
 
@@ -164,7 +164,7 @@ class Runs:
 
         The two may join their steps otherwise: what such a layer gives is no comparison.
         """
-        return self._once(("apart", i), lambda: self._apart(i))
+        return self.once(("apart", i), lambda: self._apart(i))
 
     def _limit(self, quantity: str, i: int, training: bool) -> float:
         if not training:
@@ -225,7 +225,8 @@ class Runs:
             if is_result(name) and is_float(value)
         }
 
-    def _once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what was made under this key, which is made where it is first asked for."""
         if key not in self.made:
             self.made[key] = make()
         return self.made[key]

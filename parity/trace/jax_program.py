@@ -35,12 +35,17 @@ if jax.__version_info__ < (0, 12):  # whose XLA has another way to emit loops
 SMALLEST = 2  # values; fewer are parts of other things
 
 
+Maker = tuple[str, str]
+"""A primitive, and the line of the code that calls it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Value:
     """An intermediate of the program."""
 
     array: np.ndarray
-    line: str  # of the code that computes it: file and line
+    kind: str  # the primitive that computes it
+    line: str  # of the code that does: file and line
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +106,12 @@ class JaxProgram:
                 met, which takes longer for one program and less for many that are alike.
             arguments: flat inputs in place of the program's own.
         """
-        run, lines = self._recorder(exact, stepwise)
+        run, makers = self._recorder(exact, stepwise)
         given = self.arguments if arguments is None else arguments
         arrays, outputs = run([_wide(a, _EXACT) for a in given] if exact else given)
-        values = [Value(np.asarray(a, np.float64), n) for a, n in zip(arrays, lines, strict=True)]
+        values = [
+            Value(np.asarray(a, np.float64), *made) for a, made in zip(arrays, makers, strict=True)
+        ]
         return values, jax.tree.unflatten(self.structure, [np.asarray(o) for o in outputs])
 
     def widened(self, arguments: Any, constant: Callable[[float], float]) -> Any:
@@ -121,26 +128,26 @@ class JaxProgram:
         return jax.tree.unflatten(self.structure, outputs)
 
     @cached_property
-    def _recorders(self) -> dict[tuple[bool, bool], tuple[Callable[..., Any], list[str]]]:
+    def _recorders(self) -> dict[tuple[bool, bool], tuple[Callable[..., Any], list[Maker]]]:
         return {}
 
-    def _recorder(self, exact: bool, stepwise: bool) -> tuple[Callable[..., Any], list[str]]:
-        """Return what runs the program, and the lines of its values, known after a run."""
+    def _recorder(self, exact: bool, stepwise: bool) -> tuple[Callable[..., Any], list[Maker]]:
+        """Return what runs the program, and what makes its values, known after a run."""
         if (exact, stepwise) not in self._recorders:
             self._recorders[exact, stepwise] = self._made(exact, stepwise)
         return self._recorders[exact, stepwise]
 
-    def _made(self, exact: bool, stepwise: bool) -> tuple[Callable[..., Any], list[str]]:
-        lines: list[str] = []
+    def _made(self, exact: bool, stepwise: bool) -> tuple[Callable[..., Any], list[Maker]]:
+        makers: list[Maker] = []
 
         def run(arguments: Sequence[Any]) -> Any:
-            kept: list[tuple[Any, str]] = []
+            kept: list[tuple[Any, Maker]] = []
             dtypes = _EXACT if exact else frozenset[str]()
             outputs = _evaluate(self.jaxpr.jaxpr, self.jaxpr.consts, arguments, kept, dtypes)
-            lines[:] = [line for _, line in kept]
+            makers[:] = [maker for _, maker in kept]
             return [array for array, _ in kept], outputs
 
-        return (run if stepwise else jax.jit(run, compiler_options=QUICK)), lines
+        return (run if stepwise else jax.jit(run, compiler_options=QUICK)), makers
 
     def read_order(self) -> list[int]:
         """Return which flat inputs are read, the first read first; laying out is no reading."""
@@ -172,8 +179,9 @@ def _evaluate(
     kept: list[Any],
     dtypes: frozenset[str],
     constant: Callable[[float], float] = float,
+    called: str = "",
 ) -> list[Any]:
-    """Run a program, with what is of these dtypes in float64."""
+    """Run a program, with what is of these dtypes in float64; `called` is the line that does."""
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
@@ -190,15 +198,16 @@ def _evaluate(
         inputs = [read(atom) for atom in equation.invars]
         inner = _inner(equation)
         if inner is not None:
-            outputs = _evaluate(inner.jaxpr, inner.consts, inputs, kept, dtypes, constant)
+            line = _line(equation) or called
+            outputs = _evaluate(inner.jaxpr, inner.consts, inputs, kept, dtypes, constant, line)
         elif dtypes == _EXACT and equation.primitive.name == "reduce_precision":
             outputs = inputs
         else:
             outputs = loop(equation, inputs, step) if dtypes else None
             outputs = _bound(equation, inputs, dtypes) if outputs is None else outputs
         if inner is None and equation.primitive.name not in _LAYOUT:
-            line = _line(equation)
-            kept += [(x, line) for x in outputs if x.size >= SMALLEST and _is_number(x)]
+            maker = equation.primitive.name, _line(equation) or called
+            kept += [(x, maker) for x in outputs if x.size >= SMALLEST and _is_number(x)]
         known |= dict(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 

@@ -48,11 +48,17 @@ class Index:
 
 def is_same(first: np.ndarray, second: np.ndarray, limit: float) -> bool:
     """Return whether two arrays hold the same but for the order and the grouping of their axes."""
-    return any(
-        np.abs(a - b).max() <= limit
-        for one, other in ((first, second), (second, first))
-        for a, b in _laid_out(one, other)
-    )
+    return any(difference <= limit for difference in _differences(first, second))
+
+
+def difference(first: np.ndarray, second: np.ndarray) -> float:
+    """Return how far apart they are in the layout in which they are nearest."""
+    return min(_differences(first, second), default=float("inf"))
+
+
+def _differences(first: np.ndarray, second: np.ndarray) -> Iterator[float]:
+    for one, other in ((first, second), (second, first)):
+        yield from (float(np.abs(a - b).max()) for a, b in _laid_out(one, other))
 
 
 def _laid_out(array: np.ndarray, like: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
