@@ -28,6 +28,7 @@ class GroupNorm(Scoped, nnx.GroupNorm):
         num_groups: groups of channels that are normalized together.
         group_size: channels of each group, in place of `num_groups`.
         epsilon: number added to the variance.
+        use_bias: whether a bias is added.
         dtype: dtype of the result; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
         scale_metadata: metadata of the scale's variable, such as its sharding.
@@ -48,6 +49,7 @@ class GroupNorm(Scoped, nnx.GroupNorm):
         num_groups: int = 32,
         group_size: int | None = None,
         epsilon: float = 1e-5,
+        use_bias: bool = True,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         scale_metadata: Mapping[str, Any] = MappingProxyType({}),
@@ -67,6 +69,7 @@ class GroupNorm(Scoped, nnx.GroupNorm):
             epsilon=checks.at_least_0("epsilon", epsilon),
             dtype=dtype,
             param_dtype=param_dtype,
+            use_bias=use_bias,
             bias_init=zeros,
             scale_init=ones,
             use_fast_variance=False,

@@ -26,6 +26,7 @@ class LayerNorm(Scoped, nnx.LayerNorm):
     Args:
         num_features: channels of the input.
         epsilon: number added to the variance.
+        use_bias: whether a bias is added.
         dtype: dtype of the result; inferred from input and parameters where absent.
         param_dtype: dtype of the parameters.
         scale_metadata: metadata of the scale's variable, such as its sharding.
@@ -44,6 +45,7 @@ class LayerNorm(Scoped, nnx.LayerNorm):
         num_features: int,
         *,
         epsilon: float = 1e-5,
+        use_bias: bool = True,
         dtype: jnp.dtype | type | None = None,
         param_dtype: jnp.dtype | type = jnp.float32,
         scale_metadata: Mapping[str, Any] = MappingProxyType({}),
@@ -58,6 +60,7 @@ class LayerNorm(Scoped, nnx.LayerNorm):
             epsilon=epsilon,
             dtype=dtype,
             param_dtype=param_dtype,
+            use_bias=use_bias,
             bias_init=zeros,
             scale_init=ones,
             use_fast_variance=False,

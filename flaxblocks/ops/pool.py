@@ -119,27 +119,37 @@ def average_pool(x: Float[Array, "n h w c"], *, ceil_mode: bool = False) -> Floa
 
 
 def mean_pool(
-    x: Float[Array, "n h w c"], *, kernel_size: int, stride: int, padding: int = 0
+    x: Float[Array, "n h w c"],
+    *,
+    kernel_size: int,
+    stride: int,
+    padding: int = 0,
+    beyond: bool = True,
 ) -> Float[Array, "n p q c"]:
-    """Return the mean of each channel in each window, zeros beyond the border included.
+    """Return the mean of each channel in each window.
 
     Args:
         x: input of shape ``(n, h, w, c)``.
         kernel_size: height and width of the window in pixels.
         stride: step of the window in pixels.
         padding: pixels of zeros added on each side.
+        beyond: whether these count; if not, each mean is over the pixels that are there.
 
     Returns:
         Output of shape ``(n, p, q, c)``, with
         ``p = (h + 2 * padding - kernel_size) // stride + 1`` and `q` likewise.
 
-    Source: `torch.nn.AvgPool2d`.
+    Source: `torch.nn.AvgPool2d`, whose ``count_include_pad`` is `beyond`.
     """
     wide, side = x.astype(np.promote_types(x.dtype, np.float32)), (padding, padding)
     window, steps = (1, kernel_size, kernel_size, 1), (1, stride, stride, 1)
     zero, sides = np.zeros((), wide.dtype), ((0, 0), side, side, (0, 0))
-    sums = lax.reduce_window(wide, zero, lax.add, window, steps, sides)
-    return (sums / kernel_size**2).astype(x.dtype)
+
+    def sums(values: jax.Array) -> jax.Array:
+        return lax.reduce_window(values, zero, lax.add, window, steps, sides)
+
+    there = kernel_size**2 if beyond else sums(jnp.ones((1, *x.shape[1:3], 1), wide.dtype))
+    return (sums(wide) / there).astype(x.dtype)
 
 
 def adaptive_average_pool(

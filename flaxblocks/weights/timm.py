@@ -8,6 +8,7 @@ from flaxblocks.weights.timm_dla import DLA
 from flaxblocks.weights.timm_ghost import GHOST
 from flaxblocks.weights.timm_hgnet import HGNET
 from flaxblocks.weights.timm_inverted import INVERTED
+from flaxblocks.weights.timm_metaformer import METAFORMER
 from flaxblocks.weights.timm_nfnet import NFNET
 from flaxblocks.weights.timm_rep import REP
 from flaxblocks.weights.timm_repvit import REPVIT
@@ -26,6 +27,7 @@ TIMM: Vendor = {
     **DLA,
     **INVERTED,
     **RESIDUAL,
+    **METAFORMER,
     **NFNET,
     **REP,
     **RESNET_V2,

@@ -112,4 +112,4 @@ def test_the_numbers_of_networks(page):
     classifiers = len(fb.list_models(task="classification")) - len(timm)
     text = " ".join((ROOT / page).read_text().split())
     assert f"{classifiers} of torchvision's convolutional classifiers" in text
-    assert f"all {len(timm)} of 22 of timm's model files" in text
+    assert f"all {len(timm)} of 23 of timm's model files" in text

@@ -1,4 +1,4 @@
-"""Blocks of StarNet and InceptionNeXt are timm's."""
+"""Blocks of StarNet and InceptionNeXt, and small MetaFormers, are timm's."""
 
 from functools import partial
 from typing import Any
@@ -10,9 +10,14 @@ import pytest
 import timm
 import torch
 from flax import nnx
-from timm.models import inception_next, starnet
+from timm.layers.norm import GroupNorm1
+from timm.models import inception_next, metaformer, starnet
 
 import flaxblocks as fb
+from flaxblocks.blocks.metaformer import NormFirstResidual, SelfAttention
+from flaxblocks.models import Backbone
+from flaxblocks.models.convnext import Size
+from flaxblocks.models.timm import metaformer as ours
 from parity.checks import measure
 from tests.helpers.arrays import TOLERANCE, assert_same_distribution
 from tests.helpers.folded import randomized
@@ -46,33 +51,80 @@ PARTS: dict[str, Any] = {
         partial(inception_next.InceptionDWConv2d, 8, branch_ratio=1 / 4, dilation=2),
     ),
 }
-QUICK = ("star", "inception")
+WIDTHS = (8, 16, 32, 64)
+make_theirs: Any = partial(metaformer.MetaFormer, num_classes=5, dims=WIDTHS, depths=(1, 1, 1, 1))
+unshifted = metaformer.LayerNorm2dNoBias
+
+
+def small(describe: Any, *args: Any) -> partial:
+    return partial(Backbone, describe(Size(WIDTHS, (1, 1, 1, 1)), *args), num_classes=5)
+
+
+NETWORKS = {
+    "poolformer": (
+        small(ours.poolformer, 0.5),
+        partial(
+            make_theirs,
+            downsample_norm=None,
+            mlp_act=torch.nn.GELU,
+            mlp_bias=True,
+            norm_layers=GroupNorm1,
+            layer_scale_init_values=0.5,
+            res_scale_init_values=None,
+            use_mlp_head=False,
+        ),
+    ),
+    "poolformer v2": (
+        small(ours.poolformer_v2),
+        partial(make_theirs, norm_layers=metaformer.GroupNorm1NoBias, use_mlp_head=False),
+    ),
+    "convformer": (
+        small(ours.convformer),
+        partial(make_theirs, token_mixers=metaformer.SepConv, norm_layers=unshifted),
+    ),
+    "caformer": (
+        small(ours.caformer),
+        partial(
+            make_theirs,
+            token_mixers=[metaformer.SepConv] * 2 + [metaformer.Attention] * 2,
+            norm_layers=[unshifted] * 2 + [metaformer.LayerNormNoBias] * 2,
+        ),
+    ),
+}
+QUICK = ("star", "inception", "poolformer", "caformer")
 EACH = [
-    pytest.param(*part, id=name, marks=[] if name in QUICK else pytest.mark.slow)
-    for name, part in PARTS.items()
+    pytest.param(*part, shape, id=name, marks=[] if name in QUICK else pytest.mark.slow)
+    for parts, shape in ((PARTS, SHAPE), (NETWORKS, (2, 69, 65, 3)))
+    for name, part in parts.items()
 ]
 
 
-@pytest.mark.parametrize(("make", "make_torch"), EACH)
-def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, x64):
-    assert_part_is_timms(make, make_torch, SHAPE)
+@pytest.mark.parametrize(("make", "make_torch", "shape"), EACH)
+def test_parts_have_timms_names_outputs_gradients_and_statistics(make, make_torch, shape, x64):
+    assert_part_is_timms(make, make_torch, shape)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PARTS)
-def test_parts_train_as_timms(name: str):
-    make, make_torch = PARTS[name]
-    assert_part_trains_as_timms(make, make_torch, SHAPE)
+@pytest.mark.parametrize(("make", "make_torch", "shape"), EACH)
+def test_parts_train_as_timms(make, make_torch, shape):
+    assert_part_trains_as_timms(make, make_torch, shape)
+
+
+DRAWN = {name: NETWORKS[name] for name in ("poolformer", "caformer")} | {
+    name: (partial(fb.create_model, f"timm/{name}"), partial(timm.create_model, name))
+    for name in ("starnet_s050", "inception_next_atto")
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["starnet_s050", "inception_next_atto"])
-def test_each_tensor_is_drawn_from_timms_distribution(name: str):
+@pytest.mark.parametrize(("make", "make_torch"), DRAWN.values(), ids=DRAWN)
+def test_each_tensor_is_drawn_from_timms_distribution(make, make_torch):
+    """Of small networks: of 2**24 numbers timm draws about one at -2, a hundred deviations away."""
     torch.manual_seed(0)
-    theirs = timm.create_model(name).state_dict()
-    ours = fb.state_dict(fb.create_model(f"timm/{name}", rngs=nnx.Rngs(0)), names="timm")
+    theirs = make_torch().state_dict()
+    drawn = fb.state_dict(make(rngs=nnx.Rngs(0)), names="timm")
     for key, value in theirs.items():
-        assert_same_distribution(key, ours[key].astype(np.float64), value.double().numpy())
+        assert_same_distribution(key, drawn[key].astype(np.float64), value.double().numpy())
 
 
 @pytest.mark.parametrize(
@@ -117,11 +169,11 @@ def test_stages_double_the_width_and_the_last_expands_less():
 
 def test_a_dilated_stage_of_inception_next_is_timms():
     name = "inception_next_atto"
-    ours: Any = nnx.eval_shape(
+    network: Any = nnx.eval_shape(
         lambda: fb.create_model(f"timm/{name}", output_stride=8, rngs=nnx.Rngs(0))
     )
     theirs: Any = timm.create_model(name, output_stride=8)
-    for mine, twin in zip(ours.stages[2:], list(theirs.stages)[2:], strict=True):
+    for mine, twin in zip(network.stages[2:], list(theirs.stages)[2:], strict=True):
         conv = mine.blocks[0].depthwise.wide
         assert conv.kernel_dilation == twin.blocks[0].token_mixer.dwconv_w.dilation
         assert mine.downsample.conv.kernel_dilation == twin.downsample[1].dilation
@@ -138,3 +190,35 @@ def test_a_star_keeps_the_shape():
         fb.StarBlock(8, 8, stride=2, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="`out_features` must be `in_features`, 8, got 12"):
         fb.StarBlock(8, 12, rngs=nnx.Rngs(0))
+
+
+def test_both_branches_of_a_block_drop_at_its_rate():
+    make = small(ours.poolformer_v2)
+    network: Any = nnx.eval_shape(lambda: make(drop_path_rate=0.3, rngs=nnx.Rngs(0)))
+    theirs = make_theirs(drop_path_rate=0.3)
+    rates = [
+        0.0 if branch.drop_path is None else branch.drop_path.rate
+        for stage in network.stages
+        for branch in stage.blocks
+    ]
+    blocks = [block for stage in theirs.stages for block in stage.blocks]
+    drops = [drop for block in blocks for drop in (block.drop_path1, block.drop_path2)]
+    assert rates == pytest.approx([getattr(drop, "drop_prob", 0.0) for drop in drops])
+
+
+def test_a_new_number_of_classes_replaces_the_whole_perceptron():
+    network: Any = small(ours.convformer)(rngs=nnx.Rngs(0))
+    before = network.head.expand.kernel[...]
+    network.reset_classifier(3, rngs=nnx.Rngs(1))
+    assert network.num_classes == 3
+    assert (network.head.expand.kernel[...] != before).any()
+    network.reset_classifier(0, rngs=nnx.Rngs(1))
+    assert network.head.expand is None
+    assert network(jnp.ones((1, 33, 33, 3))).shape == (1, network.num_features) == (1, 64)
+
+
+def test_a_branch_keeps_the_shape_and_heads_fill_the_channels():
+    with pytest.raises(ValueError, match="`out_features` must be `in_features`, 8, got 12"):
+        NormFirstResidual(8, 12, layer=ours.pooling, norm=None, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="`head_features` must divide the 8 channels, got 3"):
+        SelfAttention(8, 8, head_features=3, rngs=nnx.Rngs(0))

@@ -16,7 +16,7 @@ from tests.helpers.networks import abstract, abstract_torch
 RESIDUAL = ("resnet", "regnet", "convnext")
 OTHERS = ("efficientnet", "mobilenetv3", "hardcorenas", "densenet", "vgg", "res2net", "byobnet")
 OTHERS += ("dla", "rexnet", "resnetv2")
-OTHERS += ("starnet", "inception_next")
+OTHERS += ("starnet", "inception_next", "metaformer")
 OTHERS += ("repvit", "ghostnet", "repghost", "senet", "hgnet", "cspnet", "nfnet")
 MODULES = (*RESIDUAL, *OTHERS)
 THEIRS = [name for module in MODULES for name in timm.list_models(module=module)]
