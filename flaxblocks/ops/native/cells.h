@@ -25,6 +25,11 @@ struct Blocks {
     count = std::max<int64_t>(ceil_div(vectors, kVectors), overlap ? 2 : 1);
     tasks = overlap ? count - 1 : count;
   }
+  // The first output of a block.
+  int64_t first(int64_t block) const {
+    const int64_t here = vectors * (block + 1) / count - vectors * block / count;
+    return std::min(vectors * block / count * kLanes, outputs - here * kLanes);
+  }
   // The first block of one of `spans` spans of tasks, and the block after its last.
   std::pair<int64_t, int64_t> span(int64_t i, int64_t spans) const {
     const int64_t last = tasks * (i + 1) / spans;
