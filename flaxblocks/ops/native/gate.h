@@ -5,20 +5,93 @@
 
 namespace flaxblocks {
 
-// The outputs from `first` to `last` of a 1x1 convolution of a single pixel, at their places in `y`.
+// Sums some channels of a row of pixels, which are `channels` apart.
 template <typename T>
-void product(const Layer<T>& layer, const T* x, int64_t first, int64_t last, T* y) {
-  std::copy(layer.after.bias + first, layer.after.bias + last, y + first);
-  for (int64_t i = 0; i < layer.inputs; ++i) {
-    const T* weights = layer.weights + i * layer.outputs;
-    for (int64_t o = first; o < last; ++o) y[o] += x[i] * weights[o];
-  }
-  for (int64_t o = first; o < last; ++o) {
-    Vector<T, 1> one[1] = {{y[o]}};
-    activate<T, 1>(layer.after.activation, one);
-    y[o] = one[0][0];
+void sum_row(const T* x, int64_t pixels, int64_t channels, int64_t some, T* sums) {
+  std::fill_n(sums, some, T(0));
+  for (int64_t i = 0; i < pixels; ++i, x += channels) {
+    for (int64_t c = 0; c < some; ++c) sums[c] += x[c];
   }
 }
+
+// Multiplies some channels of pixels by their factors.
+template <typename T>
+void scale(const T* x, int64_t pixels, int64_t channels, Channels some, const T* factors, T* y) {
+  for (int64_t i = 0; i < pixels; ++i, x += channels, y += channels) {
+    for (int64_t c = some.first; c < some.last; ++c) y[c] = x[c] * factors[c];
+  }
+}
+
+// What makes the factors of one image.
+//
+// Each row of pixels has a sum of its own, and each part of the channels' products with the weights:
+// threads that share rows or channels do not wait for each other, and the result does not depend on
+// how many share.
+template <typename T>
+class Excitation {
+ public:
+  Excitation(const Layer<T>& squeeze, const Layer<T>& excite, int64_t rows, int64_t columns)
+      : squeeze_(squeeze),
+        excite_(excite),
+        rows_(rows),
+        pixels_(rows * columns),
+        parts_(std::clamp<int64_t>(excite.outputs / kPart, 1, kMost)),
+        rows_sums_(make_buffer<T>({rows, excite.outputs})),
+        products_(make_buffer<T>({parts_, squeeze.outputs})),
+        factors_(make_buffer<T>({excite.outputs})) {}
+
+  // Where the sums of a row belong.
+  T* row(int64_t i) { return rows_sums_.get() + i * excite_.outputs; }
+
+  // Multiplies a thread's share of the means, after all rows are summed.
+  void squeeze(int64_t share, int64_t shares) {
+    const auto means = make_buffer<T>({excite_.outputs});
+    for (int64_t part = parts_ * share / shares; part < parts_ * (share + 1) / shares; ++part) {
+      const Channels some = part_of<T>(excite_.outputs, part, parts_);
+      std::fill_n(means.get() + some.first, some.count(), T(0));
+      for (int64_t i = 0; i < rows_; ++i) {
+        for (int64_t c = some.first; c < some.last; ++c) means[c] += row(i)[c];
+      }
+      for (int64_t c = some.first; c < some.last; ++c) means[c] /= static_cast<T>(pixels_);
+      T* const products = products_.get() + part * squeeze_.outputs;
+      std::fill_n(products, squeeze_.outputs, T(0));
+      add_pixel(squeeze_, means.get(), some, {0, squeeze_.outputs}, products);
+    }
+  }
+
+  // Computes the factors of some channels, after all are squeezed.
+  void excite(Channels some) {
+    const auto squeezed = make_buffer<T>({squeeze_.outputs});
+    std::copy_n(squeeze_.after.bias, squeeze_.outputs, squeezed.get());
+    for (int64_t part = 0; part < parts_; ++part) {
+      const T* products = products_.get() + part * squeeze_.outputs;
+      for (int64_t o = 0; o < squeeze_.outputs; ++o) squeezed[o] += products[o];
+    }
+    activate_all(squeeze_.after.activation, squeezed.get(), squeeze_.outputs);
+    T* const factors = factors_.get();
+    std::copy(excite_.after.bias + some.first, excite_.after.bias + some.last,
+              factors + some.first);
+    add_pixel(excite_, squeezed.get(), {0, squeeze_.outputs}, some, factors);
+    activate_all(excite_.after.activation, factors + some.first, some.count());
+  }
+
+  const T* factors() const { return factors_.get(); }
+
+ private:
+  static constexpr int64_t kPart = 64, kMost = 16;
+
+  static void activate_all(Activation activation, T* x, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      Vector<T, 1> one[1] = {{x[i]}};
+      activate<T, 1>(activation, one);
+      x[i] = one[0][0];
+    }
+  }
+
+  const Layer<T>&squeeze_, &excite_;
+  int64_t rows_, pixels_, parts_;
+  Buffer<T> rows_sums_, products_, factors_;
+};
 
 template <typename T>
 struct Gate {
@@ -28,65 +101,47 @@ struct Gate {
   T* y;  // may be x
 
   int64_t channels() const { return excite.outputs; }
-  int64_t offset(int64_t image) const { return image * rows * columns * channels(); }
+  int64_t offset(int64_t image, int64_t row) const {
+    return (image * rows + row) * columns * channels();
+  }
 };
 
-// Some channels' means over an image. Each row has a sum of its own, which loses less.
-template <typename T>
-void average(const Gate<T>& gate, int64_t image, int64_t first, int64_t last, T* means) {
-  const T* x = gate.x + gate.offset(image);
-  std::vector<T> sums(last - first);
-  std::fill(means + first, means + last, T(0));
-  for (int64_t row = 0; row < gate.rows; ++row) {
-    std::fill(sums.begin(), sums.end(), T(0));
-    for (int64_t column = 0; column < gate.columns; ++column, x += gate.channels()) {
-      for (int64_t c = first; c < last; ++c) sums[c - first] += x[c];
-    }
-    for (int64_t c = first; c < last; ++c) means[c] += sums[c - first];
-  }
-  for (int64_t c = first; c < last; ++c) means[c] /= static_cast<T>(gate.rows * gate.columns);
-}
-
-// Multiplies some channels of an image by their factors.
-template <typename T>
-void multiply(const Gate<T>& gate, int64_t image, int64_t first, int64_t last, const T* factors) {
-  const T* x = gate.x + gate.offset(image);
-  T* y = gate.y + gate.offset(image);
-  for (int64_t i = 0; i < gate.rows * gate.columns; ++i) {
-    for (int64_t c = first; c < last; ++c) y[c] = x[c] * factors[c];
-    x += gate.channels(), y += gate.channels();
-  }
-}
-
 // As many images at a time as there are threads, so that an image is still in the cache when its
-// factors are known. Where there are fewer, the threads share their channels, and whole cache lines.
+// factors are known. Where there are fewer, the threads share their rows.
 template <typename T>
 void gated(ffi::ThreadPool& threads, const Gate<T>& gate) {
-  constexpr int64_t kLine = 64 / sizeof(T), kLeast = 1 << 16;
-  const int64_t channels = gate.channels(), squeezed = gate.squeeze.outputs;
+  constexpr int64_t kLeast = 1 << 16;
+  const int64_t channels = gate.channels();
   // To share few numbers takes longer than to compute them.
-  const int64_t sharing = gate.offset(gate.images) < kLeast ? 1 : size(threads);
-  const int64_t most = std::min(gate.images, sharing), lines = ceil_div(channels, kLine);
-  const int64_t slices = std::min(lines, ceil_div(sharing, most));
-  const int64_t groups = ceil_div(gate.images, most);
-  const auto means = make_buffer<T>({most, channels}), few = make_buffer<T>({most, squeezed});
-  const auto factors = make_buffer<T>({most, channels});
-  std::vector<int64_t> counts;
-  for (int64_t group = 0; group < groups; ++group) {
-    const int64_t images = std::min(most, gate.images - group * most);
-    counts.insert(counts.end(), {images * slices, images, images * slices});
+  const int64_t sharing = gate.offset(gate.images, 0) < kLeast ? 1 : size(threads);
+  const int64_t most = std::min(gate.images, sharing), shares = ceil_div(sharing, most);
+  std::vector<Excitation<T>> excitations;
+  for (int64_t i = 0; i < most; ++i) {
+    excitations.emplace_back(gate.squeeze, gate.excite, gate.rows, gate.columns);
   }
-  parallel_stages(threads, counts, [&](int64_t stage, int64_t i) {
-    const int64_t parts = stage % 3 == 1 ? 1 : slices, slot = i / parts;
-    const int64_t image = stage / 3 * most + slot;
-    const int64_t first = lines * (i % parts) / parts * kLine;
-    const int64_t last = std::min(channels, lines * (i % parts + 1) / parts * kLine);
-    T *const mean = means.get() + slot * channels, *const factor = factors.get() + slot * channels;
-    if (stage % 3 == 0) return average(gate, image, first, last, mean);
-    T* const hidden = few.get() + slot * squeezed;
-    if (stage % 3 == 1) return product(gate.squeeze, mean, 0, squeezed, hidden);
-    product(gate.excite, hidden, first, last, factor);
-    multiply(gate, image, first, last, factor);
+  constexpr int64_t kStages = 4;
+  std::vector<int64_t> counts;
+  for (int64_t first = 0; first < gate.images; first += most) {
+    counts.insert(counts.end(), kStages, std::min(most, gate.images - first) * shares);
+  }
+  parallel_stages(threads, counts, [&](int64_t stage, int64_t task) {
+    const int64_t slot = task / shares, share = task % shares;
+    const int64_t image = stage / kStages * most + slot;
+    const int64_t first = gate.rows * share / shares, last = gate.rows * (share + 1) / shares;
+    const T* x = gate.x + gate.offset(image, first);
+    Excitation<T>& excitation = excitations[slot];
+    switch (stage % kStages) {
+      case 0:
+        for (int64_t row = first; row < last; ++row, x += gate.columns * channels) {
+          sum_row(x, gate.columns, channels, channels, excitation.row(row));
+        }
+        return;
+      case 1: return excitation.squeeze(share, shares);
+      case 2: return excitation.excite(part_of<T>(channels, share, shares));
+      default:
+        scale(x, (last - first) * gate.columns, channels, {0, channels}, excitation.factors(),
+              gate.y + gate.offset(image, first));
+    }
   });
 }
 

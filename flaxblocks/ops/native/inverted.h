@@ -123,15 +123,20 @@ void filter(const Inverted<T>& block, const T* image, int64_t first, int64_t las
   }
 }
 
-// Projects pixels of image i, `count` from `first` on, stored at `from`.
+// Projects pixels of image i, `count` from `first` on, stored at `from`, to some of the outputs.
 template <typename T>
-void project(const Inverted<T>& block, int64_t i, int64_t first, int64_t count, const T* from) {
+void project(const Inverted<T>& block, int64_t i, int64_t first, int64_t count, const T* from,
+             Channels some) {
+  const int64_t outputs = block.project.outputs;
+  const int64_t start = (i * block.pixels() + first) * outputs + some.first;
   Layer<T> layer = block.project;
-  const int64_t start = (i * block.pixels() + first) * layer.outputs;
-  T* to = block.y + start;
+  layer.outputs = some.count();
+  layer.weights += some.first;
+  layer.after.bias += some.first;
   if (block.residual) layer.after.residual = block.x + start;
-  pointwise(layer, 1, count, layer.outputs, [&](int64_t) { return from; },
-            [&](int64_t) { return to; });
+  if (some.count() == 0) return;
+  pointwise(layer, 1, count, outputs, [&](int64_t) { return from; },
+            [&](int64_t) { return block.y + start; });
 }
 
 // Computes a block without a gate, a band of rows at a time.
@@ -145,7 +150,8 @@ void in_bands(ffi::ThreadPool& threads, const Inverted<T>& block) {
     int64_t begin = rows * band / bands;
     auto to = [&](int64_t row) { return wide.get() + (row - begin) * row_size; };
     filter(block, block.image(i), begin, rows * (band + 1) / bands, to, [&](int64_t, int64_t end) {
-      project(block, i, begin * block.columns.to, (end - begin) * block.columns.to, wide.get());
+      project(block, i, begin * block.columns.to, (end - begin) * block.columns.to, wide.get(),
+              {0, block.project.outputs});
       begin = end;
     });
   });

@@ -10,131 +10,124 @@
 
 namespace flaxblocks {
 
+// Whether threads share an image's channels: bands of rows, one for each thread, would read more
+// weights than they compute numbers, or expand more than a third of the rows twice.
+template <typename T>
+bool share_channels(const Inverted<T>& block, int64_t threads) {
+  const int64_t bands = std::min(threads, block.rows.to);
+  return bands > 1 && (block.pixels() < block.features ||
+                       3 * (bands - 1) * (block.rows.taps - 1) > block.rows.to);
+}
+
 // The filtered rows of as many images as there are threads, so that they stay in the cache.
 template <typename T>
 class Stages {
  public:
   Stages(const Inverted<T>& block, int64_t threads)
       : block_(block),
-        threads_(threads),
         most_(std::min(block.images, threads)),
-        wide_(make_buffer<T>({most_, block.pixels(), block.hidden})),
-        sums_(make_buffer<T>({most_, block.rows.to, block.hidden})),
-        gates_(make_buffer<T>({most_, block.hidden})) {}
+        shares_(ceil_div(threads, most_)),
+        by_channels_(share_channels(block, shares_)),
+        wide_(make_buffer<T>({most_, block.pixels(), block.hidden})) {
+    for (int64_t i = 0; has_gate() && i < most_; ++i) {
+      excitations_.emplace_back(block.squeeze, block.excite, block.rows.to, block.columns.to);
+    }
+  }
 
   // The stages' numbers of tasks, for `most_` images after the other.
   std::vector<int64_t> counts() const {
     std::vector<int64_t> counts;
     for (int64_t first = 0; first < block_.images; first += most_) {
-      const Split split(*this, std::min(most_, block_.images - first));
-      counts.push_back(split.images * split.bands * split.slices);
-      counts.push_back(has_gate() ? split.images : 0);
-      counts.push_back(split.images * split.pieces);
+      const int64_t tasks = std::min(most_, block_.images - first) * shares_;
+      const int64_t gate = has_gate() ? tasks : 0;
+      counts.insert(counts.end(), {tasks, gate, gate, tasks});
     }
     return counts;
   }
 
   void run(int64_t stage, int64_t task) {
-    const int64_t first = stage / 3 * most_;
-    const Split split(*this, std::min(most_, block_.images - first));
-    if (stage % 3 == 0) {
-      const int64_t slot = task / (split.bands * split.slices);
-      const int64_t band = task / split.slices % split.bands;
-      filter_part(first + slot, slot, band, task % split.slices, split);
-    } else if (stage % 3 == 1) {
-      compute_gate(task);
-    } else {
-      const int64_t slot = task / split.pieces;
-      project_piece(first + slot, slot, task % split.pieces, split.pieces);
+    const int64_t slot = task / shares_, share = task % shares_;
+    const int64_t image = stage / kStages * most_ + slot;
+    switch (stage % kStages) {
+      case 0: return filter_share(image, slot, share);
+      case 1: return excitations_[slot].squeeze(share, shares_);
+      case 2: return excite(slot, share);
+      default: return by_channels_ ? project_channels(image, slot, share)
+                                   : project_rows(image, slot, share);
     }
   }
 
  private:
-  // How the threads share some images: bands of rows by slices of channels, then pieces of pixels.
-  struct Split {
-    int64_t images, slices, bands, pieces;
-
-    Split(const Stages& of, int64_t images) : images(images) {
-      constexpr int64_t kLeast = kVectors / 2 * Blocks<T>::kLanes;
-      const int64_t threads = ceil_div(of.threads_, images);
-      slices = std::clamp<int64_t>(of.block_.hidden / kLeast, 1, 2 * threads);
-      bands = std::min(ceil_div(threads, slices), of.block_.rows.to);
-      pieces = threads * std::clamp<int64_t>(of.block_.pixels() / (threads * kStep), 1, 4);
-      pieces = std::min(pieces, of.block_.pixels());
-    }
-  };
+  static constexpr int64_t kStages = 4;
 
   bool has_gate() const { return block_.squeeze.weights; }
   T* pixel(int64_t slot, int64_t i) const {
     return wide_.get() + (slot * block_.pixels() + i) * block_.hidden;
   }
-  T* sum(int64_t slot, int64_t row) const {
-    return sums_.get() + (slot * block_.rows.to + row) * block_.hidden;
-  }
-  T* gate(int64_t slot) const { return gates_.get() + slot * block_.hidden; }
-
-  // Sums each row by itself, so that sums do not depend on the bands.
-  void filter_part(int64_t i, int64_t slot, int64_t band, int64_t slice, const Split& split) {
+  // A thread's share of channels, in whole vectors but for the last.
+  Channels channels(int64_t all, int64_t share) const {
     constexpr int64_t kLanes = Blocks<T>::kLanes;
-    const int64_t columns = block_.columns.to, rows = block_.rows.to;
-    const int64_t vectors = block_.hidden / kLanes, hidden = block_.hidden;
-    const int64_t first = vectors * slice / split.slices * kLanes;
-    const int64_t last =
-        slice + 1 == split.slices ? hidden : vectors * (slice + 1) / split.slices * kLanes;
-    const Inverted<T> part = block_.slice(first, last);
-    auto to = [&](int64_t row) { return pixel(slot, row * columns) + first; };
-    filter(part, part.image(i), rows * band / split.bands, rows * (band + 1) / split.bands, to,
-           [&](int64_t begin, int64_t end) {
+    const int64_t vectors = all / kLanes;
+    return {vectors * share / shares_ * kLanes,
+            share + 1 == shares_ ? all : vectors * (share + 1) / shares_ * kLanes};
+  }
+  std::pair<int64_t, int64_t> rows(int64_t share) const {
+    return {block_.rows.to * share / shares_, block_.rows.to * (share + 1) / shares_};
+  }
+
+  void filter_share(int64_t i, int64_t slot, int64_t share) {
+    const Channels some =
+        by_channels_ ? channels(block_.hidden, share) : Channels{0, block_.hidden};
+    const auto [first, last] = by_channels_ ? std::pair{int64_t{0}, block_.rows.to} : rows(share);
+    if (some.count() == 0) return;
+    const Inverted<T> part = block_.slice(some.first, some.last);
+    const int64_t columns = block_.columns.to;
+    auto to = [&](int64_t row) { return pixel(slot, row * columns) + some.first; };
+    filter(part, part.image(i), first, last, to, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end && has_gate(); ++row) {
-        T* const sums = sum(slot, row) + first;
-        std::fill_n(sums, part.hidden, T(0));
-        for (int64_t p = 0; p < columns; ++p) {
-          const T* const from = to(row) + p * hidden;
-          for (int64_t c = 0; c < part.hidden; ++c) sums[c] += from[c];
-        }
+        sum_row(to(row), columns, block_.hidden, part.hidden,
+                excitations_[slot].row(row) + some.first);
       }
     });
   }
 
-  void compute_gate(int64_t slot) {
-    std::vector<T> mean(block_.hidden);
-    for (int64_t row = 0; row < block_.rows.to; ++row) {
-      for (int64_t c = 0; c < block_.hidden; ++c) mean[c] += sum(slot, row)[c];
-    }
-    for (T& value : mean) value /= static_cast<T>(block_.pixels());
-    std::vector<T> squeezed(block_.squeeze.outputs);
-    product(block_.squeeze, mean.data(), 0, block_.squeeze.outputs, squeezed.data());
-    product(block_.excite, squeezed.data(), 0, block_.hidden, gate(slot));
+  void excite(int64_t slot, int64_t share) {
+    const Channels some = channels(block_.hidden, share);
+    excitations_[slot].excite(some);
+    if (by_channels_) scale_pixels(slot, 0, block_.pixels(), some);
   }
 
-  void project_piece(int64_t i, int64_t slot, int64_t piece, int64_t pieces) {
-    const int64_t last = block_.pixels() * (piece + 1) / pieces;
-    for (int64_t first = block_.pixels() * piece / pieces; first < last; first += kStep) {
+  void scale_pixels(int64_t slot, int64_t first, int64_t count, Channels some) const {
+    T* const from = pixel(slot, first);
+    scale(from, count, block_.hidden, some, excitations_[slot].factors(), from);
+  }
+
+  void project_rows(int64_t i, int64_t slot, int64_t share) {
+    const auto [begin, end] = rows(share);
+    const int64_t last = end * block_.columns.to;
+    for (int64_t first = begin * block_.columns.to; first < last; first += kStep) {
       const int64_t count = std::min(kStep, last - first);
-      for (int64_t p = 0; p < count && has_gate(); ++p) {
-        T* const to = pixel(slot, first + p);
-        for (int64_t c = 0; c < block_.hidden; ++c) to[c] *= gate(slot)[c];
-      }
-      project(block_, i, first, count, pixel(slot, first));
+      if (has_gate()) scale_pixels(slot, first, count, {0, block_.hidden});
+      project(block_, i, first, count, pixel(slot, first), {0, block_.project.outputs});
     }
+  }
+
+  void project_channels(int64_t i, int64_t slot, int64_t share) {
+    const Channels some = channels(block_.project.outputs, share);
+    project(block_, i, 0, block_.pixels(), pixel(slot, 0), some);
   }
 
   const Inverted<T>& block_;
-  int64_t threads_, most_;
-  Buffer<T> wide_, sums_, gates_;
+  int64_t most_, shares_;  // images at a time, and threads that share one
+  bool by_channels_;
+  Buffer<T> wide_;
+  std::vector<Excitation<T>> excitations_;
 };
-
-// Whether bands of rows, one for each thread, are so short that more than an eighth of what each
-// expands would be its neighbors'.
-template <typename T>
-bool is_small(const Inverted<T>& block, int64_t threads) {
-  const int64_t bands = ceil_div(threads, block.images);
-  return bands > 1 && block.rows.to < 8 * bands * (block.rows.taps - 1);
-}
 
 template <typename T>
 void inverted_residual(ffi::ThreadPool& threads, const Inverted<T>& block) {
-  if (!block.squeeze.weights && !is_small(block, size(threads))) return in_bands(threads, block);
+  const int64_t shares = ceil_div(size(threads), block.images);
+  if (!block.squeeze.weights && !share_channels(block, shares)) return in_bands(threads, block);
   Stages<T> stages(block, size(threads));
   parallel_stages(threads, stages.counts(),
                   [&](int64_t stage, int64_t task) { stages.run(stage, task); });

@@ -2,16 +2,9 @@
 #pragma once
 
 #include "dense.h"
+#include "few_pixels.h"
 
 namespace flaxblocks {
-
-template <typename T>
-struct Layer {
-  const T* weights = nullptr;  // null for none
-  int64_t inputs = 0, outputs = 0;
-  int64_t apart = 0;  // from one input's weights to the next's
-  Epilogue<T> after;
-};
 
 // Adds the products of `Width` pixels with the weights of some inputs and `Vectors` vectors of
 // outputs to the totals, which the first ones make.
@@ -72,6 +65,12 @@ void fetch(const Layer<T>& layer, const T* x, const T* y, const T* residual, int
   }
 }
 
+// Whether there are more weights than numbers of the arrays: the threads share the weights then.
+template <typename T>
+bool is_mostly_weights(const Layer<T>& layer, int64_t pixels) {
+  return layer.inputs * layer.outputs > pixels * (layer.inputs + layer.outputs);
+}
+
 // Whether rows of weights are so far apart that a column of them shares a few sets of the cache,
 // and there are pixels enough to be worth packing it.
 template <typename T>
@@ -106,7 +105,10 @@ void pointwise_packed(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t p
 // channels with a residual takes 3.6 ms; a few outputs of many pixels at a time takes 4.5.
 template <typename T>
 void pointwise(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x, T* y) {
-  if (shares_sets(layer, pixels)) return pointwise_packed(threads, layer, pixels, x, y);
+  if (are_few(pixels)) return few_pixels(threads, layer, pixels, x, y);
+  if (shares_sets(layer, pixels) || is_mostly_weights(layer, pixels)) {
+    return pointwise_packed(threads, layer, pixels, x, y);
+  }
   constexpr int64_t kMost = 28 * kPixels, kCache = 128 << 10, kWork = 1 << 14;
   const int64_t weights = layer.inputs * layer.outputs;
   const bool streams = weights * static_cast<int64_t>(sizeof(T)) <= kCache;
