@@ -39,6 +39,7 @@ class GroupRows {
           const int64_t m = std::min<int64_t>(start, count - width);
           V sums[width] = {};
           for (int tap = 0; tap < kTaps; ++tap) add_row<width>(sums, row, tap, m);
+          for (int w = 0; w < width; ++w) fetch_next(result + (row * count + m + w) * channels);
           after.template store_all<kLanes>(result, (row * count + m) * channels + channel_, channels,
                                            channel_, 0, sums);
         }
@@ -47,6 +48,12 @@ class GroupRows {
   }
 
  private:
+  // Prefetches the next group's channels of a pixel, or of a row of the kernel. The thread takes that
+  // group next, whose numbers are a pixel apart from each other.
+  [[gnu::always_inline]] void fetch_next(const T* pixel) const {
+    __builtin_prefetch(pixel + channel_ + kLanes, 0, 2);
+  }
+
   void pack_weights(const T* kernel) {
     const Axis &rows = shapes_.rows, &columns = shapes_.columns;
     T* to = weights_.get();
@@ -54,7 +61,9 @@ class GroupRows {
       for (const Axis::Tap& column : columns.phases[0]) {
         const int64_t tap = row.kernel * kTaps + column.kernel;
         for (int i = 0; i < kLanes; ++i, to += kLanes) {
-          store(to, load<V>(kernel + (tap * kLanes + i) * shapes_.to_channels + channel_));
+          const T* from = kernel + (tap * kLanes + i) * shapes_.to_channels;
+          fetch_next(from);
+          store(to, load<V>(from + channel_));
         }
       }
     }
@@ -65,11 +74,12 @@ class GroupRows {
   void copy_row(const T* image, int64_t row) {
     const Axis &rows = shapes_.rows, &columns = shapes_.columns;
     const int64_t y = row + rows.phases[0][0].offset, left = columns.phases[0][0].offset;
-    const T* from = image + y * columns.from * shapes_.from_channels + channel_;
+    const T* from = image + y * columns.from * shapes_.from_channels;
     T* to = kept(row);
     for (int64_t x = left; x < left + pixels_; ++x, to += kLanes) {
       const bool inside = y >= 0 && y < rows.from && x >= 0 && x < columns.from;
-      store(to, inside ? load<V>(from + x * shapes_.from_channels) : V{});
+      if (inside) fetch_next(from + x * shapes_.from_channels);
+      store(to, inside ? load<V>(from + x * shapes_.from_channels + channel_) : V{});
     }
   }
 
