@@ -17,6 +17,11 @@ from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import Activation, relu
 
 
+def image_mean(x: Float[Array, "n h w c"]) -> Float[Array, "n c"]:
+    """Return the mean of each channel over the image."""
+    return x.mean((1, 2))
+
+
 class Head(Scoped):
     """Average each channel over the image and classify.
 
@@ -137,11 +142,18 @@ class Head(Scoped):
         x = apply(self.dropout, x)
         return apply(self.classifier, x)
 
-    def pool(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
-        """Return what the classifier reads, of shape ``(n, pooled_features)``."""
+    def pool(
+        self, x: Float[Array, "n h w c"], mean: Activation = image_mean
+    ) -> Float[Array, "n d"]:
+        """Return what the classifier reads, of shape ``(n, pooled_features)``.
+
+        Args:
+            x: input of shape ``(n, h, w, in_features)``.
+            mean: computes the mean of each channel over the image.
+        """
         x = apply(self.conv, x)
         x = apply(self.neck, x)
-        x = x.mean((1, 2))
+        x = mean(x)
         x = apply(self.norm, x)
         if self.hidden is not None:
             x = apply(self.act, _on_vectors(self.hidden, x))

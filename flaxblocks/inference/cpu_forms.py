@@ -5,8 +5,16 @@ from typing import Any
 from flaxblocks import blocks
 from flaxblocks.blocks.residual import PooledProjection
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
-from flaxblocks.inference import conditional, convnext, gates, inverted_residual, residual, units
-from flaxblocks.layers import CondConv, ConvNormAct, LayerNorm, SqueezeExcite
+from flaxblocks.inference import (
+    conditional,
+    convnext,
+    ends,
+    gates,
+    inverted_residual,
+    residual,
+    units,
+)
+from flaxblocks.layers import CondConv, ConvNormAct, LayerNorm, Linear, SqueezeExcite
 from flaxblocks.models.stage import Stage
 from flaxblocks.ops.chunks import chunked
 from flaxblocks.ops.fused import Form, register_forms
@@ -15,9 +23,11 @@ ONE_KERNEL: dict[Any, Form] = {
     ConvNormAct: units.unit,
     PooledProjection: units.pooled_projection,
     LayerNorm: convnext.layer_norm,
+    Linear: units.linear,
     SqueezeExcite: gates.squeeze_excite,
     blocks.MBConv: inverted_residual.mbconv,
     UniversalInvertedBottleneck: inverted_residual.universal,
+    blocks.Head: ends.head,
 }
 """What computes a layer or block with one native kernel, which is fastest on all images at once."""
 
@@ -27,6 +37,7 @@ SEVERAL_KERNELS: dict[Any, Form] = {
     blocks.InvertedResidual: residual.inverted,
     blocks.FusedMBConv: residual.fused_mbconv,
     blocks.ConvNeXtBlock: convnext.convnext,
+    blocks.Stem: ends.stem,
 }
 """What computes a block with a native kernel for each convolution."""
 
@@ -35,7 +46,6 @@ IN_CHUNKS: tuple[Any, ...] = (
     blocks.MBConv,
     UniversalInvertedBottleneck,
     blocks.DepthWiseSeparableConv,
-    blocks.Stem,
     Stage,
 )
 """What may hold a wide temporary array, and so takes a few images at a time."""

@@ -25,6 +25,16 @@ def unit(program: Program, module: ConvNormAct, x: jax.Array) -> jax.Array | Non
     return convolved(program, module.conv, x, module.act)
 
 
+def linear(program: Program, layer: Linear, x: jax.Array) -> jax.Array | None:
+    """Compute a `Linear` on vectors or on each pixel of images."""
+    if not program.kernels or x.ndim not in (2, 4):
+        return None
+    if x.ndim == 4:
+        return convolved(program, layer, x, None)
+    y = convolved(program, layer, x[:, None, None], None)
+    return None if y is None else y[:, 0, 0]
+
+
 def pooled_projection(program: Program, module: PooledProjection, x: jax.Array):
     """Compute a `PooledProjection`."""
     return unit(program, module, module.average(x))
@@ -57,12 +67,13 @@ def geometry_in(layer: object, x: jax.Array) -> Geometry | None:
     That is where the layer is not ours, or computes in another dtype than the images have.
     """
     ours: Any = layer  # NNX's annotations allow forms that ours never has
-    if type(layer) not in (Conv, Linear) or ours.dtype not in (None, x.dtype):
+    is_linear = is_called_as(layer, Linear)
+    if not (is_linear or type(layer) is Conv) or ours.dtype not in (None, x.dtype):
         return None
     kernel, bias = weights(layer)
     if bias.dtype != x.dtype:
         return None
-    if type(layer) is Linear:
+    if is_linear:
         return _pointwise(x)
     images = jax.ShapeDtypeStruct(
         (*x.shape[:3], ours.in_features), x.dtype, sharding=jax.typeof(x).sharding

@@ -214,7 +214,7 @@ class Backbone(Scoped):
         Returns:
             What calling the network returns, or pooled features of shape ``(n, num_features)``.
         """
-        return self.head(x, pre_logits=pre_logits)
+        return self.head(x, pre_logits=True) if pre_logits else self.head(x)
 
     def forward_auxiliary(
         self, x: Float[Array, "n h w c"]

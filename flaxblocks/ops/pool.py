@@ -63,12 +63,13 @@ def _largest_of_taps(x: jax.Array, *, size: int, stride: int, side: Pair) -> jax
 
     On CPU XLA's own windows take 2.6 to 5 times as long.
     """
-    geometry = _geometry(x, size, stride, side)
+    geometry = pool_geometry(x, size, stride, side)
     pixels = padded(x, geometry, -np.inf)
     return reduce(jnp.maximum, (seen(pixels, geometry, tap) for tap in geometry.taps))
 
 
-def _geometry(x: jax.Array, size: int, stride: int, side: Pair) -> Geometry:
+def pool_geometry(x: jax.Array, size: int, stride: int, side: Pair) -> Geometry:
+    """Return the geometry of square windows on images of shape ``(n, h, w, c)``."""
     image = x.shape[1], x.shape[2]
     return Geometry(image, (size, size), (stride, stride), (side, side), (1, 1), 1)
 
@@ -82,7 +83,7 @@ def _max_pool_derivative(size: int, stride: int, side: Pair, primals, tangents):
     """
     (x,), (dx,) = primals, tangents
     y = _max_pool(x, size, stride, side)
-    geometry = _geometry(x, size, stride, side)
+    geometry = pool_geometry(x, size, stride, side)
     pixels, changes = padded(x, geometry, -np.inf), padded(dx, geometry)
     # By comparing the pixels with each other, not with `y`: XLA may recompute them in another
     # fusion and round them differently from `y`.

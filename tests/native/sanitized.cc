@@ -10,6 +10,7 @@
 #include "inverted_stages.h"
 #include "layer_norm.h"
 #include "narrow_kernel.h"
+#include "pool.h"
 #include "winograd.h"
 
 namespace flaxblocks {
@@ -178,6 +179,33 @@ void gates() {
   });
 }
 
+void pools() {
+  constexpr int64_t kImages = 3, kRows = 23, kColumns = 31, kChannels = 37;
+  const Numbers x = numbers(kImages * kRows * kColumns * kChannels);
+  check("means", kImages * kChannels, [&](ffi::ThreadPool& threads, float* y) {
+    mean(threads, {kImages, kRows, kColumns, kChannels}, x.data(), y);
+  });
+  const Shapes halved{kImages, kChannels, kChannels, Axis(kRows, 12, 3, 2, 1, 1, false),
+                      Axis(kColumns, 16, 3, 2, 1, 1, false)};
+  check("max-pools", kImages * 12 * 16 * kChannels, [&](ffi::ThreadPool& threads, float* y) {
+    max_pool(threads, halved, x.data(), y);
+  });
+}
+
+// Linear layers, of few vectors and of more.
+void linear_layers() {
+  constexpr int64_t kInputs = 531, kOutputs = 213;
+  const Numbers weights = numbers(kInputs * kOutputs), bias = numbers(kOutputs);
+  const Layer<float> layer{weights.data(), kInputs, kOutputs, kOutputs,
+                           {bias.data(), Activation::kRelu}};
+  for (int64_t pixels : {3, 29}) {
+    const Numbers x = numbers(pixels * kInputs);
+    check("linear layers", pixels * kOutputs, [&](ffi::ThreadPool& threads, float* y) {
+      pointwise(threads, layer, pixels, x.data(), y);
+    });
+  }
+}
+
 void inverted_residuals() {
   constexpr int64_t kImages = 3, kRows = 7, kColumns = 9, kFeatures = 19, kHidden = 33, kGate = 5;
   const Numbers x = numbers(kImages * kRows * kColumns * kFeatures);
@@ -213,6 +241,8 @@ int main() {
   flaxblocks::narrow_kernels<8>();
   flaxblocks::dense_kernels();
   flaxblocks::gates();
+  flaxblocks::pools();
+  flaxblocks::linear_layers();
 #endif
   flaxblocks::inverted_residuals();
 }

@@ -33,6 +33,10 @@ CALLS: dict[str, dict[str, Any]] = {
         "activations": (1, 3),
     },
     "layer_norm": {"arrays": [X, (16,), (16,)], "result": X, "epsilon": np.float64(1e-5)},
+    "mean": {"arrays": [X], "result": (1, 16)},
+    "max_pool": {
+        "arrays": [X], "result": (1, 2, 2, 16), "window": (3, 3), "strides": (2, 2), "low": (1, 1),
+    },
 }  # fmt: skip
 
 
@@ -98,6 +102,17 @@ REFUSED = [
     ("layer_norm", {"_1": (15,)}, "a number for each channel"),
     ("layer_norm", {"_2": NONE}, "a number for each channel"),
     ("layer_norm", {"epsilon": np.float64(-1)}, "`epsilon` must be at least 0"),
+    ("mean", {"_0": (4, 4, 16)}, "4 axes"),
+    ("mean", {"result": (1, 1, 1, 16)}, "their means 2"),
+    ("mean", {"result": (2, 16)}, "a mean for each channel"),
+    ("mean", {"_0": (1, 0, 4, 16)}, "an image must have pixels"),
+    ("max_pool", {"_0": (4, 4, 16)}, "4 axes"),
+    ("max_pool", {"_0": (2, 4, 4, 16)}, "as many images and channels"),
+    ("max_pool", {"result": (1, 2, 2, 17)}, "as many images and channels"),
+    ("max_pool", {"window": (0, 3)}, "`window` must be 2 positive"),
+    ("max_pool", {"strides": (2, 0)}, "`strides` must be 2 positive"),
+    ("max_pool", {"low": (1, BIG)}, "`low` must be 2"),
+    ("max_pool", {"_0": (1, 4, 4, 3), "result": (1, 2, 2, 3)}, "must fill a vector"),
     ("inverted_residual", {"_1": (1, 1, 16, 31)}, "the expansion must go"),
     ("inverted_residual", {"_1": NO_KERNEL, "_2": NONE}, "without an expansion"),
     ("inverted_residual", {"_3": (3, 3, 2, 32)}, "one filter for each channel"),
@@ -119,7 +134,10 @@ def test_other_dtypes_are_refused(name: str):
     with pytest.raises(jax.errors.JaxRuntimeError, match="must be float32 or float64"):
         call(name, {i: jnp.float16 for i in range(-1, 11)})
     with pytest.raises(jax.errors.JaxRuntimeError, match="all arrays must have one dtype"):
-        call(name, {1: jnp.float16})
+        call(name, {-1: jnp.float16})
+    if len(CALLS[name]["arrays"]) > 1:
+        with pytest.raises(jax.errors.JaxRuntimeError, match="all arrays must have one dtype"):
+            call(name, {1: jnp.float16})
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -1,0 +1,100 @@
+// The means of whole images, and the largest pixels of windows.
+#pragma once
+
+#include "few_pixels.h"
+
+namespace flaxblocks {
+
+// Some channels' means over an image. Each row has a sum of its own, which loses less.
+template <typename T>
+void average(const T* x, int64_t rows, int64_t columns, int64_t channels, Channels some, T* means) {
+  const int64_t count = some.count();
+  const auto sums = make_buffer<T>({count});
+  std::fill(means, means + count, T(0));
+  x += some.first;
+  for (int64_t row = 0; row < rows; ++row) {
+    std::fill_n(sums.get(), count, T(0));
+    for (int64_t column = 0; column < columns; ++column, x += channels) {
+      for (int64_t c = 0; c < count; ++c) sums[c] += x[c];
+    }
+    for (int64_t c = 0; c < count; ++c) means[c] += sums[c];
+  }
+  for (int64_t c = 0; c < count; ++c) means[c] /= static_cast<T>(rows * columns);
+}
+
+// Images of so many pixels and channels.
+struct Images {
+  int64_t count, rows, columns, channels;
+
+  int64_t image() const { return rows * columns * channels; }
+};
+
+template <typename T>
+void mean(ffi::ThreadPool& threads, const Images& images, const T* x, T* y) {
+  constexpr int64_t kWork = 1 << 14;  // numbers of a task, at least
+  const int64_t shares = std::clamp<int64_t>(images.image() / kWork, 1,
+                                             ceil_div(size(threads), images.count));
+  parallel_for(threads, images.count * shares, [&](int64_t i) {
+    const Channels some = part_of<T>(images.channels, i % shares, shares);
+    if (some.count() == 0) return;
+    average(x + i / shares * images.image(), images.rows, images.columns, images.channels, some,
+            y + i / shares * images.channels + some.first);
+  });
+}
+
+// The larger of each pair of numbers; NaN where one is.
+template <typename V>
+V larger(V a, V b) {
+  return (b > a) | (b != b) ? b : a;
+}
+
+// The largest pixels of `Width` windows of a row, `N` channels from c on; minus infinity where a
+// window lies in the padding.
+template <int Width, int N, typename T>
+void largest(const Axis& columns, const std::vector<const T*>& rows, int64_t m, int64_t channels,
+             int64_t c, T* to) {
+  using V = Vector<T, N>;
+  V best[Width];
+  for (int w = 0; w < Width; ++w) best[w] = V{} - std::numeric_limits<T>::infinity();
+  for (const T* row : rows) {
+    for (const Axis::Tap& tap : columns.phases[0]) {
+      for (int w = 0; w < Width; ++w) {
+        const int64_t at = (m + w) * columns.step + tap.offset;
+        if (at < 0 || at >= columns.from) continue;
+        best[w] = larger(best[w], load<V>(row + at * channels + c));
+      }
+    }
+  }
+  for (int w = 0; w < Width; ++w) store(to + (m + w) * channels + c, best[w]);
+}
+
+template <typename T>
+void max_pool(ffi::ThreadPool& threads, const Shapes& shapes, const T* x, T* y) {
+  constexpr int kLanes = kRegister / sizeof(T);
+  const Axis &rows = shapes.rows, &columns = shapes.columns;
+  const int64_t channels = shapes.to_channels, all = shapes.images * rows.to;
+  const int64_t tasks = std::min(all, 8 * size(threads));
+  parallel_for(threads, tasks, [&](int64_t task) {
+    std::vector<const T*> met;
+    for (int64_t r = all * task / tasks; r < all * (task + 1) / tasks; ++r) {
+      met.clear();
+      for (const Axis::Tap& tap : rows.phases[0]) {
+        const int64_t at = r % rows.to * rows.step + tap.offset;
+        if (at < 0 || at >= rows.from) continue;
+        met.push_back(x + (r / rows.to * rows.from + at) * columns.from * channels);
+      }
+      T* const to = y + r * columns.to * channels;
+      with_width<4, 2, 1>(columns.to, 1, [&](auto width) {
+        for (int64_t next = 0; next < columns.to; next += width) {
+          const int64_t m = std::min<int64_t>(next, columns.to - width);
+          for (int64_t first = 0; first < channels; first += kLanes) {
+            const int64_t c = std::min<int64_t>(first, channels - kLanes);
+            largest<width, kLanes>(columns, met, m, channels, c, to);
+          }
+        }
+      });
+    }
+  });
+}
+
+}  // namespace flaxblocks

@@ -1,0 +1,39 @@
+"""Which pools the native kernels compute, and how they are called."""
+
+import jax
+import numpy as np
+
+from flaxblocks.ops.conv.geometry import Geometry
+from flaxblocks.ops.native.choice import Kernels, is_called
+from flaxblocks.ops.native.targets import VECTOR, may_take, target
+
+
+def fits(name: str, x: jax.Array, kernels: Kernels) -> bool:
+    """Return whether a kernel is called on images.
+
+    Args:
+        name: ``"mean"`` or ``"max_pool"``.
+        x: images of shape ``(n, h, w, c)``.
+        kernels: those that may be called.
+    """
+    if not may_take(x) or x.shape[3] * x.dtype.itemsize < VECTOR:
+        return False
+    return is_called(kernels, name, x.shape[3])
+
+
+def mean(x: jax.Array) -> jax.Array:
+    """Return the mean of each channel over the image, of shape ``(n, c)``."""
+    call = jax.ffi.ffi_call(target("mean"), jax.ShapeDtypeStruct((x.shape[0], x.shape[3]), x.dtype))
+    return call(x)
+
+
+def max_pool(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """Return the largest pixel of each window, of shape ``(n, p, q, c)``."""
+    shape = (x.shape[0], *geometry.output, x.shape[3])
+    call = jax.ffi.ffi_call(target("max_pool"), jax.ShapeDtypeStruct(shape, x.dtype))
+    return call(
+        x,
+        window=np.array(geometry.window, np.int64),
+        strides=np.array(geometry.strides, np.int64),
+        low=np.array([low for low, _ in geometry.padding], np.int64),
+    )
