@@ -1,6 +1,6 @@
 """The page of all networks, from their records."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import flaxblocks as fb
 from flaxblocks._base.command_line import short
@@ -13,7 +13,13 @@ html_theme.sidebar_secondary.remove: true
 # All networks
 
 {count} networks, {torchvision} of torchvision's and {timm} of timm's, each compared with its
-source's own module by the tests. Type parts of a name, a paper or a license to search; click on
+source's own module by the tests:
+
+| paper | source | networks | with weights | parameters | first and last by size |
+|---|---|---|---|---|---|
+{families}
+
+Type parts of a name, a paper or a license to search; click on
 a column to sort. *Size* is that of the image in pixels, *multiply-adds*, which papers call FLOPs,
 are those of one image, *top-1* is what the source published for the default weights on ImageNet's
 validation images, in percent, *mean IoU* that of segmentation on COCO's, with VOC's classes.
@@ -48,8 +54,23 @@ def networks_page() -> str:
         torchvision=len(names) - timm,
         timm=timm,
         columns="".join(f"<th>{column}</th>" for column in COLUMNS),
+        families="\n".join(_families([fb.model_info(name) for name in names])),
         rows="\n".join(_row(fb.model_info(name)) for name in names),
     )
+
+
+def _families(records: Sequence[ModelRecord]) -> Iterator[str]:
+    """Yield a row of the table for each paper's networks of each source."""
+    families: dict[tuple[str, str], list[ModelRecord]] = {}
+    for record in records:
+        families.setdefault((record.paper, record.source), []).append(record)
+    for (paper, source), members in sorted(families.items()):
+        members.sort(key=lambda record: record.parameters or 0)
+        ends = members[0], members[-1]
+        sizes = " to ".join(dict.fromkeys(short(record.parameters or 0) for record in ends))
+        names = " to ".join(dict.fromkeys(f"`{record.name}`" for record in ends))
+        weights = sum(bool(record.weights) for record in members)
+        yield f"| {paper} | {source} | {len(members)} | {weights} | {sizes} | {names} |"
 
 
 def _row(record: ModelRecord) -> str:

@@ -64,6 +64,14 @@ def test_the_table_of_networks_has_them_all():
     assert "25,557,032" in page and "IMAGENET1K_V2" in page
 
 
+def test_the_table_of_families_counts_every_network_once():
+    rows = re.findall(r"^\| .* \| (torchvision|timm) \| (\d+) \| (\d+) \|", networks_page(), re.M)
+    assert sum(int(count) for _, count, _ in rows) == len(fb.list_models())
+    assert sum(int(known) for *_, known in rows) == len(fb.list_models(weights=True))
+    timm = sum(int(count) for source, count, _ in rows if source == "timm")
+    assert timm == len(fb.list_models("timm/*"))
+
+
 def test_the_table_of_bounds_has_them_all():
     assert len(bounds_table().splitlines()) == 2 + len(BOUNDS)
 

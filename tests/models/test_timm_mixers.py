@@ -15,6 +15,8 @@ from timm.models import inception_next, metaformer, starnet
 
 import flaxblocks as fb
 from flaxblocks.blocks.metaformer import NormFirstResidual, SelfAttention
+from flaxblocks.blocks.perceptron_head import PerceptronHead
+from flaxblocks.layers.star_relu import squared_relu
 from flaxblocks.models import Backbone
 from flaxblocks.models.convnext import Size
 from flaxblocks.models.timm import metaformer as ours
@@ -207,14 +209,17 @@ def test_both_branches_of_a_block_drop_at_its_rate():
 
 
 def test_a_new_number_of_classes_replaces_the_whole_perceptron():
-    network: Any = small(ours.convformer)(rngs=nnx.Rngs(0))
-    before = network.head.expand.kernel[...]
-    network.reset_classifier(3, rngs=nnx.Rngs(1))
-    assert network.num_classes == 3
-    assert (network.head.expand.kernel[...] != before).any()
-    network.reset_classifier(0, rngs=nnx.Rngs(1))
-    assert network.head.expand is None
-    assert network(jnp.ones((1, 33, 33, 3))).shape == (1, network.num_features) == (1, 64)
+    def head(*classes: int) -> Any:
+        made = PerceptronHead(8, 5, norm=fb.LayerNorm, act=squared_relu, rngs=nnx.Rngs(0))
+        for count in classes:
+            made.reset_classifier(count, rngs=nnx.Rngs(1))
+        return made
+
+    first, second, none = head(), head(3), head(3, 0)
+    assert second.classifier.out_features == 3
+    assert (first.expand.kernel[...] != second.expand.kernel[...]).any()
+    assert none.expand is none.expand_norm is none.classifier is None
+    assert none.pooled_features == 8 and none(jnp.ones((1, 3, 3, 8))).shape == (1, 8)
 
 
 def test_a_branch_keeps_the_shape_and_heads_fill_the_channels():
