@@ -135,13 +135,13 @@ def _general_product(operation: Operation, x: Tensor, y: Tensor, *bias: Tensor) 
 
 
 def _broadcast(operation: Operation, x: Tensor, *_: Tensor) -> Tensor:
-    """Add axes of size 1, and repeat those that must have a known size."""
+    """Add axes, and repeat those whose size is known; a reshape may follow."""
     (result,) = operation.results
     where = operation.parameters["broadcast_dimensions"]
     for axis in range(len(result.shape)):
         if axis not in where:
             x = x.unsqueeze(axis)
-    return x.expand(_sizes(result)) if len(where) == len(result.shape) else x
+    return x.expand(_sizes(result))
 
 
 def _slice(operation: Operation, x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from flax import nnx
 import flaxblocks as fb
 from flaxblocks.layers.bilinear_attention import BilinearAttention
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
+from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.ops.resize import bilinear_resize, nearest_resize
 from tests.helpers.exported import SIZE, randomized
@@ -104,13 +105,15 @@ class Shapes(nnx.Module):
 LAYERS = {
     "EfficientChannelAttention": EfficientChannelAttention,
     "GlobalResponseNorm": GlobalResponseNorm,
+    "GroupNorm": partial(GroupNorm, num_groups=2),
     "BilinearAttention": partial(BilinearAttention, reduce_features=4, size=2, drop_rate=0),
 }
 
 
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
 @pytest.mark.parametrize("layer", LAYERS)
-def test_layers_leave_the_number_of_images_open(layer: str, tmp_path):
-    model, path = randomized(LAYERS[layer](8, rngs=nnx.Rngs(0))), tmp_path / "model.onnx"
+def test_layers_leave_the_number_of_images_open(layer: str, suffix: str, tmp_path):
+    model, path = randomized(LAYERS[layer](8, rngs=nnx.Rngs(0))), tmp_path / f"model.{suffix}"
     model.eval()
     fb.export(model, path, input_size=(2, 4), in_features=8)
     x = np.random.default_rng(0).normal(size=(2, 2, 4, 8)).astype(np.float32)
