@@ -77,7 +77,11 @@ FORMATS = {
         ("float32", "float16", INT8),
     ),
     "litert": Format(
-        "LiteRT", (".tflite",), "litert", "ai-edge-litert and litert-converter", ("float32",)
+        "LiteRT",
+        (".tflite",),
+        "litert",
+        "ai-edge-litert and litert-converter",
+        ("float32", INT8),
     ),
     "torch": Format("torch.export", (".pt2",), "torch_program", "torch", HALF),
 }

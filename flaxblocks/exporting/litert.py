@@ -4,7 +4,9 @@ The description is a zip archive behind the flatbuffer, which is where TFLite ha
 the interpreter does not read that far.
 """
 
+import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from jax import export as jax_export
 
 from flaxblocks._base.optional import required
 from flaxblocks.exporting.description import Description
+from flaxblocks.exporting.litert_steps import MARKS, as_litert, marked_types
+from flaxblocks.exporting.operation import unsupported
 from flaxblocks.exporting.prepare import Prepared
 from flaxblocks.ops.switch import convolution
 
@@ -29,8 +33,9 @@ def write(prepared: Prepared, path: Path) -> None:
     Raises:
         ValueError: if the converter refuses it.
     """
+    function = jax.jit(as_litert(prepared.function))
     with convolution("lax"):
-        exported = jax_export.export(jax.jit(prepared.function))(prepared.images)
+        exported = jax_export.export(function, disabled_checks=[MARKS])(prepared.images)
     output = prepared.description.output
     path.write_bytes(_converted(exported.mlir_module(), output))
     with zipfile.ZipFile(path, "a") as file:
@@ -47,16 +52,38 @@ def _converted(program: str, output: str) -> bytes:
     converter.prepare_mlir_context(context)
     with context:
         module = ir.Module.parse(program)
+        marked_types(module, ir)
         functions = {op.attributes["sym_name"].value: op for op in module.body.operations}
         converter.set_signature(functions["main"], SIGNATURE, [IMAGES], [output])
         config = converter.ConvertToTFLConfig()
         # Else a batch of any size has its biases broadcast by operations of their own.
         config.unsafe_fuse_dynamic_shaped_broadcast = True
+        # Integers between the types that are there, float32 everywhere else, as at the border.
+        config.qdq_conversion_mode, config.strict_qdq_mode = "STATIC", True
         try:
             converter.run_convert_to_tfl_passes(module, passmanager.PassManager(), config)
         except ir.MLIRError as error:
             raise ValueError(f"`model` cannot be exported to LiteRT: {error}") from error
-        return converter.export_flatbuffer_to_bytes(module.operation)
+        try:
+            return converter.export_flatbuffer_to_bytes(module.operation)
+        except ValueError as error:  # it does not say what it could not write
+            name, layer = next(_left(module.operation), ("an operation", ""))
+            raise unsupported(name, layer) from error
+
+
+def _left(operation: Any) -> Iterator[tuple[str, str]]:
+    """Yield the steps that LiteRT has no operation for, with the layers that they stand in."""
+    schema = required("ai_edge_litert.schema_py_generated", "ai-edge-litert", *NEEDED)
+    for region in operation.regions:
+        for block in region:
+            for step in block.operations:
+                dialect, _, name = step.operation.name.partition(".")
+                if dialect in ("stablehlo", "chlo"):
+                    if not hasattr(schema.BuiltinOperator, f"STABLEHLO_{name.upper()}"):
+                        place = re.search(r'"jit\([^)]*\)/([^"]*)"', str(step.operation.location))
+                        yield name, place[1].rpartition("/")[0] if place else ""
+                else:
+                    yield from _left(step.operation)
 
 
 def read(path: Path) -> tuple[Description, "Run"]:
