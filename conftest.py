@@ -47,7 +47,7 @@ from jax._src.interpreters import mlir
 
 import flaxblocks as fb
 from flaxblocks.models import registry
-from parity.sides.flax_side import QUICK
+from parity.trace.jax_program import QUICK
 from torch_ref.harness.vendors import declare_operators
 
 # Before any test imports torchvision or timm.

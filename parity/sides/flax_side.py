@@ -17,7 +17,8 @@ from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.entries import children, entries
 from parity.sides import calling
 from parity.sides.calls import Input, inputs_of, is_float, outputs_of, widened
-from parity.trace.jax_program import QUICK, JaxProgram
+from parity.sides.compiling import compiled
+from parity.trace.jax_program import JaxProgram
 from parity.trace.widen import in_float64
 
 RECURRENT = (nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell)
@@ -198,43 +199,6 @@ def _loss_and_gradients(
 
 def _summed(outputs: Any, target: Any) -> jax.Array:
     return sum((half_mean_square(outputs[n], target[n]) for n in target), jnp.zeros(()))
-
-
-@dataclass(frozen=True, eq=False)
-class _Structure:
-    """A module's structure as a key, even where an attribute, such as a list, has no hash."""
-
-    graphdef: Any
-
-    def __hash__(self) -> int:
-        return hash((len(self.graphdef.attributes), self.graphdef.num_leaves))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Structure) and bool(self.graphdef == other.graphdef)
-
-
-def compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """Return the function for each dtype, compiled when called; its first is a module's structure.
-
-    Float32 is compiled as users compile it.
-    """
-
-    def unwrapped(structure: _Structure, *arguments: Any) -> Any:
-        return function(structure.graphdef, *arguments)
-
-    def made(compile_: Callable[..., Any]) -> Callable[..., Any]:
-        jitted = compile_(unwrapped, static_argnums=0)
-        return lambda graphdef, *arguments: jitted(_Structure(graphdef), *arguments)
-
-    return {"float32": made(jax.jit), "float64": made(compiled_float64)}
-
-
-def compiled_float64(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Return the function, compiled when called, and hardly optimized.
-
-    Float64 is there for its meaning: to compile it costs more than to run it.
-    """
-    return jax.jit(function, compiler_options=QUICK, **options)
 
 
 _FORWARD = {training: compiled(partial(_forward, training)) for training in (False, True)}

@@ -18,6 +18,7 @@ from flaxblocks.weights.entries import entries
 from parity.checks.tolerance import bound
 from parity.sides import flax_side, torch_side
 from parity.sides.calls import Input, outputs_of, widened
+from parity.sides.compiling import compiled_float64
 from parity.sides.runs import Runs
 from torch_ref.harness import passes
 from torch_ref.harness.exact_gradients import ExactGradients
@@ -82,7 +83,7 @@ def flax_steps(
     # As one vector: every optimizer here goes number by number, and compiles far sooner.
     rule = optax.flatten(optimizer.optax)
     opt_state = rule.init(params)
-    update = flax_side.compiled_float64(partial(_update, rule))
+    update = compiled_float64(partial(_update, rule))
     step = flax_side.LOSS_AND_GRADIENTS[training]["float64"]  # compiled for the gradients already
     for x, target in batches:
         arrays = widened(x, "float64"), widened(target, "float64")

@@ -65,7 +65,7 @@ class JaxProgram:
     @cached_property
     def equations(self) -> list[Any]:
         """Every equation, those of inner programs too."""
-        return list(_equations(self.jaxpr.jaxpr))
+        return list(equations_of(self.jaxpr.jaxpr))
 
     @cached_property
     def numbers(self) -> tuple[float, ...]:
@@ -232,14 +232,15 @@ def _inner(equation: Any) -> Any:
     return None
 
 
-def _equations(jaxpr: Any) -> Iterator[Any]:
+def equations_of(jaxpr: Any) -> Iterator[Any]:
+    """Yield every equation of a program, and of those that it calls."""
     for equation in jaxpr.eqns:
         yield equation
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
-                    yield from _equations(inner)
+                    yield from equations_of(inner)
 
 
 def _narrower(equation: Any) -> str | None:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from parity.sides.flax_side import QUICK
+from parity.trace.jax_program import QUICK
 from tests.helpers.convolutions import Configuration, check, random_configuration
 
 FORMS = [

@@ -22,7 +22,7 @@ from flaxblocks.train.run.checkpoints import read_position
 from flaxblocks.train.run.json_log import read_log
 from flaxblocks.train.run.training import Training
 from flaxblocks.train.step.sharding import shard_largest
-from parity.sides.flax_side import QUICK
+from parity.trace.jax_program import QUICK
 from tests.helpers.tiny_training import (
     BATCH,
     PREPROCESS,

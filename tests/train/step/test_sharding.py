@@ -24,7 +24,7 @@ from flaxblocks.train import (
     shard_largest,
 )
 from flaxblocks.train.step.sharding import Rule
-from parity.sides.flax_side import QUICK
+from parity.trace.jax_program import QUICK
 from tests.helpers.tiny_training import free_port
 from tests.helpers.train_nets import apart, batch, float64_net, weights
 from tests.helpers.train_worker import OPTIMIZER, ROWS, RULES, train

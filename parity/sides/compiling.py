@@ -1,0 +1,68 @@
+"""Compiles functions of modules for each dtype."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from parity.trace.jax_program import QUICK, SMALLEST, equations_of
+
+UNFUSED: dict[str, bool | int | str] = {**QUICK, "xla_disable_hlo_passes": "fusion"}
+"""Compiled as `QUICK` says, each value computed once."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Structure:
+    """A module's structure as a key, even where an attribute, such as a list, has no hash."""
+
+    graphdef: Any
+
+    def __hash__(self) -> int:
+        return hash((len(self.graphdef.attributes), self.graphdef.num_leaves))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Structure) and bool(self.graphdef == other.graphdef)
+
+
+def compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Return the function for each dtype, compiled when called; its first is a module's structure.
+
+    Float32 is compiled as users compile it.
+    """
+
+    def unwrapped(structure: _Structure, *arguments: Any) -> Any:
+        return function(structure.graphdef, *arguments)
+
+    def made(compile_: Callable[..., Any]) -> Callable[..., Any]:
+        jitted = compile_(unwrapped, static_argnums=0)
+        return lambda graphdef, *arguments: jitted(_Structure(graphdef), *arguments)
+
+    return {"float32": made(jax.jit), "float64": made(compiled_float64)}
+
+
+def compiled_float64(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Return the function, compiled when called, and hardly optimized.
+
+    Float64 is there for its meaning: to compile it costs more than to run it. What is fused is
+    computed again wherever it is needed, and hardly optimized not always to the same bits: the
+    gradient of a maximum, which asks where that is, would find it nowhere. A program that asks
+    whether numbers are equal is not fused.
+    """
+    fused = jax.jit(function, compiler_options=QUICK, **options)
+    unfused = jax.jit(function, compiler_options=UNFUSED, **options)
+
+    def call(*arguments: Any) -> Any:
+        asks = any(map(_asks_for_equals, equations_of(fused.trace(*arguments).jaxpr.jaxpr)))
+        return (unfused if asks else fused)(*arguments)
+
+    return call
+
+
+def _asks_for_equals(equation: Any) -> bool:
+    if equation.primitive.name != "eq":
+        return False
+    first, _ = (variable.aval for variable in equation.invars)
+    return np.size(first) >= SMALLEST and bool(jnp.issubdtype(first.dtype, jnp.floating))
