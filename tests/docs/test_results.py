@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from benchmarks import export_tables
 from flaxblocks.bench.report.readme import compared, grown, rendered
 from flaxblocks.bench.report.results import read
+from flaxblocks.exporting.formats import FORMATS
+from flaxblocks.exporting.verify import BOUNDS
 from parity.cases import SEED_CASES
 from parity.report.rows import Report
 from parity.report.table import print_reports
@@ -74,3 +77,26 @@ def test_the_networks_of_every_check_are_equal_and_on_the_page():
 )
 def test_the_tables_are_the_result_files(page, table, files, render):
     assert shown(page, table) == render(*map(read, files))
+
+
+@pytest.mark.parametrize(
+    ("table", "file", "render"),
+    [
+        ("networks", export_tables.NETWORKS, export_tables.networks),
+        ("onnx speed", export_tables.SPEED, export_tables.speed),
+    ],
+)
+def test_the_tables_of_exported_networks_are_the_result_files(table, file, render):
+    assert shown("docs/export.md", table) == render(json.loads(file.read_text()))
+
+
+def test_exported_networks_are_the_same_functions():
+    for name, row in json.loads(export_tables.NETWORKS.read_text())["networks"].items():
+        for result in (row[format] for format in FORMATS if format in row):
+            difference = result.get("difference_from_float64", result["difference"])
+            assert difference <= BOUNDS["float32"], name
+
+
+def test_exported_networks_are_as_fast_as_those_of_pytorch():
+    rows = json.loads(export_tables.SPEED.read_text())["networks"].values()
+    assert max(row["ratio"] for row in rows) <= 1.05

@@ -1,0 +1,51 @@
+"""The tables of `docs/export.md`, made of the result files.
+
+python -m benchmarks.export_tables
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import flaxblocks as fb
+from flaxblocks.exporting.formats import FORMATS
+
+FOLDER = Path(__file__).parent
+NETWORKS = max(FOLDER.glob("export-networks-cpu-*.json"))
+SPEED = max(FOLDER.glob("onnx-speed-cpu-*.json"))
+
+
+def networks(content: dict[str, Any]) -> str:
+    """Return a row for each family: how many of its networks were compared, and the worst."""
+    families = defaultdict(list)
+    for name, row in content["networks"].items():
+        source = "timm" if name.startswith("timm/") else "torchvision"
+        families[source, fb.model_info(name).architecture.family].append(row)
+    lines = [
+        "| family | " + " | ".join(FORMATS) + " |",
+        "|---|" + "---|" * len(FORMATS),
+    ]
+    for (source, family), rows in sorted(families.items()):
+        cells = " | ".join(_worst(rows, format) for format in FORMATS)
+        lines.append(f"| {source} `{family}` | {cells} |")
+    return "\n".join(lines)
+
+
+def _worst(rows: list[dict[str, Any]], format: str) -> str:
+    found = [row[format]["difference"] for row in rows if format in row]
+    return f"{len(found)}: {max(found):.1e}" if found else ""
+
+
+def speed(content: dict[str, Any]) -> str:
+    """Return a row for each network: milliseconds of ours and of PyTorch's export."""
+    lines = ["| network | flaxblocks | PyTorch's export | ratio |", "|---|---|---|---|"]
+    for name, row in sorted(content["networks"].items()):
+        lines.append(f"| `{name}` | {row['ours']:.2f} | {row['torch']:.2f} | {row['ratio']:.2f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(networks(json.loads(NETWORKS.read_text())))
+    print()
+    print(speed(json.loads(SPEED.read_text())))

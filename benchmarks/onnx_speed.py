@@ -1,0 +1,119 @@
+"""ONNX Runtime's time for our files beside those of PyTorch's own export, one image on one thread.
+
+    python -m benchmarks.onnx_speed --json benchmarks/onnx-speed-cpu-DATE.json resnet18 densenet121
+
+Both files are of the same network with the same random weights, and answers are compared before
+times. Rounds of both alternate, so that what slows the machine slows both; a network's ratio is of
+the 20th percentiles. The results are added to those that the file has.
+"""
+
+import argparse
+import json
+import logging
+import tempfile
+import warnings
+from collections import Counter
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+import flaxblocks as fb
+from flaxblocks._base.command_line import versions
+from flaxblocks.exporting.verify import BOUNDS
+from parity.checks.measure import scaled_error
+from tests.helpers.networks import flax_network, torch_network
+from torch_ref.harness.layout import from_nhwc
+
+PERCENTILE = 20
+PACKAGES = ("jax", "onnx", "onnxruntime", "torch", "torchvision", "timm")
+
+
+def measured(name: str, seconds: float) -> dict[str, Any]:
+    """Return the milliseconds of both files, their ratio, and how many nodes each has.
+
+    Raises:
+        AssertionError: if the two are not the same function.
+    """
+    record = fb.model_info(name)
+    assert record.preprocess is not None
+    size = record.preprocess.crop
+    image = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype(np.float32)
+    twin = torch_network(name, np.repeat(image, 2, 0).astype(np.float64)).float().eval()
+    model = flax_network(name, twin.state_dict(), param_dtype=jnp.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = Path(folder) / "ours.onnx", Path(folder) / "theirs.onnx"
+        fb.export(model, ours, input_size=size, batch=1)
+        with warnings.catch_warnings():  # PyTorch's exporter uses what PyTorch has deprecated
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(twin, (from_nhwc(image),), dynamo=True, verbose=False)
+        assert program is not None  # None comes back where a file is written
+        onnx.save(program.model_proto, theirs)
+        nodes = {side: _nodes(path) for side, path in (("ours", ours), ("torch", theirs))}
+        feeds = {"ours": image, "torch": from_nhwc(image).contiguous().numpy()}
+        sessions = {side: _session(path) for side, path in (("ours", ours), ("torch", theirs))}
+    answers = {side: _call(sessions[side], feeds[side]) for side in sessions}
+    difference = scaled_error(answers["ours"], answers["torch"])
+    assert difference <= BOUNDS["float32"], difference
+    times: dict[str, list[float]] = {side: [] for side in sessions}
+    end = perf_counter() + seconds
+    while perf_counter() < end:
+        for side, session in sessions.items():
+            started = perf_counter()
+            _call(session, feeds[side])
+            times[side].append(perf_counter() - started)
+    fast = {side: float(np.percentile(t, PERCENTILE)) * 1e3 for side, t in times.items()}
+    return {
+        **{side: float(f"{ms:.4g}") for side, ms in fast.items()},
+        "ratio": round(fast["ours"] / fast["torch"], 3),
+        "calls": len(times["ours"]),
+        "difference": float(f"{difference:.1e}"),
+        "nodes_after_optimization": nodes,
+    }
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options)
+
+
+def _call(session: onnxruntime.InferenceSession, image: np.ndarray) -> np.ndarray:
+    (result,) = session.run(None, {session.get_inputs()[0].name: image})
+    return np.asarray(result)
+
+
+def _nodes(path: Path) -> dict[str, int]:
+    """Return how many nodes of each kind ONNX Runtime makes of a file."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(path.with_suffix(".optimized"))
+    options.log_severity_level = 3  # it warns that the file is for this processor
+    onnxruntime.InferenceSession(path, options)
+    graph = onnx.load(options.optimized_model_filepath).graph
+    return dict(Counter(node.op_type for node in graph.node).most_common())
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="+")
+    parser.add_argument("--json", type=Path, required=True, help="the result file")
+    parser.add_argument("--seconds", type=float, default=15, help="of each network's calls")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    found = json.loads(options.json.read_text()) if options.json.exists() else {"networks": {}}
+    for name in options.networks:
+        row = measured(name, options.seconds)
+        print(f"{name:<24} {row['ours']:8.2f} {row['torch']:8.2f} {row['ratio']:6.3f}", flush=True)
+        found = {**found, "versions": versions(PACKAGES)}
+        found["networks"][name] = row
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
