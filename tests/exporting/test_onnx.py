@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.bilinear_attention import BilinearAttention
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.group_norm import GroupNorm
@@ -102,7 +103,18 @@ class Shapes(nnx.Module):
         return jnp.tanh(moved).swapaxes(1, 2) ** 3
 
 
+class PooledNorm(nnx.Module):
+    """Normalizes what is left of the images when pixels are gone."""
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        self.norm = BatchNorm(features, rngs=rngs)
+
+    def __call__(self, x):
+        return jnp.tanh(self.norm(x.mean((1, 2))))
+
+
 LAYERS = {
+    "PooledNorm": PooledNorm,
     "EfficientChannelAttention": EfficientChannelAttention,
     "GlobalResponseNorm": GlobalResponseNorm,
     "GroupNorm": partial(GroupNorm, num_groups=2),

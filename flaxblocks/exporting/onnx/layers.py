@@ -128,15 +128,15 @@ def _general_product(graph: Graph, operation: Operation) -> None:
 def _affine(graph: Graph, operation: Operation) -> None:
     """Write ``x * factor + shift`` as a normalization of each channel, which is one node."""
     (x, *constants), (result,) = operation.operands, operation.results
-    if len(result.shape) != 4:
+    rank, channels = len(result.shape), result.shape[-1]
+    if rank not in (2, 4):
         raise NotImplementedError
-    channels = result.shape[-1]
     still = [np.full(channels, number, result.dtype) for number in (0, 1)]
     arrays = [*(np.asarray(constant).ravel() for constant in constants), *still]
     name = graph.add(
-        "BatchNormalization", [graph.take(x, NCHW), *_weights(graph, arrays)], epsilon=0.0
+        "BatchNormalization", [graph.take(x, usual(rank)), *_weights(graph, arrays)], epsilon=0.0
     )
-    graph.store(result, name, NCHW)
+    graph.store(result, name, usual(rank))
 
 
 def _weights(graph: Graph, arrays: list[Any]) -> list[str]:
