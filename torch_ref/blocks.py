@@ -1,8 +1,9 @@
 """The tutorial's blocks, with the arguments that published networks vary."""
 
-from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import torch
 from torch import nn
 
 from torch_ref.activations import relu, relu6
@@ -11,21 +12,23 @@ from torch_ref.layers import (
     Conv,
     Conv1X1BnReLU,
     ConvNormAct,
+    Mixed,
     StochasticDepth,
     pair,
     through,
 )
+from torch_ref.types import Activation, Factory, Size
 
 
 class ResidualAdd(nn.Module):
     """Add the input, or what a shortcut makes of it, to the block's output."""
 
-    def __init__(self, block, shortcut=None):
+    def __init__(self, block: nn.Module, shortcut: Activation | None = None):
         super().__init__()
         self.block = block
         self.shortcut = shortcut
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add the two branches."""
         return self.block(x) + through(x, self.shortcut)
 
@@ -35,23 +38,23 @@ class BottleNeck(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
-        reduction=4,
+        in_features: int,
+        out_features: int,
+        reduction: float = 4,
         *,
-        kernel_size=3,
-        stride=1,
-        early_stride=False,
-        dilation=1,
-        groups=1,
-        use_bias=True,
-        norm=BatchNorm,
-        act=relu,
-        final_act=relu,
-        shortcut=Conv1X1BnReLU,
-        se=None,
-        spatial_se=None,
-        drop_path=0.0,
+        kernel_size: Size = 3,
+        stride: Size = 1,
+        early_stride: bool = False,
+        dilation: Size = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        norm: Factory | None = BatchNorm,
+        act: Activation | None = relu,
+        final_act: Activation | None = relu,
+        shortcut: Factory = Conv1X1BnReLU,
+        se: Factory | None = None,
+        spatial_se: Factory | None = None,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         narrow = int(out_features // reduction)
@@ -68,12 +71,15 @@ class BottleNeck(nn.Module):
         # narrow -> wide
         self.expand = unit(narrow, out_features, 1, act=None)
         self.se = se(out_features) if se else None
-        arguments = {"stride": stride, "use_bias": use_bias, "norm": norm}
-        self.shortcut = None if same_shape else shortcut(in_features, out_features, **arguments)
+        self.shortcut = (
+            None
+            if same_shape
+            else shortcut(in_features, out_features, stride=stride, use_bias=use_bias, norm=norm)
+        )
         self.drop_path = StochasticDepth(drop_path) if drop_path else None
         self.final_act = final_act
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Reduce, work, expand, add."""
         y = through(x, self.reduce, self.spatial, self.spatial_se, self.expand, self.se)
         y = through(y, self.drop_path) + through(x, self.shortcut)
@@ -83,7 +89,15 @@ class BottleNeck(nn.Module):
 class LinearBottleNeck(BottleNeck):
     """`BottleNeck` without the last activation."""
 
-    def __init__(self, in_features, out_features, reduction=4, *, final_act=None, **arguments):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        reduction: float = 4,
+        *,
+        final_act: Activation | None = None,
+        **arguments: Any,
+    ):
         super().__init__(in_features, out_features, reduction, final_act=final_act, **arguments)
 
 
@@ -92,20 +106,20 @@ class InvertedResidual(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
-        expansion=4,
+        in_features: int,
+        out_features: int,
+        expansion: float = 4,
         *,
-        kernel_size=3,
-        stride=1,
-        dilation=1,
-        groups=1,
-        use_bias=True,
-        norm=BatchNorm,
-        act=relu,
-        final_act=relu,
-        shortcut: Callable[..., nn.Module] | None = Conv1X1BnReLU,
-        drop_path=0.0,
+        kernel_size: Size = 3,
+        stride: Size = 1,
+        dilation: Size = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        norm: Factory | None = BatchNorm,
+        act: Activation | None = relu,
+        final_act: Activation | None = relu,
+        shortcut: Factory | None = Conv1X1BnReLU,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         wide = round(in_features * expansion)
@@ -119,15 +133,16 @@ class InvertedResidual(nn.Module):
         )
         # wide -> narrow
         self.project = unit(wide, out_features, 1, act=None)
-        arguments = {"stride": stride, "use_bias": use_bias, "norm": norm}
         self.shortcut = None
         if shortcut is not None and not same_shape:
-            self.shortcut = shortcut(in_features, out_features, **arguments)
+            self.shortcut = shortcut(
+                in_features, out_features, stride=stride, use_bias=use_bias, norm=norm
+            )
         self.adds = same_shape or self.shortcut is not None
         self.drop_path = StochasticDepth(drop_path) if drop_path else None
         self.final_act = final_act
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Expand, work, project, add."""
         y = through(x, self.expand, self.spatial, self.project)
         if self.adds:
@@ -138,7 +153,15 @@ class InvertedResidual(nn.Module):
 class MobileNetLikeBlock(InvertedResidual):
     """`InvertedResidual` with a residual only where the shape stays."""
 
-    def __init__(self, in_features, out_features, expansion=4, *, shortcut=None, **arguments):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        expansion: float = 4,
+        *,
+        shortcut: Factory | None = None,
+        **arguments: Any,
+    ):
         super().__init__(in_features, out_features, expansion, shortcut=shortcut, **arguments)
 
 
@@ -147,14 +170,14 @@ class DepthWiseSeparableConv(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
+        in_features: int,
+        out_features: int,
         *,
-        kernel_size=3,
-        stride=1,
-        dilation=1,
-        padding=0,
-        use_bias=True,
+        kernel_size: Size = 3,
+        stride: Size = 1,
+        dilation: Size = 1,
+        padding: Size | None = 0,
+        use_bias: bool = True,
     ):
         super().__init__()
         self.depthwise = Conv(
@@ -169,7 +192,7 @@ class DepthWiseSeparableConv(nn.Module):
         )
         self.pointwise = Conv(in_features, out_features, 1, use_bias=use_bias)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the two convolutions."""
         return self.pointwise(self.depthwise(x))
 
@@ -179,21 +202,21 @@ class MBConv(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
-        expansion=4,
+        in_features: int,
+        out_features: int,
+        expansion: float = 4,
         *,
-        hidden_features=None,
-        kernel_size=3,
-        stride=1,
-        dilation=1,
-        padding=None,
-        use_bias=True,
-        norm=BatchNorm,
-        act=relu6,
-        final_act=relu,
-        se=None,
-        drop_path=0.0,
+        hidden_features: int | None = None,
+        kernel_size: Size | Mixed = 3,
+        stride: Size = 1,
+        dilation: Size = 1,
+        padding: Size | None = None,
+        use_bias: bool = True,
+        norm: Factory | None = BatchNorm,
+        act: Activation | None = relu6,
+        final_act: Activation | None = relu,
+        se: Factory | None = None,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         hidden = hidden_features or round(in_features * expansion)
@@ -219,7 +242,7 @@ class MBConv(nn.Module):
         self.drop_path = StochasticDepth(drop_path) if drop_path else None
         self.final_act = final_act
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Expand, filter, gate, project, add."""
         y = through(x, self.expand, self.depthwise, self.se, self.project)
         if self.residual:
@@ -232,21 +255,21 @@ class FusedMBConv(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
-        expansion=4,
+        in_features: int,
+        out_features: int,
+        expansion: float = 4,
         *,
-        hidden_features=None,
-        kernel_size=3,
-        stride=1,
-        dilation=1,
-        padding=None,
-        use_bias=True,
-        norm=BatchNorm,
-        act=relu6,
-        final_act=relu,
-        se=None,
-        drop_path=0.0,
+        hidden_features: int | None = None,
+        kernel_size: Size = 3,
+        stride: Size = 1,
+        dilation: Size = 1,
+        padding: Size | None = None,
+        use_bias: bool = True,
+        norm: Factory | None = BatchNorm,
+        act: Activation | None = relu6,
+        final_act: Activation | None = relu,
+        se: Factory | None = None,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         hidden = hidden_features or round(in_features * expansion)
@@ -271,7 +294,7 @@ class FusedMBConv(nn.Module):
         self.drop_path = StochasticDepth(drop_path) if drop_path else None
         self.final_act = final_act
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Expand, gate, project, add."""
         y = through(x, self.expand, self.se, self.project)
         if self.residual:

@@ -1,5 +1,6 @@
 """Cross-stage partial blocks, and Darknet's block, which they are put around."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 
 from torch_ref.activations import leaky_relu
 from torch_ref.layers import BatchNorm, ConvNormAct, StochasticDepth, through
+from torch_ref.types import Activation, Factory, Size
 
 
 class DarkBlock(nn.Module):
@@ -15,17 +17,17 @@ class DarkBlock(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
+        in_features: int,
+        out_features: int,
         *,
-        hidden_features,
-        kernel_sizes=(1, 3),
-        dilation=1,
-        groups=1,
-        norm=BatchNorm,
-        act=leaky_relu,
-        se=None,
-        drop_path=0.0,
+        hidden_features: int,
+        kernel_sizes: tuple[int, int] = (1, 3),
+        dilation: Size = 1,
+        groups: int = 1,
+        norm: Factory | None = BatchNorm,
+        act: Activation | None = leaky_relu,
+        se: Factory | None = None,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         unit = partial(ConvNormAct, use_bias=False, norm=norm, act=act)
@@ -36,7 +38,7 @@ class DarkBlock(nn.Module):
         self.second = unit(hidden_features, out_features, kernel_sizes[1], **other)
         self.drop_path = StochasticDepth(drop_path) if drop_path else None
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve twice, add."""
         return through(x, self.first, self.se, self.second, self.drop_path) + x
 
@@ -46,17 +48,17 @@ class CrossStagePartial(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
+        in_features: int,
+        out_features: int,
         *,
-        blocks,
-        expand_features=None,
-        block_features=None,
-        mixes=True,
-        use_bias=False,
-        norm=BatchNorm,
-        act=leaky_relu,
-        linear=False,
+        blocks: Sequence[Factory],
+        expand_features: int | None = None,
+        block_features: int | None = None,
+        mixes: bool = True,
+        use_bias: bool = False,
+        norm: Factory | None = BatchNorm,
+        act: Activation | None = leaky_relu,
+        linear: bool = False,
     ):
         super().__init__()
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm)
@@ -72,7 +74,7 @@ class CrossStagePartial(nn.Module):
         total = half + (half if mixes else widths[-1])
         self.merge = unit(total, out_features, 1, act=act)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Split, apply the blocks to one half, merge."""
         first, second = self.expand(x).chunk(2, 1)
         if self.mix is None:

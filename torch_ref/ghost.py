@@ -1,10 +1,13 @@
 """The ghost module: features, and more of them from a cheap convolution of each."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from torch_ref.activations import relu
 from torch_ref.layers import BatchNorm, ConvNormAct
+from torch_ref.types import Activation, Factory, Size
 
 
 class GhostModule(nn.Module):
@@ -12,20 +15,20 @@ class GhostModule(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
+        in_features: int,
+        out_features: int,
         *,
-        kernel_size=3,
-        keep=True,
-        primary=ConvNormAct,
-        cheap=ConvNormAct,
-        gate=None,
-        use_bias=False,
-        norm=BatchNorm,
-        act=relu,
+        kernel_size: Size = 3,
+        keep: bool = True,
+        primary: Factory = ConvNormAct,
+        cheap: Factory = ConvNormAct,
+        gate: Factory | None = None,
+        use_bias: bool = False,
+        norm: Factory | None = BatchNorm,
+        act: Activation | None = relu,
     ):
         super().__init__()
-        common = {"use_bias": use_bias, "norm": norm}
+        common: dict[str, Any] = {"use_bias": use_bias, "norm": norm}
         width = -(-out_features // 2) if keep else out_features
         self.primary = primary(in_features, width, 1, act=act, **common)
         self.cheap = cheap(width, width, kernel_size, groups=width, act=act, **common)
@@ -33,7 +36,7 @@ class GhostModule(nn.Module):
         self.out_features = out_features
         self.keep = keep
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Make the features."""
         y = self.primary(x)
         z = self.cheap(y)

@@ -1,28 +1,29 @@
 """The layers: convolution, normalization, their union, the gate and drop path."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from torch_ref.activations import relu, sigmoid
+from torch_ref.types import Activation, Factory, Size
 
 
 def Conv(
-    in_features,
-    out_features,
-    kernel_size,
+    in_features: int,
+    out_features: int,
+    kernel_size: Size,
     *,
-    stride=1,
-    dilation=1,
-    groups=1,
-    padding=None,
-    use_bias=True,
-):
+    stride: Size = 1,
+    dilation: Size = 1,
+    groups: int = 1,
+    padding: Size | None = None,
+    use_bias: bool = True,
+) -> nn.Conv2d:
     """Return `nn.Conv2d` with padding that keeps the size at stride 1."""
     if padding is None:
-        kernel, steps = pair(kernel_size), pair(dilation)
-        padding = tuple(d * (k - 1) // 2 for k, d in zip(kernel, steps, strict=True))
+        padding = keeping_size(kernel_size, dilation)
     return nn.Conv2d(
         in_features,
         out_features,
@@ -38,14 +39,22 @@ def Conv(
 class Mixed:
     """A kernel size of several, one for each part of the channels."""
 
-    def __init__(self, sizes):
+    def __init__(self, sizes: tuple[int, ...]):
         self.sizes = sizes
 
 
 class MixedConv(nn.Module):
     """Convolve each part of the channels with kernels of its own size."""
 
-    def __init__(self, in_features, out_features, kernel_size, *, groups=1, **window):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: Mixed,
+        *,
+        groups: int = 1,
+        **window: Any,
+    ):
         super().__init__()
         inputs, outputs = (
             parts(features, len(kernel_size.sizes)) for features in (in_features, out_features)
@@ -56,24 +65,31 @@ class MixedConv(nn.Module):
             for before, after, size in zip(inputs, outputs, kernel_size.sizes, strict=True)
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Split, convolve, concatenate."""
-        split = x.split(self.inputs, 1)
+        split = torch.split(x, self.inputs, 1)
         return torch.cat([conv(part) for conv, part in zip(self.convs, split, strict=True)], 1)
 
 
 class EvoNorm(nn.Module):
     """Normalization and activation in one; scale and bias alone where there is no activation."""
 
-    def __init__(self, num_features, *, num_groups=32, group_size=None, epsilon=1e-5):
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        num_groups: int = 32,
+        group_size: int | None = None,
+        epsilon: float = 1e-5,
+    ):
         super().__init__()
         self.groups = num_features // group_size if group_size else num_groups
         self.epsilon = epsilon
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
-        self.gate = nn.Parameter(torch.ones(num_features))
+        self.gate: nn.Parameter | None = nn.Parameter(torch.ones(num_features))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Divide by each group's deviation, gate, scale, shift."""
         if self.gate is not None:
             grouped = x.reshape(len(x), self.groups, -1)
@@ -83,7 +99,7 @@ class EvoNorm(nn.Module):
         return x * self.weight[:, None, None] + self.bias[:, None, None]
 
 
-def BatchNorm(num_features, *, momentum=0.9, epsilon=1e-5):
+def BatchNorm(num_features: int, *, momentum: float = 0.9, epsilon: float = 1e-5) -> nn.BatchNorm2d:
     """Return `nn.BatchNorm2d`; `momentum` is the decay, 1 minus what PyTorch calls so."""
     return nn.BatchNorm2d(num_features, eps=epsilon, momentum=1 - momentum)
 
@@ -93,29 +109,30 @@ class ConvNormAct(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
-        kernel_size=3,
+        in_features: int,
+        out_features: int,
+        kernel_size: Size | Mixed = 3,
         *,
-        stride=1,
-        dilation=1,
-        groups=1,
-        padding=None,
-        use_bias=True,
-        norm=BatchNorm,
-        act=relu,
+        stride: Size = 1,
+        dilation: Size = 1,
+        groups: int = 1,
+        padding: Size | None = None,
+        use_bias: bool = True,
+        norm: Factory | None = BatchNorm,
+        act: Activation | None = relu,
     ):
         super().__init__()
-        conv = MixedConv if isinstance(kernel_size, Mixed) else Conv
-        self.conv = conv(
-            in_features,
-            out_features,
-            kernel_size,
-            stride=stride,
-            dilation=dilation,
-            groups=groups,
-            padding=padding,
-            use_bias=use_bias,
+        options: dict[str, Any] = {
+            "stride": stride,
+            "dilation": dilation,
+            "groups": groups,
+            "padding": padding,
+            "use_bias": use_bias,
+        }
+        self.conv: nn.Module = (
+            MixedConv(in_features, out_features, kernel_size, **options)
+            if isinstance(kernel_size, Mixed)
+            else Conv(in_features, out_features, kernel_size, **options)
         )
         self.norm = norm(out_features) if norm else None
         self.act = act
@@ -124,7 +141,7 @@ class ConvNormAct(nn.Module):
                 self.norm.register_parameter("gate", None)
             self.act = None
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the three in turn."""
         return through(x, self.conv, self.norm, self.act)
 
@@ -136,7 +153,15 @@ Conv3X3BnReLU = partial(ConvNormAct, kernel_size=3)
 class SqueezeExcite(nn.Module):
     """Scale each channel by a gate computed from all channels' means."""
 
-    def __init__(self, in_features, *, ratio=0.25, squeeze_features=None, act=relu, gate=sigmoid):
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        ratio: float = 0.25,
+        squeeze_features: int | None = None,
+        act: Activation = relu,
+        gate: Activation = sigmoid,
+    ):
         super().__init__()
         squeezed = squeeze_features or round(in_features * ratio)
         self.reduce = nn.Conv2d(in_features, squeezed, kernel_size=1)
@@ -144,7 +169,7 @@ class SqueezeExcite(nn.Module):
         self.act = act
         self.gate = gate
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Squeeze, excite, scale."""
         y = x.mean((2, 3), keepdim=True)
         y = self.act(self.reduce(y))
@@ -154,11 +179,11 @@ class SqueezeExcite(nn.Module):
 class StochasticDepth(nn.Module):
     """Zero the branch of some samples in training, and rescale the others."""
 
-    def __init__(self, rate):
+    def __init__(self, rate: float):
         super().__init__()
         self.rate = rate
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Drop whole samples."""
         if not self.training or self.rate == 0:
             return x
@@ -166,7 +191,7 @@ class StochasticDepth(nn.Module):
         return torch.where(kept, x / (1 - self.rate), 0)
 
 
-def through(x, *steps):
+def through(x: torch.Tensor, *steps: Activation | None) -> torch.Tensor:
     """Return what the steps make of the input, one after the other; those that are None do not."""
     for step in steps:
         if step is not None:
@@ -174,12 +199,18 @@ def through(x, *steps):
     return x
 
 
-def parts(features, count):
+def parts(features: int, count: int) -> list[int]:
     """Return the channels of each of `count` parts; the first has what is left over too."""
     each, rest = divmod(features, count)
     return [each + rest, *[each] * (count - 1)]
 
 
-def pair(value):
+def pair(value: Size) -> tuple[int, int]:
     """Return `value` for height and for width."""
     return value if isinstance(value, tuple) else (value, value)
+
+
+def keeping_size(kernel_size: Size, dilation: Size) -> tuple[int, int]:
+    """Return the padding on each side that keeps the size at stride 1."""
+    (height, width), (down, across) = pair(kernel_size), pair(dilation)
+    return down * (height - 1) // 2, across * (width - 1) // 2

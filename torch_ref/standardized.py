@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from torch_ref.layers import pair
+from torch_ref.layers import keeping_size
+from torch_ref.types import Size
 
 
 class ScaledStandardizedConv(nn.Conv2d):
@@ -11,29 +12,28 @@ class ScaledStandardizedConv(nn.Conv2d):
 
     def __init__(
         self,
-        in_features,
-        out_features,
-        kernel_size,
+        in_features: int,
+        out_features: int,
+        kernel_size: Size,
         *,
-        stride=1,
-        dilation=1,
-        groups=1,
-        padding=None,
-        use_bias=True,
-        epsilon=1e-6,
-        gamma=1.0,
+        stride: Size = 1,
+        dilation: Size = 1,
+        groups: int = 1,
+        padding: Size | None = None,
+        use_bias: bool = True,
+        epsilon: float = 1e-6,
+        gamma: float = 1.0,
     ):
         if padding is None:
-            kernel, steps = pair(kernel_size), pair(dilation)
-            padding = tuple(d * (k - 1) // 2 for k, d in zip(kernel, steps, strict=True))
-        super().__init__(
+            padding = keeping_size(kernel_size, dilation)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
             in_features, out_features, kernel_size, stride, padding, dilation, groups, use_bias
         )
         self.gain = nn.Parameter(torch.ones(out_features))
         self.epsilon = epsilon
         self.factor = gamma * self.weight[0].numel() ** -0.5
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Standardize the kernel and convolve."""
         var, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
         kernel = (self.weight - mean) / torch.sqrt(var + self.epsilon)

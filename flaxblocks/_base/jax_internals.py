@@ -17,13 +17,21 @@ try:
     from jax.extend.core import Jaxpr as Jaxpr
     from jax.extend.core import JaxprEqn as JaxprEqn
     from jax.extend.core import Literal as Literal
-    from jax.extend.core import Primitive as Primitive
+    from jax.extend.core import Primitive as _Primitive
     from jax.extend.core import jaxpr_as_fun as jaxpr_as_fun
-    from jax.interpreters import ad as ad
-    from jax.interpreters import batching as batching
+    from jax.interpreters import ad as _ad
+    from jax.interpreters import batching as _batching
     from jax.interpreters import mlir as mlir
-    from jax.interpreters.xla import apply_primitive as apply_primitive
+    from jax.interpreters.xla import apply_primitive as _apply_primitive
 
+    # JAX says of these next to nothing to a type checker.
+    Primitive: Any = _Primitive
+    ad: Any = _ad
+    batching: Any = _batching
+    apply_primitive: Any = _apply_primitive
+    lower_fun: Callable[..., Callable[..., Any]] = mlir.lower_fun
+    register_lowering: Callable[..., None] = mlir.register_lowering
+    LoweringRuleContext = mlir.LoweringRuleContext
     make_user_context: Callable[[Any], Any] = jax.make_user_context
 except (ImportError, AttributeError) as error:
     raise ImportError(
@@ -42,7 +50,7 @@ def varying_axes(x: jax.Array) -> frozenset[str]:
     return frozenset() if kind is None else kind.varying
 
 
-def placed_like(x: jax.Array, shape: tuple) -> jax.ShapeDtypeStruct:
+def placed_like(x: jax.Array, shape: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
     """Return the description of an array of another shape, placed and varying as `x` is.
 
     Args:

@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.blocks.head import Head
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.attention_pool import AttentionPool
 
 
@@ -44,7 +45,7 @@ class AttentionHead(Head):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         super().__init__(in_features, num_classes, drop_rate=drop_rate, **make)
         self.attention = AttentionPool(in_features, size=size, head_features=head_features, **make)
 

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from flaxblocks.blocks.flat_head import FlatHead
 from flaxblocks.blocks.head import Head
 from flaxblocks.blocks.inception import unit
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.initializers import Normal
 from flaxblocks.ops import mean_pool
 
@@ -33,7 +34,7 @@ class GoogLeNetAuxiliary(FlatHead):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         super().__init__(
             128,
             num_classes,
@@ -68,7 +69,7 @@ class InceptionAuxiliary(Head):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         super().__init__(768, num_classes, drop_rate=drop_rate, **make)
         self.conv = nnx.data(unit(in_features, 128, 1, **make))
         self.neck = nnx.data(unit(128, 768, 5, padding=0, **make))

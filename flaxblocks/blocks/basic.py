@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import add_branches, other_branch, projection
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
@@ -84,7 +85,7 @@ class BasicBlock(Scoped):
         rngs: nnx.Rngs,
     ):
         stride = checks.pair("stride", stride)
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
         self.pool = checks.function("pool", pool, optional=True)
         hidden = (

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import add_branches, check_keeps_size, other_branch
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU, ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
@@ -98,7 +99,7 @@ class BottleNeck(Scoped):
             else checks.positive_int("hidden_features", hidden_features)
         )
         stride = checks.pair("stride", stride)
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         common = {"use_bias": use_bias, "norm": norm, **make}
         unit = partial(ConvNormAct, **common)
         self.pool = checks.function("pool", pool, optional=True)

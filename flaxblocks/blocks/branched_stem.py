@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A stem whose middle is a pool beside two small convolutions."""
 
 from functools import partial
@@ -6,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.scopes import Scoped
@@ -48,7 +50,7 @@ class BranchedStem(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         conv = partial(unit, use_bias=False, **make)
         width = hidden_features
         self.shrink = conv(in_features, width, 3, stride=2)

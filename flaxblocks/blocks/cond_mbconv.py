@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.cond_conv import CondConv
 from flaxblocks.layers.conv import Padding
@@ -42,7 +43,7 @@ class CondUnit(Scoped):
         param_dtype: jnp.dtype | type,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.conv = conv
         self.norm = build("norm", norm, conv.out_features, **make)
         self.act = checks.function("act", act, optional=True)
@@ -113,7 +114,7 @@ class CondMBConv(Scoped):
     ):
         hidden = checks.hidden_features(in_features, expansion, hidden_features)
         stride = checks.pair("stride", stride)
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         conv = partial(CondConv, experts=experts, **make)
         unit = partial(CondUnit, norm=norm, **make)
         window = {"stride": stride, "dilation": dilation, "padding": padding}

@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv import Conv, Padding
 from flaxblocks.layers.layer_norm import LayerNorm
 from flaxblocks.layers.layer_scale import optional_layer_scale, scaled_by
@@ -92,7 +93,7 @@ class ConvNeXtBlock(Scoped):
                 f"{in_features} -> {out_features} channels and stride {stride}"
             )
         wide = checks.scaled_features(in_features, "expansion", expansion)
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         filters = checks.function("depthwise", depthwise)
         self.depthwise: Any = filters(in_features, kernel_size, dilation=dilation, **make)
         self.norm = build("norm", norm, in_features, **make)
@@ -167,7 +168,7 @@ class NormConv(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.norm = build("norm", norm, in_features, **make)
         self.act = checks.function("act", act, optional=True)
         self.conv = Conv(

@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.blocks.convnext import NormConv
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops import average_pool
@@ -58,7 +59,7 @@ class DenseLayer(Scoped):
                 "`out_features` must exceed `in_features` and `stride` be 1, got "
                 f"{in_features} -> {out_features} channels and stride {stride}"
             )
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         growth = out_features - in_features
         narrow = bottleneck * growth
         self.reduce = _unit(in_features, narrow, kernel_size=1, **make)
@@ -114,7 +115,7 @@ class Transition(NormConv):
     ):
         if stride != 2:
             raise ValueError(f"`stride` must be 2, got {stride!r}")
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         super().__init__(
             in_features,
             out_features,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.blocks.atrous_pyramid import AtrousPyramid
 from flaxblocks.blocks.head import Head
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.initializers import Initialization
@@ -59,7 +60,7 @@ class DenseHead(Head):
         self.classifier = nnx.data(self._pixel_classifier(self.pooled_features, num_classes, rngs))
 
     def _pixel_classifier(self, width: int, classes: int, rngs: nnx.Rngs) -> Conv | None:
-        make = {"dtype": self.dtype, "param_dtype": self.param_dtype, "rngs": plain(rngs)}
+        make = ModuleArguments(dtype=self.dtype, param_dtype=self.param_dtype, rngs=plain(rngs))
         return Conv(width, classes, 1, **make) if classes else None
 
     def __call__(
@@ -105,7 +106,7 @@ class FCNHead(DenseHead):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": plain(rngs)}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=plain(rngs))
         width = in_features // 4
         self.spatial = _unit(in_features, width, **make)
         super().__init__(width, num_classes, drop_rate=drop_rate, **make)
@@ -138,7 +139,7 @@ class DeepLabHead(DenseHead):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": plain(rngs)}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=plain(rngs))
         dilations = (12, 24, 36)
         self.pyramid = AtrousPyramid(
             in_features, 256, dilations=dilations, drop_rate=drop_rate, **make
@@ -181,7 +182,7 @@ class LRASPPHead(DenseHead):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": plain(rngs)}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=plain(rngs))
         self.low_features = low_features
         self.project = _unit(in_features, 128, 1, **make)
         self.gate = _unit(in_features, 128, 1, norm=None, act=sigmoid, **make)
@@ -192,7 +193,7 @@ class LRASPPHead(DenseHead):
         super().reset_classifier(num_classes, rngs=rngs)
         self.low_classifier = nnx.data(self._pixel_classifier(self.low_features, num_classes, rngs))
 
-    def __call__(
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         low: Float[Array, "n p q b"],
         high: Float[Array, "n h w c"],

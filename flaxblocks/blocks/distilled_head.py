@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.blocks.head import Head
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import apply
@@ -43,7 +44,7 @@ class DistilledHead(Head):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         super().__init__(in_features, num_classes, drop_rate=drop_rate, **make)
 
     def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
@@ -58,7 +59,7 @@ class DistilledHead(Head):
             ValueError: if it is negative.
         """
         super().reset_classifier(num_classes, rngs=rngs)
-        make = {"dtype": self.dtype, "param_dtype": self.param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=self.dtype, param_dtype=self.param_dtype, rngs=rngs)
         width = self.pooled_features
         norms = [BatchNorm(width, **make) if num_classes else None for _ in range(2)]
         self.classifier_norm, self.taught_norm = map(nnx.data, norms)

@@ -151,9 +151,9 @@ class LastLevelP6P7(Scoped):
         rngs: nnx.Rngs,
     ):
         rngs = NetworkRngs(rngs, INITIALIZATION)
-        make = {"stride": 2, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.p6 = Conv(in_features, out_features, 3, **make)
-        self.p7 = Conv(out_features, out_features, 3, **make)
+        halve = partial(Conv, stride=2, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.p6 = halve(in_features, out_features, 3)
+        self.p7 = halve(out_features, out_features, 3)
         self.reads_result = in_features == out_features
 
     def __call__(

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.head import Head
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.initializers import Normal
@@ -53,11 +54,11 @@ class Fire(Scoped):
         rngs: nnx.Rngs,
     ):
         half = checks.groups_of("out_features", 2, out_features)
-        make = {"norm": None, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        unit = partial(ConvNormAct, norm=None, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.pool = pool if stride == 2 else None
-        self.squeeze = ConvNormAct(in_features, squeeze_features, 1, **make)
-        self.expand_1 = ConvNormAct(squeeze_features, half, 1, **make)
-        self.expand_3 = ConvNormAct(squeeze_features, half, 3, **make)
+        self.squeeze = unit(in_features, squeeze_features, 1)
+        self.expand_1 = unit(squeeze_features, half, 1)
+        self.expand_3 = unit(squeeze_features, half, 3)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
         """Apply the block.
@@ -95,16 +96,17 @@ class ConvHead(Head):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         super().__init__(in_features, num_classes, drop_rate=drop_rate, **make)
 
     def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
         """Replace the dropout and the classifier by new ones, as `Head` does."""
         super().reset_classifier(num_classes, rngs=rngs)
-        make = {"dtype": self.dtype, "param_dtype": self.param_dtype, "rngs": rngs}
-        if num_classes:
-            width, init = self.pooled_features, Normal(0.01)
-            self.classifier = Conv(width, num_classes, 1, kernel_init=init, **make)
+        make = ModuleArguments(dtype=self.dtype, param_dtype=self.param_dtype, rngs=rngs)
+        classifier = partial(Conv, kernel_size=1, kernel_init=Normal(0.01), **make)
+        self.classifier = nnx.data(
+            classifier(self.pooled_features, num_classes) if num_classes else None
+        )
 
     def __call__(
         self, x: Float[Array, "n h w c"], *, pre_logits: bool = False

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.head import Head
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import apply
@@ -46,7 +47,7 @@ class FlatHead(Head):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.size = checks.positive_int("size", size)
         self.conv = nnx.data(None)
         widths = pairwise((in_features * size**2, *hidden_features))
@@ -99,7 +100,7 @@ class ConvMlpHead(Head):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.size = checks.positive_int("size", size)
         self.first = Conv(in_features, hidden_features, size, padding=0, **make)
         self.second = Conv(hidden_features, hidden_features, 1, **make)

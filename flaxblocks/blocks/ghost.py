@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory
@@ -68,7 +69,7 @@ class GhostModule(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         common = {"use_bias": use_bias, "norm": norm, **make}
         self.out_features = checks.positive_int("out_features", out_features)
         width = -(-out_features // 2) if keep else out_features
@@ -128,7 +129,7 @@ class AxialGate(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, act=None, **make)
         self.point = unit(in_features, out_features, 1)
         along = partial(unit, out_features, out_features, groups=out_features)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.blocks.ghost import GhostModule
 from flaxblocks.blocks.residual import add_branches, other_branch
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
@@ -39,7 +40,7 @@ class SeparableProjection(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, act=None, **make)
         self.depthwise = unit(
             in_features, in_features, kernel_size, stride=stride, groups=in_features
@@ -110,7 +111,7 @@ class GhostBottleNeck(Scoped):
     ):
         steps = checks.pair("stride", stride)
         wide = checks.positive_int("hidden_features", hidden_features)
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         common = {"use_bias": False, "norm": norm, **make}
         self.expand = expand(in_features, wide, act=act, **common)
         window = {"stride": steps, "groups": wide, "act": None}

@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.scopes import Scoped
@@ -60,7 +61,7 @@ class GrowingBottleneck(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         unit, wide = partial(ConvNormAct, use_bias=False, act=None, **make), hidden_features
         self.in_features = checks.positive_int("in_features", in_features)
         self.residual = residual and stride == 1 and in_features <= out_features

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import unbiased_unit
 from flaxblocks.layers.linear import Linear
@@ -87,7 +88,7 @@ class Head(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         width = conv_features or in_features
         self.pooled_features = hidden_features or width
         self.conv: Any = (
@@ -116,7 +117,7 @@ class Head(Scoped):
             ValueError: if it is negative.
         """
         classes = checks.natural_int("num_classes", num_classes)
-        make = {"dtype": self.dtype, "param_dtype": self.param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=self.dtype, param_dtype=self.param_dtype, rngs=rngs)
         drops = classes and self.drop_rate
         self.dropout = nnx.data(nnx.Dropout(self.drop_rate, rngs=rngs) if drops else None)
         self.classifier = nnx.data(

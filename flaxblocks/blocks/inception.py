@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -85,8 +86,10 @@ class Branches(Scoped):
             for step in branch:
                 units = _units(step)
                 for u in units:
-                    window = {"kernel_size": u.kernel_size, "stride": u.stride}
-                    setattr(self, u.name, make(width, u.features, **window, padding=u.padding))
+                    window = make(
+                        width, u.features, u.kernel_size, stride=u.stride, padding=u.padding
+                    )
+                    setattr(self, u.name, window)
                 width = sum(u.features for u in units) if units else width
             total += width
         if total != out_features:
@@ -105,17 +108,19 @@ class Branches(Scoped):
 
     def _branch(self, branch: Branch, x: jax.Array) -> jax.Array:
         for step in branch:
-            if units := _units(step):
-                x = jnp.concatenate([getattr(self, u.name)(x) for u in units], -1)
+            if isinstance(step, Unit | tuple):
+                x = jnp.concatenate(
+                    [getattr(self, u.name)(x) for u in _units(cast(Step, step))], -1
+                )
             else:
-                x = step(x)  # pyright: ignore[reportCallIssue]
+                x = step(x)
         return x
 
 
 def _units(step: Step) -> tuple[Unit, ...]:
     if isinstance(step, Unit):
         return (step,)
-    return step if isinstance(step, tuple) else ()
+    return cast("tuple[Unit, ...]", step) if isinstance(step, tuple) else ()
 
 
 def units_of(block: Branches) -> dict[str, ConvNormAct]:

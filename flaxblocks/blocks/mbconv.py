@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import check_keeps_size
+from flaxblocks.layers.arguments import ModuleArguments, UnitArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU, ConvNormAct
@@ -96,8 +97,8 @@ class MBConv(Scoped):
     ):
         hidden = checks.hidden_features(in_features, expansion, hidden_features)
         stride = checks.pair("stride", stride)
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        common = {"use_bias": use_bias, "norm": norm, **make}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        common = UnitArguments(use_bias=use_bias, norm=norm, **make)
         self.pool = checks.function("pool", pool, optional=True)
         expand, project = checks.function("expand", expand), checks.function("project", project)
         expands = always_expand or hidden != in_features
@@ -186,7 +187,7 @@ class FusedMBConv(Scoped):
     ):
         hidden = checks.hidden_features(in_features, expansion, hidden_features)
         stride = checks.pair("stride", stride)
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         unit = partial(ConvNormAct, use_bias=use_bias, norm=norm, **make)
         expands = always_expand or hidden != in_features
         width = hidden if expands else out_features

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The attention block of MobileNetV4."""
 
 from functools import partial
@@ -9,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
@@ -71,7 +73,7 @@ class MultiQueryAttention(Scoped):
         self.heads = checks.positive_int("heads", heads)
         self.head_features = checks.positive_int("head_features", head_features)
         rngs = NetworkRngs(rngs, Initialization(conv=xavier_uniform))
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         linear = partial(Conv, kernel_size=1, use_bias=False, **make)
         shrink = partial(
             ConvNormAct,
@@ -164,7 +166,7 @@ class MobileAttention(Scoped):
     ):
         if stride != 1:
             raise ValueError(f"`stride` must be 1 in an attention block, got {stride!r}")
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.norm = build("norm", norm, in_features, **make)
         self.attention = MultiQueryAttention(
             in_features,

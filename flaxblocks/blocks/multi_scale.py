@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -99,7 +100,7 @@ class MultiScale(Scoped):
             Output of shape ``(n, p, q, in_features)``.
         """
         *parts, last = jnp.split(x, self.scale, -1)
-        results = []
+        results: list[jax.Array] = []
         for unit, part in zip(self.units, parts, strict=True):
             alone = self.first or not results
             results.append(unit(part if alone else results[-1] + part))

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.blocks.convnext import NormConv
 from flaxblocks.blocks.residual import add_branches, other_branch
+from flaxblocks.layers.arguments import ModuleArguments, UnitArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import Conv1X1BnReLU, ConvNormAct
@@ -75,16 +76,22 @@ class NormFirstBottleNeck(Scoped):
     ):
         narrow = checks.reduced_features(out_features, reduction)
         stride = checks.pair("stride", stride)
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        style = {"norm": norm, "act": act, **make}
-        self.first = NormAct(in_features, **style)
-        self.reduce = ConvNormAct(in_features, narrow, 1, use_bias=use_bias, **style)
-        window = {"stride": stride, "dilation": dilation, "groups": groups}
-        self.spatial = Conv(narrow, narrow, kernel_size, use_bias=use_bias, **window, **make)
-        self.spatial_se = build("spatial_se", spatial_se, narrow, **make)
-        self.expand = NormConv(
-            narrow, out_features, kernel_size=1, stride=1, use_bias=use_bias, **style
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.first = NormAct(in_features, norm=norm, act=act, **make)
+        common = UnitArguments(use_bias=use_bias, norm=norm, **make)
+        self.reduce = ConvNormAct(in_features, narrow, 1, act=act, **common)
+        self.spatial = Conv(
+            narrow,
+            narrow,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            use_bias=use_bias,
+            **make,
         )
+        self.spatial_se = build("spatial_se", spatial_se, narrow, **make)
+        self.expand = NormConv(narrow, out_features, kernel_size=1, stride=1, act=act, **common)
         _, self.shortcut = other_branch(
             shortcut, in_features, out_features, stride=stride, use_bias=use_bias, norm=None, **make
         )

@@ -1,6 +1,7 @@
 """The bottleneck block of networks without normalization."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax.numpy as jnp
 from flax import nnx
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import add_branches
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv import Conv, Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.initializers import constant
@@ -87,25 +89,24 @@ class NormFreeBottleNeck(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        parts = {"use_bias": True, "conv": conv, "norm": None, **make}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        unit = partial(ConvNormAct, conv=conv, norm=None, **make)
         width = checks.positive_int("hidden_features", hidden_features)
-        self.shortcut = shortcut and shortcut(in_features, out_features, stride=stride, **parts)
+        self.shortcut = shortcut and shortcut(
+            in_features, out_features, stride=stride, use_bias=True, conv=conv, norm=None, **make
+        )
         self.act = checks.function("act", act)
-        self.reduce = ConvNormAct(in_features, width, 1, act=act, **parts)
+        self.reduce = unit(in_features, width, 1, act=act)
         if depth not in (1, 2):
             raise ValueError(f"`depth` must be 1 or 2, got {depth!r}")
-        steps = [
-            {"stride": stride, "dilation": first_dilation or dilation},
-            {"dilation": dilation},
-        ]
+        windows = [(stride, first_dilation or dilation), (1, dilation)][:depth]
         acts = [act, None if spatial_se else act][-depth:]
         self.spatial = nnx.List(
-            ConvNormAct(width, width, 3, groups=groups, padding=padding, act=a, **step, **parts)
-            for step, a in zip(steps, acts, strict=False)
+            unit(width, width, 3, stride=s, dilation=d, groups=groups, padding=padding, act=a)
+            for (s, d), a in zip(windows, acts, strict=True)
         )
         self.spatial_se = build("spatial_se", spatial_se, width, **make)
-        self.expand = ConvNormAct(width, out_features, 1, act=None, **parts)
+        self.expand = unit(width, out_features, 1, act=None)
         self.se = build("se", se, out_features, **make)
         self.gain = nnx.data(nnx.Param(constant(0, (), param_dtype)) if has_gain else None)
         self.alpha, self.beta, self.gate_factor = alpha, beta, gate_factor

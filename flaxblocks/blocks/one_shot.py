@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import add_branches, check_no_stride
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv_norm_act import ConvNormAct, unbiased_unit
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.scopes import Scoped
@@ -44,9 +45,10 @@ class LightUnit(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"use_bias": False, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.pointwise = ConvNormAct(in_features, out_features, 1, act=None, **make)
-        self.depthwise = unit(out_features, out_features, kernel_size, groups=out_features, **make)
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.pointwise = ConvNormAct(in_features, out_features, 1, use_bias=False, act=None, **make)
+        width = out_features
+        self.depthwise = unit(width, width, kernel_size, groups=width, use_bias=False, **make)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
         """Convolve.
@@ -108,7 +110,7 @@ class OneShotAggregation(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         hidden = checks.positive_int("hidden_features", hidden_features)
         depth = checks.positive_int("depth", depth)
         check_no_stride(stride)

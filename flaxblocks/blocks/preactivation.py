@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks.blocks.residual import add_branches
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
@@ -71,7 +72,7 @@ class PreActBasicBlock(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         unit = partial(ConvNormAct, use_bias=False, conv=conv, **make)
         parts = {"use_bias": False, "conv": conv, **make}
         self.shortcut = shortcut and shortcut(in_features, out_features, stride=stride, **parts)
@@ -142,14 +143,16 @@ class PreActBottleNeck(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        parts = {"use_bias": False, "conv": conv, **make}
-        unit, narrow = partial(ConvNormAct, norm=norm, act=act, **parts), out_features // 4
-        self.shortcut = shortcut and shortcut(in_features, out_features, stride=stride, **parts)
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        unit = partial(ConvNormAct, use_bias=False, conv=conv, norm=norm, act=act, **make)
+        narrow = out_features // 4
+        self.shortcut = shortcut and shortcut(
+            in_features, out_features, stride=stride, use_bias=False, conv=conv, **make
+        )
         self.norm = NormAct(in_features, norm=norm, act=act, **make)
         self.reduce = unit(in_features, narrow, 1)
         self.spatial = unit(narrow, narrow, 3, stride=stride, dilation=dilation)
-        self.expand = ConvNormAct(narrow, out_features, 1, norm=None, act=None, **parts)
+        self.expand = unit(narrow, out_features, 1, norm=None, act=None)
         self.drop_path = optional_stochastic_depth(drop_path, rngs)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:

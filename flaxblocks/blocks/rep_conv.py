@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import projection
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply, build
@@ -98,7 +99,7 @@ class RepConv(Scoped):
             raise ValueError(
                 f"`kernel_size` must be odd, so that a 1x1 kernel can be its center, got {kernel}"
             )
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         common = {"stride": steps, "groups": groups, "use_bias": use_bias, "norm": norm, **make}
         unit = partial(ConvNormAct, kernel_size=kernel, dilation=dilation, act=None, **common)
         count = checks.positive_int("branches", branches)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.scopes import Scoped
@@ -41,7 +42,7 @@ class RepViTDownsample(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         unit = partial(ConvNormAct, use_bias=False, act=None, **make)
         self.spatial = spatial(in_features, in_features, **make)
         self.mix = mix(in_features, in_features, **make)

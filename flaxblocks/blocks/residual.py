@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The residual connection around any module, and what stands on its other branch."""
 
 from collections.abc import Callable

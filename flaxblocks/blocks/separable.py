@@ -1,5 +1,7 @@
 """The depthwise separable convolution."""
 
+from functools import partial
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -48,8 +50,8 @@ class DepthWiseSeparableConv(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"use_bias": use_bias, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.depthwise = Conv(
+        conv = partial(Conv, use_bias=use_bias, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.depthwise = conv(
             in_features,
             in_features,
             kernel_size,
@@ -57,9 +59,8 @@ class DepthWiseSeparableConv(Scoped):
             dilation=dilation,
             groups=in_features,
             padding=padding,
-            **make,
         )
-        self.pointwise = Conv(in_features, out_features, 1, **make)
+        self.pointwise = conv(in_features, out_features, 1)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
         """Apply the two convolutions.

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import check_keeps_size
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
@@ -87,7 +88,7 @@ class UniversalInvertedBottleneck(Scoped):
                 "`stride` must be 1 in a block without a depthwise convolution to take it, got "
                 f"{stride!r}"
             )
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         unit = partial(ConvNormAct, use_bias=False, norm=norm, **make)
         depthwise = partial(_depthwise, partial(unit, padding=padding, dilation=dilation))
         self.pool = checks.function("pool", pool, optional=True)

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from flaxblocks._base.jax_internals import Primitive
-
 
 @dataclass(frozen=True, eq=False)
 class Value:
@@ -37,7 +35,7 @@ class Operation:
     parameters: dict[str, Any]
     results: tuple[Value, ...]
     layer: str
-    primitive: Primitive | None = None
+    primitive: Any | None = None
 
 
 def taken_axis(operation: Operation) -> int:

@@ -1,6 +1,8 @@
+# pyright: reportUnknownMemberType=false
 """Attention in the place of a mean over the pixels."""
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -97,5 +99,7 @@ class AttentionPool(Scoped):
             return positions
         grid = positions[1:].reshape(*self.size, -1)
         shape = (height, width, grid.shape[-1])
-        resized = jax.image.resize(grid, shape, "bicubic")  # antialiased, as timm's is
+        resized = cast(
+            jax.Array, jax.image.resize(grid, shape, "bicubic")
+        )  # antialiased, as timm's is
         return jnp.concatenate([positions[:1], resized.reshape(height * width, -1)])

@@ -96,7 +96,7 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         self.var = nnx.BatchStat(constant(1, shape, stats_dtype))
         self.num_batches_tracked = nnx.BatchStat(constant(0, (), jnp.int32))
 
-    def __call__(
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         x: Float[Array, "*n c"],
         use_running_average: bool | None = None,
@@ -149,11 +149,11 @@ class BatchNorm(Scoped, nnx.BatchNorm):
             self._store(mean, var * (count / (count - 1)))
             return y
         parts = x.reshape(self.groups, -1, *x.shape[1:])
-        y, mean, var = jax.vmap(
-            lambda part: batch_normalize(
-                part, scale, bias, self.epsilon, self.axis_name, wide, finish
-            )
-        )(parts)
+
+        def normalize(part: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+            return batch_normalize(part, scale, bias, self.epsilon, self.axis_name, wide, finish)
+
+        y, mean, var = jax.vmap(normalize)(parts)
         self._store(mean.mean(0), var.mean(0) * (count / (count - 1)))
         return y.reshape(x.shape)
 

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Attention that mixes a map's rows and its columns."""
 
 from functools import partial
@@ -8,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv import Conv
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import apply
@@ -52,7 +54,7 @@ class BilinearTransform(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.size = checks.positive_int("size", size)
         checks.groups_of("groups", groups, features)
         self.groups = groups
@@ -155,7 +157,7 @@ class BilinearAttention(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         unit = partial(ConvNormAct, kernel_size=1, use_bias=False, **make)
         self.reduce = unit(in_features, reduce_features)
         self.transform = BilinearTransform(reduce_features, size=size, groups=groups, **make)

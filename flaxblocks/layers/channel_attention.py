@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The efficient channel attention gate."""
 
 from math import log2, sqrt

@@ -1,5 +1,7 @@
+# pyright: reportUnknownMemberType=false
 """A convolution whose kernel each image mixes for itself."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -58,10 +60,19 @@ class CondConv(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        options = {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
-        options |= {"use_bias": False, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        conv = partial(
+            Conv,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            padding=padding,
+            use_bias=False,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
         count = checks.positive_int("experts", experts)
-        each = [Conv(in_features, out_features, kernel_size, **options) for _ in range(count)]
+        each = [conv(in_features, out_features, kernel_size) for _ in range(count)]
         self.kernel = nnx.Param(jnp.stack([conv.kernel[...] for conv in each]))
         first: Any = each[0]  # NNX's annotations allow forms that ours never has
         self.strides, self.padding = first.strides, first.padding

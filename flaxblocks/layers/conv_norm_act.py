@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.activating_norm import ActivatingNorm
+from flaxblocks.layers.arguments import ConvArguments, ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, Padding
 from flaxblocks.layers.mixed_conv import Mixed, MixedConv
@@ -66,9 +67,15 @@ class ConvNormAct(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        window = {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
-        options = {"use_bias": use_bias, **window, **make}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        options = ConvArguments(
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            padding=padding,
+            use_bias=use_bias,
+            **make,
+        )
         self.conv = (
             MixedConv(in_features, out_features, kernel_size, **options)
             if isinstance(kernel_size, Mixed)

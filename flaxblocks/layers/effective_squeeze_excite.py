@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv import Conv, check_nhwc
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import Activation, sigmoid
@@ -42,7 +43,7 @@ class EffectiveSqueezeExcite(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.conv = Conv(in_features, in_features, 1, **make)
         self.gate = checks.function("gate", gate)
 

@@ -94,6 +94,6 @@ class EvoNorm(Scoped):
         return wide.astype(dtype)
 
 
-def over_channels(variable: nnx.Variable, like: jax.Array) -> jax.Array:
+def over_channels(variable: nnx.Variable[jax.Array], like: jax.Array) -> jax.Array:
     """Return a number for each channel, in the dtype of the images that it is to meet."""
     return variable[...].astype(like.dtype)[None, None, None]

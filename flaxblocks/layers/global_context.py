@@ -6,6 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.conv import Conv, check_nhwc
 from flaxblocks.layers.layer_norm import LayerNorm
 from flaxblocks.layers.scopes import Scoped
@@ -50,7 +51,7 @@ class GlobalContext(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.attend = Conv(in_features, 1, 1, **make)
         self.reduce = Conv(in_features, squeeze_features, 1, **make)
         self.norm = LayerNorm(squeeze_features, epsilon=1e-6, **make)

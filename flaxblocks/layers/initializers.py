@@ -1,9 +1,11 @@
+# pyright: reportUnknownMemberType=false
 """How layers draw their initial weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import prod, sqrt
+from typing import cast
 
 import jax
 import jax.core
@@ -174,21 +176,22 @@ def _scaled(
     the rest. Traced, the same operations give the same numbers.
     """
     count = prod(shape)
-    first = _blocks(dtype, AT_ONCE, key, 0)
+    first = cast(jax.Array, _blocks(dtype, AT_ONCE, key, 0))
     if isinstance(first, jax.core.Tracer):
-        flat = _blocks(dtype, -(-count // BLOCK), key, 0)[:count]
+        traced = cast(jax.Array, _blocks(dtype, -(-count // BLOCK), key, 0))[:count]
         # Without the barriers XLA joins factors that are constants, and rounds once.
-        flat = jax.lax.optimization_barrier(bend(jax.lax.optimization_barrier(flat)))
-        return flat.reshape(shape) * jnp.asarray(scale, dtype)
+        bent = jax.lax.optimization_barrier(bend(jax.lax.optimization_barrier(traced)))
+        return bent.reshape(shape) * jnp.asarray(scale, dtype)
     flat = np.empty(count, first.dtype)
     for start in range(0, count, AT_ONCE * BLOCK):
         part = flat[start : start + AT_ONCE * BLOCK]
-        drawn = bend(_blocks(dtype, AT_ONCE, key, start // BLOCK) if start else first)
+        later = cast(jax.Array, _blocks(dtype, AT_ONCE, key, start // BLOCK)) if start else first
+        drawn = bend(later)
         np.multiply(np.asarray(drawn)[: part.size], np.asarray(scale, flat.dtype), out=part)
     return jax.device_put(flat.reshape(shape))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@jax.jit(static_argnums=(0, 1))
 def _blocks(dtype: DTypeLike, count: int, key: jax.Array, first: int | jax.Array) -> jax.Array:
     """Return blocks of uniform numbers, from that number on, in one row."""
     dtype = jax.dtypes.canonicalize_dtype(dtype)

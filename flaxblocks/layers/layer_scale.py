@@ -9,7 +9,7 @@ from flaxblocks.layers.initializers import constant
 
 def optional_layer_scale(
     value: float | None, features: int, param_dtype: jnp.dtype | type
-) -> nnx.Param | None:
+) -> nnx.Param[jax.Array] | None:
     """Return the scale of a block's residual branch, all `value` at first, None for no scale.
 
     Source: Touvron et al. 2021 (CaiT), equation 4.
@@ -17,6 +17,6 @@ def optional_layer_scale(
     return None if value is None else nnx.Param(constant(value, (features,), param_dtype))
 
 
-def scaled_by(scale: nnx.Param | None, y: jax.Array) -> jax.Array:
+def scaled_by(scale: nnx.Param[jax.Array] | None, y: jax.Array) -> jax.Array:
     """Return the residual branch `y` of shape ``(n, h, w, c)``, scaled where there is a scale."""
     return y if scale is None else y * scale[...].astype(y.dtype)[None, None, None]

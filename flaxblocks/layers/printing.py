@@ -5,7 +5,7 @@ from functools import cache, partial
 from inspect import Parameter, signature
 from itertools import groupby
 from textwrap import indent
-from typing import Any
+from typing import Any, cast
 
 from flax import nnx
 
@@ -55,7 +55,8 @@ def _tells(value: object, argument: Parameter) -> bool:
 
 def _described(value: Any, width: int) -> str:
     if isinstance(value, nnx.List):
-        runs = [(kind, len(list(run))) for kind, run in groupby(type(v).__name__ for v in value)]
+        kinds = (type(part).__name__ for part in cast("nnx.List[Any]", value))
+        runs = [(kind, len(list(run))) for kind, run in groupby(kinds)]
         return f"[{', '.join(kind if size == 1 else f'{size} x {kind}' for kind, size in runs)}]"
     if isinstance(value, nnx.Module):
         return describe(value, width)
@@ -64,8 +65,11 @@ def _described(value: Any, width: int) -> str:
     return getattr(value, "__name__", None) or repr(_compact(value))
 
 
-def _compact(value: object) -> object:
+def _compact(value: Any) -> Any:
     """Return one number in place of a tuple of equal ones."""
-    while isinstance(value, tuple) and len(set(value)) == 1:
-        value = value[0]
+    while isinstance(value, tuple):
+        parts = cast("tuple[Any, ...]", value)
+        if len(set(parts)) != 1:
+            return parts
+        value = parts[0]
     return value

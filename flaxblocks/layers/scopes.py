@@ -1,10 +1,11 @@
+# pyright: reportUnknownMemberType=false
 """Modules' paths in profiles and compiled programs."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import jax
 from flax import nnx
@@ -60,7 +61,7 @@ def _name(caller: object, module: nnx.Module) -> str | None:
         if part is module:
             return name
         if isinstance(part, nnx.List):
-            for index, item in enumerate(part):
+            for index, item in enumerate(cast("nnx.List[Any]", part)):
                 if item is module:
                     return f"{name}.{index}"
     return None

@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Conv, check_nhwc
 from flaxblocks.layers.optional import apply
@@ -56,9 +57,9 @@ class SqueezeExcite(Scoped):
             if squeeze_features is None
             else checks.positive_int("squeeze_features", squeeze_features)
         )
-        dtypes = {"dtype": dtype, "param_dtype": param_dtype}
-        self.reduce = Conv(in_features, squeezed, 1, **dtypes, rngs=rngs)
-        self.expand = Conv(squeezed, in_features, 1, **dtypes, rngs=rngs)
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.reduce = Conv(in_features, squeezed, 1, **make)
+        self.expand = Conv(squeezed, in_features, 1, **make)
         self.act = checks.function("act", act)
         self.gate = checks.function("gate", gate)
 
@@ -114,7 +115,7 @@ class SqueezeNormExcite(SqueezeExcite):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         super().__init__(in_features, squeeze_features=squeeze_features, **make)
         self.norm = BatchNorm(squeeze_features, **make)
 

@@ -73,7 +73,7 @@ class StandardizedConv(Conv):
         )
         self.epsilon = checks.at_least_0("epsilon", epsilon)
 
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Convolve.
 
         Args:

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.rngs import NetworkRngs
 from flaxblocks.layers.scopes import Scoped, scoped
@@ -104,7 +105,7 @@ class Backbone(Scoped):
         rngs: nnx.Rngs,
     ):
         rngs = NetworkRngs(rngs, architecture.initialization)
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         drop_paths = architecture.drop_paths(drop_path_rate)
         self.stem = architecture.stem(in_features, **make)
         rows, classes = architecture.stages, num_classes

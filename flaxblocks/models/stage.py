@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.optional import apply
 from flaxblocks.layers.scopes import Scoped, scoped
 from flaxblocks.models.architecture import StageRow
@@ -37,7 +38,7 @@ class Stage(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         width, stride = in_features, row.stride
         if row.downsample is None:
             self.downsample = None

@@ -39,7 +39,9 @@ def _relu(x: jax.Array) -> jax.Array:
 
 
 @_relu.defjvp
-def _relu_derivative(primals, tangents):
+def _relu_derivative(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
     # By the sign of the result, which the next layer keeps anyhow; `jax.nn.relu` takes that of `x`.
     (x,), (dx,) = primals, tangents
     y = _relu(x)

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Normalization by the statistics of the batch, with its derivative written out."""
 
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from flaxblocks.ops.recompute import recompute
 Finish = Callable[[jax.Array], jax.Array]
 """An elementwise function, applied to the normalized values in the same pass."""
 
+Arrays = tuple[jax.Array, jax.Array, jax.Array]
 
-@partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5, 6))
+
+@partial(jax.custom_jvp[Arrays], nondiff_argnums=(3, 4, 5, 6))
 def batch_normalize(
     x: jax.Array,
     scale: jax.Array,
@@ -22,7 +25,7 @@ def batch_normalize(
     axis_name: str | None,
     wide: DTypeLike,
     finish: Finish,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> Arrays:
     """Return ``finish((x - mean) / sqrt(var + epsilon) * scale + bias)``, mean and biased variance.
 
     Where values are far larger than their deviation, their sums lose it to rounding. So `x` is
@@ -58,8 +61,13 @@ def batch_normalize(
 
 @batch_normalize.defjvp
 def _derivative(
-    epsilon: float, axis_name: str | None, wide: DTypeLike, finish: Finish, primals, tangents
-):
+    epsilon: float,
+    axis_name: str | None,
+    wide: DTypeLike,
+    finish: Finish,
+    primals: Arrays,
+    tangents: Arrays,
+) -> tuple[Arrays, Arrays]:
     x, scale, bias = primals
     dx, dscale, dbias = tangents
     y, mean, var = batch_normalize(x, scale, bias, epsilon, axis_name, wide, finish)

@@ -1,8 +1,9 @@
+# pyright: reportUnknownMemberType=false
 """A few images at a time, so that what a CPU computes stays in its cache."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 from jax import lax
@@ -57,7 +58,9 @@ def in_chunks(function: Function, x: jax.Array, *, cache: int = CACHE) -> jax.Ar
     chunk = _chunk(once, x, cache, program)
     if chunk is None:
         return function(x)
-    return lax.platform_dependent(x, cpu=partial(_mapped, once, chunk), default=once)
+    return cast(
+        jax.Array, lax.platform_dependent(x, cpu=partial(_mapped, once, chunk), default=once)
+    )
 
 
 def chunked(operation: Operation) -> Form:
@@ -77,13 +80,13 @@ def chunked(operation: Operation) -> Form:
 
 
 def _mapped(function: Function, chunk: int, x: jax.Array) -> jax.Array:
-    y = lax.map(function, x.reshape(-1, chunk, *x.shape[1:]))
+    y = cast(jax.Array, lax.map(function, x.reshape(-1, chunk, *x.shape[1:])))
     return y.reshape(-1, *y.shape[2:])
 
 
 def _chunk(function: Function, x: jax.Array, cache: int, program: Program) -> int | None:
     """Return how many images to take at a time, None for all."""
-    n = x.shape[0]
+    n: Any = x.shape[0]
     if not isinstance(n, int) or n <= 1:  # the size may be known only when the program runs
         return None
     temporary, widest = _widest(function, x, program)

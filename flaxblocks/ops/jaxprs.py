@@ -1,7 +1,7 @@
 """The operations of a traced function."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from flaxblocks._base.jax_internals import ClosedJaxpr, Jaxpr, JaxprEqn
 
@@ -21,7 +21,7 @@ def jaxprs_in(equation: JaxprEqn) -> list[Jaxpr]:
 
 def _jaxprs(value: Any) -> list[Jaxpr]:
     if isinstance(value, tuple | list):
-        return [jaxpr for item in value for jaxpr in _jaxprs(item)]
+        return [jaxpr for item in cast("tuple[Any, ...]", value) for jaxpr in _jaxprs(item)]
     if isinstance(value, ClosedJaxpr):
         return [value.jaxpr]
     return [value] if isinstance(value, Jaxpr) else []

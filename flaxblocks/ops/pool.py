@@ -1,6 +1,8 @@
+# pyright: reportUnknownMemberType=false
 """Pooling with PyTorch's padding."""
 
 from functools import partial, reduce
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -43,13 +45,13 @@ def max_pool(
     return _max_pool(x, kernel_size, stride, side)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
+@partial(jax.custom_jvp[jax.Array], nondiff_argnums=(1, 2, 3))
 def _max_pool(x: jax.Array, size: int, stride: int, side: Pair) -> jax.Array:
     windows = partial(_largest_of_windows, size=size, stride=stride, side=side)
     if switch.implementation.value == "lax":
         return windows(x)
     taps = partial(_largest_of_taps, size=size, stride=stride, side=side)
-    return lax.platform_dependent(x, cpu=taps, default=windows)
+    return cast(jax.Array, lax.platform_dependent(x, cpu=taps, default=windows))
 
 
 def _largest_of_windows(x: jax.Array, *, size: int, stride: int, side: Pair) -> jax.Array:
@@ -75,7 +77,9 @@ def pool_geometry(x: jax.Array, size: int, stride: int, side: Pair) -> Geometry:
 
 
 @_max_pool.defjvp
-def _max_pool_derivative(size: int, stride: int, side: Pair, primals, tangents):
+def _max_pool_derivative(
+    size: int, stride: int, side: Pair, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
     """Pass on the first largest pixel's tangent.
 
     JAX's own derivative scatters; this one is a sum over the taps of the window, which XLA makes
@@ -92,11 +96,11 @@ def _max_pool_derivative(size: int, stride: int, side: Pair, primals, tangents):
         pixel = seen(pixels, geometry, tap)
         largest = jnp.where(pixel > best, jnp.uint8(number), largest)
         best = jnp.maximum(pixel, best)
-    dy = sum(
+    terms = (
         jnp.where(largest == number, seen(changes, geometry, tap), 0)
         for number, tap in enumerate(geometry.taps)
     )
-    return y, dy
+    return y, reduce(jnp.add, terms)
 
 
 def average_pool(x: Float[Array, "n h w c"], *, ceil_mode: bool = False) -> Float[Array, "n p q c"]:

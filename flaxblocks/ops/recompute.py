@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A copy of an array that the compiler does not identify with the original.
 
 What is computed from the copy is computed again, not shared with what is computed from the
@@ -6,10 +7,19 @@ that is the faster way. On CPU the copy is the array itself: there storing is ch
 would keep XLA from fusing loops.
 """
 
+from typing import Any
+
 import jax
 from jax import lax
 
-from flaxblocks._base.jax_internals import Primitive, ad, batching, mlir
+from flaxblocks._base.jax_internals import (
+    LoweringRuleContext,
+    Primitive,
+    ad,
+    batching,
+    lower_fun,
+    register_lowering,
+)
 
 recompute_p = Primitive("flaxblocks_recompute")
 
@@ -19,9 +29,21 @@ def recompute(x: jax.Array) -> jax.Array:
     return recompute_p.bind(x)
 
 
-recompute_p.def_impl(lambda x: x)
-recompute_p.def_abstract_eval(lambda x: x)
-ad.deflinear(recompute_p, lambda cotangent: [cotangent])
+def _same(x: Any) -> Any:
+    return x
+
+
+def _on_cpu(_: LoweringRuleContext, x: Any) -> list[Any]:
+    return [x]
+
+
+def _in_list(x: Any) -> list[Any]:
+    return [x]
+
+
+recompute_p.def_impl(_same)
+recompute_p.def_abstract_eval(_same)
+ad.deflinear(recompute_p, _in_list)
 batching.defvectorized(recompute_p)
-mlir.register_lowering(recompute_p, mlir.lower_fun(lax.optimization_barrier, False))
-mlir.register_lowering(recompute_p, lambda _, x: [x], platform="cpu")
+register_lowering(recompute_p, lower_fun(lax.optimization_barrier, False))
+register_lowering(recompute_p, _on_cpu, platform="cpu")

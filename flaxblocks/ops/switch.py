@@ -1,6 +1,6 @@
 """The switch: native kernels, forms that XLA compiles well, or JAX's own convolutions."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from flaxblocks._base.jax_internals import make_user_context
@@ -13,7 +13,7 @@ implementation = make_user_context("default")
 
 
 @contextmanager
-def convolution(name: str) -> Iterator[None]:
+def convolution(name: str) -> Generator[None, None, None]:
     """Choose what convolutions traced inside run as; the innermost choice holds.
 
     ``"default"``: on CPU C++ kernels where they are there and were measured to be faster on such a

@@ -122,7 +122,7 @@ def _linear_map(x: jax.Array, kernel: jax.Array, window: Window | None) -> jax.A
     )
 
 
-def _define(primitive: Primitive, function: Callable[..., jax.Array]) -> None:
+def _define(primitive: Any, function: Callable[..., jax.Array]) -> None:
     """Say what a primitive of one result computes."""
 
     def abstract(*operands: ShapedArray, **parameters: Any) -> ShapedArray:

@@ -22,7 +22,7 @@ def lower(
     *,
     role: str,
     geometry: Geometry,
-    precision,
+    precision: jax.lax.PrecisionLike,
     kernels: Kernels,
 ) -> jax.Array:
     """Compute the array that `role` names from the other two, in the fastest form on CPU."""
@@ -35,7 +35,13 @@ def lower(
     return result.astype(dtype)
 
 
-def _choose(first, second, role: str, geometry: Geometry, precision) -> jax.Array:
+def _choose(
+    first: jax.Array,
+    second: jax.Array,
+    role: str,
+    geometry: Geometry,
+    precision: jax.lax.PrecisionLike,
+) -> jax.Array:
     if geometry.groups == 1:
         return _dense(first, second, role, geometry, precision)
     one = partial(_dense, role=role, geometry=geometry.with_groups(1), precision=precision)
@@ -50,7 +56,13 @@ def _choose(first, second, role: str, geometry: Geometry, precision) -> jax.Arra
     return form(first, second, geometry)
 
 
-def _dense(first, second, role: str, geometry: Geometry, precision) -> jax.Array:
+def _dense(
+    first: jax.Array,
+    second: jax.Array,
+    role: str,
+    geometry: Geometry,
+    precision: jax.lax.PrecisionLike,
+) -> jax.Array:
     # XLA's compiler crashes on derivatives with a stride and a dilation above 1 (jaxlib 0.10.2).
     fatal = max(geometry.strides) > 1 and max(geometry.dilation) > 1
     # On an image smaller than the window XLA takes a generic loop: 3 ms in place of 0.3 for 3x3

@@ -33,7 +33,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array
 
     def partial_sum(tap: Pair) -> jax.Array:
         pixels = seen(x, geometry, tap)
-        blocks = []
+        blocks: list[jax.Array] = []
         for start in range(0, height, rows):
             stop = min(start + rows, height)
             block = g[:, top + start : top + stop, left : left + width]

@@ -117,7 +117,7 @@ def lower(
     *,
     role: str,
     geometry: Geometry,
-    precision,
+    precision: jax.lax.PrecisionLike,
     kernels: bool,
 ) -> jax.Array:
     """Compute the array that `role` names from the other two, in the fastest form on a GPU.

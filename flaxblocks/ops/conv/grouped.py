@@ -1,9 +1,11 @@
+# pyright: reportUnknownMemberType=false
 """A grouped convolution as a few dense ones.
 
 XLA's own grouped convolution on CPU is a generic loop, a dense one goes to a fast library.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +46,7 @@ def kernel_by_blocks(
     """
     width = max(x.shape[3], g.shape[3]) // groups
     per_block = max(1, channels // width)
-    results = []
+    results: list[jax.Array] = []
     for start in range(0, groups, per_block):
         count = min(per_block, groups - start)
         parts = (_part(a, groups, start, count) for a in (x, g))
@@ -61,5 +63,7 @@ def _within(kernel: jax.Array, groups: int) -> jax.Array:
     """Return the entries of a dense kernel that lie within the groups."""
     *window, inputs, outputs = kernel.shape
     kernel = kernel.reshape(*window, groups, inputs // groups, groups, outputs // groups)
-    within = jnp.diagonal(kernel, axis1=-4, axis2=-2)  # the groups are the last axis now
+    within = cast(
+        jax.Array, jnp.diagonal(kernel, axis1=-4, axis2=-2)
+    )  # the groups are the last axis now
     return within.swapaxes(-1, -2).reshape(*window, inputs // groups, outputs)

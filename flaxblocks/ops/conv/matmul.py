@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A convolution as one matrix product per tap of its kernel.
 
 XLA calls a fast library for a matrix product but not for a convolution with a 1x1 kernel: at
@@ -15,7 +16,9 @@ from flaxblocks.ops.conv.geometry import Geometry, Pair
 from flaxblocks.ops.conv.taps import padded, seen, unseen
 
 
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> jax.Array:
+def convolve(
+    x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
+) -> jax.Array:
     """Return the convolution of NHWC with HWIO, not grouped."""
     x = padded(x, geometry)
     products = (
@@ -25,7 +28,9 @@ def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> 
     return reduce(lax.add, products)
 
 
-def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
+def input_gradient(
+    kernel: jax.Array, g: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
+) -> jax.Array:
     """Return the gradient with respect to the input."""
     products = (
         unseen(_contract(g, 3, _at(kernel, tap), 1, precision), geometry, tap)
@@ -34,7 +39,9 @@ def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry, precisio
     return reduce(lax.add, products)
 
 
-def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
+def kernel_gradient(
+    x: jax.Array, g: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
+) -> jax.Array:
     """Return the gradient with respect to the kernel."""
     x = padded(x, geometry)
     # Flat: for a product over three axes XLA copies the array to put the rows before the images.
@@ -52,7 +59,9 @@ def _flat(x: jax.Array) -> jax.Array:
     return x.reshape(-1, x.shape[3])
 
 
-def _contract(x: jax.Array, axis: int, y: jax.Array, other: int, precision) -> jax.Array:
+def _contract(
+    x: jax.Array, axis: int, y: jax.Array, other: int, precision: lax.PrecisionLike
+) -> jax.Array:
     # Not einsum: it takes half a millisecond more per call to trace and to compile.
     return lax.dot_general(x, y, (((axis,), (other,)), ((), ())), precision=precision)
 

@@ -20,7 +20,9 @@ def merging(count: int) -> dict[str, Role]:
         count: a divisor of the number of groups.
     """
 
-    def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> jax.Array:
+    def convolve(
+        x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: jax.lax.PrecisionLike
+    ) -> jax.Array:
         wide = geometry.with_groups(geometry.groups // count)
         return xla.convolve(x, _block_diagonal(kernel, geometry.groups, count), wide, precision)
 

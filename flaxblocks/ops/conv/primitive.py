@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The convolution as one JAX primitive, which is closed under differentiation.
 
 A convolution is a form that is linear in each of three arrays: ``sum over everything of
@@ -10,18 +11,21 @@ mode) nor `jax.custom_jvp` (no say in the transposes) could do.
 """
 
 from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from flaxblocks._base.jax_internals import (
+    LoweringRuleContext,
     Primitive,
     ShapedArray,
     ad,
     apply_primitive,
     batching,
-    mlir,
+    lower_fun,
+    register_lowering,
     varying_axes,
 )
 from flaxblocks.ops.conv import cpu_choice, gpu_choice
@@ -30,6 +34,8 @@ from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.program import may_call_kernels, program_of
 
 ROLES = ("input", "kernel", "output")
+
+Shape = tuple[int, int, int, int]
 
 convolution_p = Primitive("flaxblocks_convolution")
 
@@ -54,20 +60,20 @@ def convolve(
     return _contract("output", arrays, geometry=geometry, **parameters)
 
 
-def _contract(role: str, arrays: dict, **parameters) -> jax.Array:
+def _contract(role: str, arrays: dict[str, jax.Array], **parameters: Any) -> jax.Array:
     first, second = (arrays[name] for name in _operands(role))
     return convolution_p.bind(first, second, role=role, **parameters)
 
 
 def _vary(x: jax.Array, axes: frozenset[str]) -> jax.Array:
-    return lax.pcast(x, tuple(axes), to="varying") if axes else x
+    return cast(jax.Array, lax.pcast(x, tuple(axes), to="varying")) if axes else x
 
 
 def _operands(role: str) -> list[str]:
     return [name for name in ROLES if name != role]
 
 
-def _shape(first, second, role: str, geometry: Geometry) -> tuple:
+def _shape(first: ShapedArray, second: ShapedArray, role: str, geometry: Geometry) -> Shape:
     """Return the shape of what is left out, from the two arrays that are given."""
     if role == "output":
         return (first.shape[0], *geometry.output, second.shape[3])
@@ -77,14 +83,24 @@ def _shape(first, second, role: str, geometry: Geometry) -> tuple:
 
 
 @convolution_p.def_abstract_eval
-def _abstract(first, second, *, role: str, geometry: Geometry, **_) -> ShapedArray:
+def _abstract(
+    first: ShapedArray, second: ShapedArray, *, role: str, geometry: Geometry, **_: Any
+) -> ShapedArray:
     return first.update(shape=_shape(first, second, role, geometry), weak_type=False)
 
 
 convolution_p.def_impl(partial(apply_primitive, convolution_p))
 
 
-def _transpose(missing: int, cotangent, first, second, *, role: str, **parameters):
+def _transpose(
+    missing: int,
+    cotangent: jax.Array,
+    first: jax.Array,
+    second: jax.Array,
+    *,
+    role: str,
+    **parameters: Any,
+) -> jax.Array:
     """The cotangent takes the result's place in the sum, and the missing operand is the result."""
     names = _operands(role)
     known = 1 - missing
@@ -95,7 +111,14 @@ def _transpose(missing: int, cotangent, first, second, *, role: str, **parameter
 ad.defbilinear(convolution_p, partial(_transpose, 0), partial(_transpose, 1))
 
 
-def _batch(operands, axes, *, role: str, geometry: Geometry, **parameters):
+def _batch(
+    operands: tuple[jax.Array, jax.Array],
+    axes: tuple[int | None, int | None],
+    *,
+    role: str,
+    geometry: Geometry,
+    **parameters: Any,
+) -> tuple[jax.Array, int]:
     """Fold the mapped axis into the images where one kernel serves all, else into the groups."""
     names = _operands(role)
     mapped = dict(zip(names, axes, strict=True))
@@ -103,15 +126,16 @@ def _batch(operands, axes, *, role: str, geometry: Geometry, **parameters):
     share_kernel = role != "kernel" and mapped["kernel"] is None
     if not share_kernel:
         geometry = geometry.with_groups(geometry.groups * size)
-    arrays = {}
+    arrays: dict[str, jax.Array] = {}
     for name, x in zip(names, operands, strict=True):
         if name == "kernel" and share_kernel:
             arrays[name] = x
             continue
-        if mapped[name] is None:
+        axis = mapped[name]
+        if axis is None:
             x = jnp.broadcast_to(x, (size, *x.shape))
         else:
-            x = jnp.moveaxis(x, mapped[name], 0)
+            x = jnp.moveaxis(x, axis, 0)
         into = 0 if share_kernel else 3
         x = jnp.moveaxis(x, 0, into)
         arrays[name] = x.reshape(*x.shape[:into], -1, *x.shape[into + 2 :])
@@ -125,22 +149,34 @@ def _batch(operands, axes, *, role: str, geometry: Geometry, **parameters):
 batching.primitive_batchers[convolution_p] = _batch
 
 
-def _library(first, second, *, role: str, geometry: Geometry, precision, **_) -> jax.Array:
+def _library(
+    first: jax.Array,
+    second: jax.Array,
+    *,
+    role: str,
+    geometry: Geometry,
+    precision: lax.PrecisionLike,
+    **_: Any,
+) -> jax.Array:
     return xla_form.BY_ROLE[role](first, second, geometry, precision)
 
 
-def _lower_on_cpu(ctx: mlir.LoweringRuleContext, first, second, *, implementation: str, **others):
+def _lower_on_cpu(
+    ctx: LoweringRuleContext, first: Any, second: Any, *, implementation: str, **others: Any
+) -> Any:
     kernels = program_of(ctx.module_context, implementation).kernels
-    rule = mlir.lower_fun(partial(cpu_choice.lower, kernels=kernels), multiple_results=False)
+    rule = lower_fun(partial(cpu_choice.lower, kernels=kernels), multiple_results=False)
     return rule(ctx, first, second, **others)
 
 
-def _lower_on_gpu(ctx: mlir.LoweringRuleContext, first, second, *, implementation: str, **others):
+def _lower_on_gpu(
+    ctx: LoweringRuleContext, first: Any, second: Any, *, implementation: str, **others: Any
+) -> Any:
     kernels = may_call_kernels(ctx.module_context)
-    rule = mlir.lower_fun(partial(gpu_choice.lower, kernels=kernels), multiple_results=False)
+    rule = lower_fun(partial(gpu_choice.lower, kernels=kernels), multiple_results=False)
     return rule(ctx, first, second, **others)
 
 
-mlir.register_lowering(convolution_p, mlir.lower_fun(_library, multiple_results=False))
-mlir.register_lowering(convolution_p, _lower_on_cpu, platform="cpu")
-mlir.register_lowering(convolution_p, _lower_on_gpu, platform="cuda")
+register_lowering(convolution_p, lower_fun(_library, multiple_results=False))
+register_lowering(convolution_p, _lower_on_cpu, platform="cpu")
+register_lowering(convolution_p, _lower_on_gpu, platform="cuda")

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Which calls are the 2-D convolutions that have a faster form."""
 
 import operator

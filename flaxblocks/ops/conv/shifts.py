@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A convolution of small groups as a sum of shifted products, which XLA fuses into one loop.
 
 XLA's own grouped convolution on CPU is a generic loop. For a depthwise convolution it takes 20 to

@@ -14,7 +14,9 @@ from flaxblocks.ops.conv.geometry import Geometry, Pair
 from flaxblocks.ops.conv.roles import by_role
 
 
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> jax.Array:
+def convolve(
+    x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
+) -> jax.Array:
     """Return the convolution of NHWC with HWIO, without groups or dilation."""
     window = _ceil(geometry.window, geometry.strides)  # in blocks
     sides = [

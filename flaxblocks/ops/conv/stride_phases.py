@@ -18,7 +18,7 @@ class Phases(NamedTuple):
     """How the phases along one axis read the padded gradient."""
 
     pad: tuple[int, int, int]
-    count: int  # pixels of each phase
+    count: int  # pixels of each phase  # pyright: ignore[reportIncompatibleMethodOverride]
     crop: int  # leading pixels that lie before the input
     taps: list[list[tuple[int, int]]]  # of each phase, with the first pixel that each reads
 
@@ -41,7 +41,7 @@ def _along(geometry: Geometry, axis: int) -> Phases:
     count = -(-(low + size) // stride) - first
     before = max(0, dilation * (geometry.window[axis] - 1) // stride - first)
     after = max(0, first + count - geometry.output[axis])
-    taps = [[] for _ in range(stride)]
+    taps: list[list[tuple[int, int]]] = [[] for _ in range(stride)]
     for t in range(geometry.window[axis]):
         taps[dilation * t % stride].append((t, before + first - dilation * t // stride))
     return Phases((before, after, 0), count, low - stride * first, taps)

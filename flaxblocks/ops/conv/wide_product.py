@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A dense convolution with stride 1 as one wide matrix product, for narrow channels.
 
 XLA's convolution of 64 channels reaches half of the speed of its matrix product. Here the taps of
@@ -7,6 +8,7 @@ each row of the kernel is then shifted and added. At 1x56x56x64 that takes 1.5 m
 """
 
 from functools import reduce
+from typing import Any
 
 import jax
 from jax import lax
@@ -24,9 +26,10 @@ MOST_BYTES = 12 * 2**20
 def fits(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> bool:
     """Return whether this form is faster than XLA's convolution."""
     height, width, inputs, outputs = kernel.shape
-    if not isinstance(x.shape[0], int):  # known only when the exported program runs
+    images: Any = x.shape[0]
+    if not isinstance(images, int):  # known only when the exported program runs
         return False
-    pixels = x.shape[0] * geometry.padded[0] * geometry.output[1]
+    pixels = images * geometry.padded[0] * geometry.output[1]
     largest = pixels * max(width * inputs, height * outputs) * x.dtype.itemsize
     return (
         geometry.strides == (1, 1)
@@ -37,7 +40,9 @@ def fits(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> bool:
     )
 
 
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> jax.Array:
+def convolve(
+    x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
+) -> jax.Array:
     """Return the convolution of NHWC with HWIO, not grouped, with stride 1."""
     height, width, inputs, outputs = kernel.shape
     down, across = geometry.dilation

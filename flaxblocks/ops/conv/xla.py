@@ -7,7 +7,9 @@ from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.conv.roles import by_role
 
 
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> jax.Array:
+def convolve(
+    x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
+) -> jax.Array:
     """Return the convolution of NHWC with HWIO."""
     return lax.conv_general_dilated(
         x,

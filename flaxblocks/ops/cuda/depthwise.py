@@ -6,7 +6,7 @@ next row of the input while it adds up the one before.
 
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ class Grid(NamedTuple):
 
 def takes(first: jax.Array, second: jax.Array, role: str, geometry: Geometry) -> bool:
     """Return whether the kernel computes the array that `role` names from the other two."""
-    images = second.shape[0] if role == "input" else first.shape[0]
+    images: Any = second.shape[0] if role == "input" else first.shape[0]
     outputs = first.shape[3] if role == "input" else second.shape[3]
     return (
         outputs == geometry.groups  # as many as inputs
@@ -62,12 +62,16 @@ def takes(first: jax.Array, second: jax.Array, role: str, geometry: Geometry) ->
     )
 
 
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, precision) -> jax.Array:
+def convolve(
+    x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: jax.lax.PrecisionLike
+) -> jax.Array:
     """Return the convolution of NHWC with HWIO."""
     return _gather(x, kernel, _grid(geometry))
 
 
-def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
+def input_gradient(
+    kernel: jax.Array, g: jax.Array, geometry: Geometry, precision: jax.lax.PrecisionLike
+) -> jax.Array:
     """Return the gradient with respect to the input."""
     grid = _grid(geometry)
     reach = [
@@ -84,7 +88,9 @@ def input_gradient(kernel: jax.Array, g: jax.Array, geometry: Geometry, precisio
     return _gather(g, kernel[::-1, ::-1], transposed)
 
 
-def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, precision) -> jax.Array:
+def kernel_gradient(
+    x: jax.Array, g: jax.Array, geometry: Geometry, precision: jax.lax.PrecisionLike
+) -> jax.Array:
     """Return the gradient with respect to the kernel, the sum of the partial sums of all slots."""
     grid = _grid(geometry)
     tile = _tile(grid, 1)

@@ -1,6 +1,8 @@
+# pyright: reportUnknownMemberType=false
 """A kernel as an operation of a program: XLA's custom call that launches PTX."""
 
 from functools import cache
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,7 @@ def can_launch() -> bool:
     if jax.__version_info__[:2] < FIRST_JAX or nvrtc() is None:
         return False
     try:
-        devices = jax.local_devices(backend="cuda")
+        devices = cast("list[Any]", jax.local_devices(backend="cuda"))
     except RuntimeError:  # lowered on a machine without a GPU
         return False
     return all(float(device.compute_capability) >= 8 for device in devices)
