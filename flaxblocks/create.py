@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Networks and their preprocessing by name, fresh or with published weights."""
 
 import os

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """How many products and sums a function takes, counted without running it."""
 
 from collections.abc import Callable
@@ -37,8 +38,11 @@ def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
 def contractions(function: Callable[..., Any], *arguments: Any) -> list[Contraction]:
     """Return the function's convolutions and matrix products, as `multiply_adds` counts them."""
     with convolution("lax"):
-        # A function of its own: JAX remembers the trace of one that it knows.
-        jaxpr = jax.make_jaxpr(lambda *args: function(*args))(*arguments).jaxpr
+
+        def fresh(*arguments: Any) -> Any:  # JAX remembers the trace of a function that it knows
+            return function(*arguments)
+
+        jaxpr = jax.make_jaxpr(fresh)(*arguments).jaxpr
     return [
         _contraction(equation)
         for equation in equations(jaxpr)

@@ -2,10 +2,12 @@
 
 from functools import partial
 
+import torch
 from torch import nn
 
 from torch_ref.activations import relu6
 from torch_ref.layers import BatchNorm, ConvNormAct, StochasticDepth, through
+from torch_ref.types import Activation, Factory, Size
 
 
 class StarBlock(nn.Module):
@@ -13,15 +15,15 @@ class StarBlock(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
+        in_features: int,
+        out_features: int,
         *,
-        expansion=4,
-        kernel_size=7,
-        dilation=1,
-        norm=BatchNorm,
-        act=relu6,
-        drop_path=0.0,
+        expansion: float = 4,
+        kernel_size: Size = 7,
+        dilation: Size = 1,
+        norm: Factory | None = BatchNorm,
+        act: Activation | None = relu6,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         wide = round(in_features * expansion)
@@ -38,7 +40,7 @@ class StarBlock(nn.Module):
         self.spread = filters(groups=in_features, norm=None)
         self.drop_path = StochasticDepth(drop_path) if drop_path else None
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Filter, multiply, narrow, filter, add."""
         y = self.depthwise(x)
         y = self.first(y) * self.second(y)

@@ -3,7 +3,7 @@
 import argparse
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _stopped_as_interrupted() -> Iterator[None]:
+def _stopped_as_interrupted() -> Generator[None, None, None]:
     """Let SIGTERM, which `timeout` and schedulers send, keep what was timed as Ctrl-C does."""
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -1,3 +1,4 @@
+# pyright: reportIncompatibleMethodOverride=false
 """The last layers of CLIP's ResNets."""
 
 import jax.numpy as jnp

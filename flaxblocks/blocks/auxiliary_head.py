@@ -1,3 +1,4 @@
+# pyright: reportIncompatibleMethodOverride=false
 """Classifiers of a middle stage's feature map, which help to train the stages below."""
 
 import jax.numpy as jnp

@@ -1,3 +1,4 @@
+# pyright: reportIncompatibleMethodOverride=false
 """The last layers of networks that classify every pixel."""
 
 from functools import partial
@@ -193,7 +194,7 @@ class LRASPPHead(DenseHead):
         super().reset_classifier(num_classes, rngs=rngs)
         self.low_classifier = nnx.data(self._pixel_classifier(self.low_features, num_classes, rngs))
 
-    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __call__(
         self,
         low: Float[Array, "n p q b"],
         high: Float[Array, "n h w c"],

@@ -1,3 +1,4 @@
+# pyright: reportIncompatibleMethodOverride=false
 """The last layers of the networks before global pooling: linear ones over all pixels."""
 
 from itertools import pairwise

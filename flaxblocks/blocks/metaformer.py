@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The parts of MetaFormer: a scaled residual branch, and what stands in it."""
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import check_no_stride
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.layer_scale import optional_layer_scale, scaled_by
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import ModuleFactory, apply, build
@@ -63,7 +65,7 @@ class NormFirstResidual(Scoped):
             raise ValueError(
                 f"`out_features` must be `in_features`, {in_features}, got {out_features}"
             )
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.norm = build("norm", norm, in_features, **make)
         self.layer = checks.function("layer", layer)(in_features, in_features, **make)
         self.layer_scale = optional_layer_scale(layer_scale, in_features, param_dtype)
@@ -127,7 +129,7 @@ class Perceptron(Scoped):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         wide = checks.scaled_features(in_features, "expansion", expansion)
         layer = checks.function("pointwise", pointwise)
         self.expand = layer(in_features, wide, use_bias=use_bias, **make)
@@ -186,9 +188,9 @@ class SelfAttention(Scoped):
             raise ValueError(
                 f"`head_features` must divide the {in_features} channels, got {head_features}"
             )
-        make = {"use_bias": False, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.queries_keys_values = Linear(in_features, 3 * in_features, **make)
-        self.project = Linear(in_features, out_features, **make)
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.queries_keys_values = Linear(in_features, 3 * in_features, use_bias=False, **make)
+        self.project = Linear(in_features, out_features, use_bias=False, **make)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
         """Attend.

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.head import Head
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.linear import Linear
 from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.ops.activations import Activation
@@ -43,14 +44,14 @@ class PerceptronHead(Head):
         param_dtype: jnp.dtype | type = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.expansion, self.make_norm = expansion, checks.function("norm", norm)
         super().__init__(in_features, num_classes, norm=norm, act=act, drop_rate=drop_rate, **make)
 
     def reset_classifier(self, num_classes: int, *, rngs: nnx.Rngs) -> None:
         """Replace the dropout and all of the classifier by new ones, as `Head` does."""
         super().reset_classifier(num_classes, rngs=rngs)
-        make = {"dtype": self.dtype, "param_dtype": self.param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=self.dtype, param_dtype=self.param_dtype, rngs=rngs)
         width = self.pooled_features
         wide = checks.scaled_features(width, "expansion", self.expansion)
         has = bool(num_classes)

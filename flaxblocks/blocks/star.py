@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.blocks.residual import add_branches, check_keeps_size, check_no_stride
+from flaxblocks.layers.arguments import ModuleArguments
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import ModuleFactory, apply
@@ -69,7 +70,7 @@ class StarBlock(Scoped):
             raise ValueError(
                 f"`out_features` must be `in_features`, {in_features}, got {out_features}"
             )
-        make = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        make = ModuleArguments(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         wide = checks.scaled_features(in_features, "expansion", expansion)
         filters = partial(
             ConvNormAct,

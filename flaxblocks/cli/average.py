@@ -81,7 +81,7 @@ def _card(runs: list[str]) -> "Card":
     """
     from flaxblocks.weights.card import CARD, card_of
 
-    cards = []
+    cards: list[Card] = []
     for path in runs:
         found = card_of(path)
         if found is None:

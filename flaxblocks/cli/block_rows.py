@@ -1,3 +1,4 @@
+# pyright: basic
 """A network's parts with what they cost."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """``flaxblocks classify``: what a photograph shows."""
 
 import argparse
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     if images:
         network = network_of(origin, options.key)
         names = origin.labels(network.num_classes)
-        answer = nnx.jit(lambda network, images: network(images))
+        answer = nnx.jit(_answer)
         batch = jnp.asarray(np.concatenate(list(images.values())))
         logits = np.asarray(answer(fb.for_inference(network), batch), np.float64)
         likely = np.exp(logits - logits.max(1, keepdims=True))
@@ -84,7 +85,11 @@ def _table(probabilities: "np.ndarray", names: tuple[str, ...], top: int) -> "Ta
     table.add_column("class", justify="right")
     if names:
         table.add_column("name")
-    for index in (-probabilities).argsort(kind="stable")[:top]:
-        name = [names[index]] if names else []
+    for index in map(int, (-probabilities).argsort(kind="stable")[:top]):
+        name: list[str] = [names[index]] if names else []
         table.add_row(f"{100 * probabilities[index]:.2f} %", str(index), *name)
     return table
+
+
+def _answer(network: Any, images: Any) -> Any:
+    return network(images)

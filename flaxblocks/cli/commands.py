@@ -45,13 +45,14 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**options)
         self.module = module
 
-    def parse_known_args(self, args=None, namespace=None):  # pyright: ignore
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Add the command's arguments, then parse."""
         if self.get_default("command") is None:
             command = import_module(self.module)
             self.description = command.DESCRIPTION
             command.add_arguments(self)
-            names = option_names(self) | getattr(command, "ARGUMENTS", {})
+            more: dict[str, str] = getattr(command, "ARGUMENTS", {})
+            names = option_names(self) | more
             keeps = getattr(command, "KEEPS_PROGRAMS", False)
             self.set_defaults(command=command.run, option_names=names, keeps_programs=keeps)
         return super().parse_known_args(args, namespace)

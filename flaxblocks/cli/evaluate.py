@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false
 """``flaxblocks evaluate``: how often a network is right about a folder of images."""
 
 import argparse

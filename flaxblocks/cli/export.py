@@ -153,11 +153,11 @@ def _crops_of_sample(count: int, seed: int) -> list[Any]:
     from parity.photo import load_photo
 
     photo, rng = load_photo(), np.random.default_rng(seed)
-    height, width = photo.shape[:2]
-    crops = []
+    height, width = map(int, photo.shape[:2])
+    crops: list[Any] = []
     for _ in range(count):
         side = int(rng.integers(width // 3, width))
-        top, left = (int(rng.integers(0, size - side)) for size in (height, width))
+        top, left = int(rng.integers(height - side)), int(rng.integers(width - side))
         crops.append(Image.fromarray(photo[top : top + side, left : left + side]))
     return crops
 

@@ -1,4 +1,7 @@
+# pyright: basic
 """What the subcommands ask about a network."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +38,6 @@ def cost(module: nnx.Module, *inputs: jax.ShapeDtypeStruct) -> int:
     return multiply_adds(lambda state, *x: nnx.merge(graphdef, state)(*x), state, *inputs)
 
 
-def count(module: nnx.Module, kind: type[nnx.Variable] = nnx.Param) -> int:
+def count(module: nnx.Module, kind: type[nnx.Variable[Any]] = nnx.Param) -> int:
     """Return how many numbers the variables of a kind have."""
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, kind)))

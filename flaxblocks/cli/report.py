@@ -39,9 +39,9 @@ def write_report(
         OSError: if something cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = {**values, "classes": class_rows(confusion, classes), "confusion": confusion.tolist()}
+    rows = class_rows(confusion, classes)
+    content = {**values, "classes": rows, "confusion": confusion.tolist()}
     write_text(folder / "evaluation.json", json.dumps(content, indent=1) + "\n")
-    rows = content["classes"]
     svg = as_svg(_drawn(confusion, classes), MATRIX)
     write_page(folder, "Evaluation", values, lambda c: c.print(_table(rows)), [(svg, MATRIX)], 80)
 

@@ -1,9 +1,10 @@
+# pyright: reportUnknownMemberType=false
 """``flaxblocks train``: a network on a folder of images."""
 
 import argparse
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flaxblocks._base.command_line import stdout
 from flaxblocks.cli.processes import add_process_arguments, join_processes
@@ -71,7 +72,9 @@ def _add(group: Any, name: str, default: Any, about: Any) -> None:
 def _told(default: Any) -> str:
     if default is None or default == () or default == "":
         return ""
-    return f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
+    if isinstance(default, tuple):
+        default = " ".join(map(str, cast("tuple[Any, ...]", default)))
+    return f" (default: {default})"
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

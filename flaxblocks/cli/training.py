@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """From settings to a network, its images and how it is trained."""
 
 import re

@@ -1,5 +1,7 @@
 """A depthwise convolution of few channels, with a square window and with long ones."""
 
+from functools import partial
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -58,10 +60,10 @@ class InceptionConv(Scoped):
                 f"each, and together no more than there are, got {share!r}"
             )
         down, right = checks.pair("dilation", dilation)
-        make = {"groups": part, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.square = Conv(part, part, kernel_size, dilation=dilation, **make)
-        self.wide = Conv(part, part, (1, band), dilation=(1, right), **make)
-        self.tall = Conv(part, part, (band, 1), dilation=(down, 1), **make)
+        conv = partial(Conv, groups=part, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.square = conv(part, part, kernel_size, dilation=dilation)
+        self.wide = conv(part, part, (1, band), dilation=(1, right))
+        self.tall = conv(part, part, (band, 1), dilation=(down, 1))
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Convolve.

@@ -1,7 +1,8 @@
+# pyright: reportUnknownMemberType=false
 """Fitting a checkpoint to a network with other classes or other input channels than its own."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -78,7 +79,7 @@ def adapt_rgb(module: nnx.Module, state_dict: Mapping[str, Any], naming: Naming)
     }
 
 
-def first_kernels(network: Backbone) -> list[nnx.Variable]:
+def first_kernels(network: Backbone) -> list[nnx.Variable[Any]]:
     """Return the kernels that read the image: several where the stem is of parallel ones."""
     first: nnx.Module = network.stem.layers[0]
     parts = [part for _, part in nnx.iter_modules(first) if isinstance(part, nnx.Conv)]
@@ -132,5 +133,6 @@ def _with_one_class(head: Head) -> Head:
     return head
 
 
-def _variables(module: Any) -> list[nnx.Variable]:
-    return [value for value in vars(module).values() if isinstance(value, nnx.Param)]
+def _variables(module: Any) -> list[nnx.Variable[Any]]:
+    held = cast("dict[str, Any]", vars(module)).values()
+    return [value for value in held if isinstance(value, nnx.Param)]

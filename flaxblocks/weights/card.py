@@ -42,9 +42,9 @@ class Card:
     names: str = "native"
     classes: tuple[str, ...] = ()
     in_features: int = 3
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write ``model.json`` to a folder, whole or not at all, and return its path.
@@ -67,12 +67,11 @@ def read_card(folder: str | os.PathLike[str]) -> Card:
     path = Path(folder) / CARD
     try:
         content = read_table(path)
-        known = {f.name: content[f.name] for f in fields(Card) if f.name in content}
+        known: dict[str, Any] = {f.name: content[f.name] for f in fields(Card) if f.name in content}
         colors = {name: tuple(known["preprocess"][name]) for name in ("mean", "std")}
         preprocess = Preprocess(**known["preprocess"] | colors)
-        return _checked(
-            Card(**known | {"preprocess": preprocess, "classes": tuple(known.get("classes", ()))})
-        )
+        known |= {"preprocess": preprocess, "classes": tuple(known.get("classes", ()))}
+        return _checked(Card(**known))
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{folder} is no folder of a finished run: it has no {CARD}"
@@ -89,8 +88,9 @@ def _checked(card: Card) -> Card:
         TypeError: if an entry is of another kind.
         ValueError: if the weights are elsewhere.
     """
-    texts = (card.name, card.weights, card.names, *card.classes)
-    tables = (card.recipe, card.versions, card.metrics)
+    told: Any = card  # which a file may say otherwise than its types do
+    texts = (told.name, told.weights, told.names, *told.classes)
+    tables = (told.recipe, told.versions, told.metrics)
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("name, weights, names and classes must be texts")
     if not all(isinstance(table, Mapping) for table in tables):

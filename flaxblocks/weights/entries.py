@@ -102,7 +102,7 @@ class Entry:
         shape: its shape in PyTorch.
     """
 
-    variable: nnx.Variable | None
+    variable: nnx.Variable[Any] | None
     layout: Layout
     shape: tuple[int, ...]
 
@@ -147,7 +147,7 @@ def _leaves(module: nnx.Module) -> tuple[Leaf, ...]:
     )
 
 
-def torch_shape(variable: nnx.Variable, layout: Layout) -> tuple[int, ...]:
+def torch_shape(variable: nnx.Variable[Any], layout: Layout) -> tuple[int, ...]:
     """Return the variable's shape as PyTorch lays it out, without touching its value."""
-    shape = variable.get_value().shape
+    shape: tuple[int, ...] = variable.get_value().shape
     return shape if layout is SAME else layout.to_torch(np.broadcast_to(np.float32(), shape)).shape

@@ -126,8 +126,8 @@ def _download(source: str, name: str) -> Path:
 def _client() -> Any:
     try:
         import huggingface_hub
-        import huggingface_hub.constants
-        import huggingface_hub.errors
+        import huggingface_hub.constants  # pyright: ignore[reportUnusedImport]
+        import huggingface_hub.errors  # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise ImportError(
             "`source` is on the Hugging Face Hub: pip install 'flaxblocks[hub]'"

@@ -1,7 +1,7 @@
 """Whether a checkpoint on the Hub is for this very network, by its `config.json`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from flax import nnx
 
@@ -52,8 +52,8 @@ def _differences(
     if classes is not None and classes != network.num_classes and not new_head:
         told = shown(repr(classes))
         yield f"num_classes: {told} given, {network.num_classes} needed; see `new_head`"
-    size = details.get("input_size")
-    told = size[0] if isinstance(size, list) and size else None
+    size: Any = details.get("input_size")
+    told = cast("list[Any]", size)[0] if isinstance(size, list) and size else None
     channels = arguments.get("in_chans") or told
     own_channels = network.in_features
     if channels is not None and channels != own_channels and not adapt_stem:

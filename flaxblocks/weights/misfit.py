@@ -1,6 +1,6 @@
 """Why a state dict does not fit: the likeliest cause first, then the first differences."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 
 from flaxblocks.models.registry import records
@@ -46,7 +46,7 @@ def misfit(
     return f"{cause}:\n  " + "\n  ".join(lines)
 
 
-def _some(kind: str, names: Sequence[str], describe) -> Iterator[str]:
+def _some(kind: str, names: Sequence[str], describe: Callable[[str], str]) -> Iterator[str]:
     yield from (f"{kind} {describe(name)}" for name in names[:SHOWN])
     if len(names) > SHOWN:
         yield f"and {len(names) - SHOWN} more {kind}"
@@ -85,10 +85,6 @@ def _causes(
 
 def _parameters(shapes: Shapes) -> int:
     return sum(prod(shape) for name, shape in shapes.items() if not name.endswith(STATISTICS))
-
-
-def _weights(names: Iterable[str]) -> set[str]:
-    return {name for name in names if not name.endswith(COUNTER)}
 
 
 def _classes(wanted: Shapes, given: Shapes, head: set[str]) -> str:

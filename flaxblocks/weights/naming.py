@@ -6,7 +6,7 @@ vendor's; the prefixes add up along the path to the leaves.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flax import nnx
 
@@ -38,7 +38,7 @@ class Tensor(NamedTuple):
     """
 
     name: str
-    variable: nnx.Variable | None
+    variable: nnx.Variable[Any] | None
     layout: Layout
 
 
@@ -89,14 +89,19 @@ def _walk(
             yield _join(prefix, part.name), Entry(part.variable, part.layout, shape)
 
 
-def _variables(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], nnx.Variable]]:
+def _variables(
+    node: Any, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], nnx.Variable[Any]]]:
     """Yield the variables with the paths of `nnx.iter_graph`, in a quarter of its time."""
-    kind = type(node)
+    kind = cast("type[object]", type(node))
     if issubclass(kind, nnx.Variable):
         yield path, node
     elif issubclass(kind, (nnx.Pytree, dict, list, tuple)):
-        parts = vars(node) if issubclass(kind, nnx.Pytree) else node
-        named = parts.items() if isinstance(parts, dict) else enumerate(parts)
+        parts = cast(Any, vars(node) if issubclass(kind, nnx.Pytree) else node)
+        if isinstance(parts, dict):
+            named = cast("dict[Any, Any]", parts).items()
+        else:
+            named = enumerate(cast("list[Any]", parts))
         for name, part in named:
             yield from _variables(part, (*path, str(name)))
 

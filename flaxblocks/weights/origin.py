@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import cast
 
 from flaxblocks.imagenet import CLASSES, class_names
 from flaxblocks.models import PublishedWeights, list_models, model_info
@@ -103,7 +104,7 @@ def _in_repository(name: str | None, source: str) -> Origin:
         name or known[0],
         source,
         preprocess,
-        classes=tuple(labels) if isinstance(labels, list) else (),
+        classes=tuple(cast("list[str]", labels)) if isinstance(labels, list) else (),
     )
 
 

@@ -104,7 +104,7 @@ def _details(model: Backbone, preprocess: Preprocess) -> dict[str, Any]:
     return details
 
 
-def _names_of(model: Backbone, variable: nnx.Variable) -> Iterator[str]:
+def _names_of(model: Backbone, variable: nnx.Variable[Any]) -> Iterator[str]:
     for name, entry in named_entries(model, "timm").items():
         if entry.variable is variable:
             yield name.removesuffix(".weight")

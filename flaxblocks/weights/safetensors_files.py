@@ -1,3 +1,4 @@
+# pyright: basic
 """Weights in `.safetensors` files, whole or in shards with an index."""
 
 import json

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """State dicts: a module's weights under PyTorch's names and in PyTorch's layout."""
 
 from collections.abc import Callable, Mapping
@@ -126,7 +127,7 @@ def named_entries(module: nnx.Module, names: str) -> dict[str, Entry]:
 
 def known_entries(module: nnx.Module) -> dict[str, dict[str, Entry]]:
     """Return what `named_entries` does for each of `NAMES` that covers this kind of module."""
-    found = {}
+    found: dict[str, dict[str, Entry]] = {}
     for names, entries_of in NAMES.items():
         try:
             found[names] = entries_of(module)
@@ -144,7 +145,7 @@ def _counters(wanted: Mapping[str, Entry], given: Mapping[str, Any]) -> dict[str
     }
 
 
-def _own_count(variable: nnx.Variable | None) -> np.ndarray:
+def _own_count(variable: nnx.Variable[Any] | None) -> np.ndarray:
     value = None if variable is None else variable.get_value()
     return np.asarray(0 if value is None or isinstance(value, jax.ShapeDtypeStruct) else value)
 
@@ -152,7 +153,9 @@ def _own_count(variable: nnx.Variable | None) -> np.ndarray:
 def _head(module: nnx.Module, wanted: Mapping[str, Entry]) -> list[str]:
     """Return the names of a network's classifier."""
     classifier = module.head.classifier if isinstance(module, Backbone) else None
-    own = {id(value) for value in vars(classifier).values()} if classifier is not None else set()
+    own = (
+        {id(value) for value in vars(classifier).values()} if classifier is not None else set[int]()
+    )
     return [name for name, entry in wanted.items() if id(entry.variable) in own]
 
 
@@ -179,9 +182,11 @@ def _exported(entry: Entry, dtype: Any) -> np.ndarray:
 
 def _loaded(
     wanted: dict[str, Entry], given: Mapping[str, Any], dtype: Any
-) -> list[tuple[nnx.Variable, jax.Array]]:
+) -> list[tuple[nnx.Variable[Any], jax.Array]]:
     """Return the new value of each variable, having read one tensor at a time."""
-    loaded, broken, changed = [], [], []
+    loaded: list[tuple[nnx.Variable[Any], jax.Array]] = []
+    broken: list[str] = []
+    changed: list[str] = []
     for name, entry in wanted.items():
         if entry.variable is None:
             continue
@@ -204,13 +209,13 @@ def _loaded(
     return loaded
 
 
-def _converted(variable: nnx.Variable, array: np.ndarray, dtype: Any) -> np.ndarray:
-    old = variable.get_value().dtype
+def _converted(variable: nnx.Variable[Any], array: np.ndarray, dtype: Any) -> np.ndarray:
+    old: np.dtype[Any] = variable.get_value().dtype
     changes = dtype is not None and jnp.issubdtype(old, jnp.floating)
     with np.errstate(over="ignore"):  # what a narrow dtype cannot hold is reported by name
         # A private copy: JAX may alias a NumPy array on CPU, PyTorch updates buffers in place.
         return np.array(array, dtype if changes else old, order="C")
 
 
-def _placed(variable: nnx.Variable, array: np.ndarray) -> jax.Array:
+def _placed(variable: nnx.Variable[Any], array: np.ndarray) -> jax.Array:
     return jax.device_put(array, getattr(variable.get_value(), "sharding", None))

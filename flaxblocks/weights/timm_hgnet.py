@@ -58,7 +58,8 @@ def _branched_stem(stem: BranchedStem) -> Iterator[Child]:
 
 
 def _hgnet(model: Backbone) -> Iterator[Child]:
-    yield Child("stem", model.stem, _stem if isinstance(model.stem, Stem) else None)
+    stem: Any = model.stem  # HGNetV1 has a plain one
+    yield Child("stem", stem, _stem if isinstance(stem, Stem) else None)
     for number, stage in enumerate(model.stages):
         yield Child(f"stages.{number}.downsample", stage.downsample)
         for place, block in enumerate(stage.blocks):

@@ -10,7 +10,7 @@ from io import BytesIO
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -173,17 +173,19 @@ def _torch(what: str) -> ModuleType:
 
 
 def _state_dict(checkpoint: Any, key: str | None, path: Path) -> Mapping[str, Any]:
-    entries = checkpoint if isinstance(checkpoint, Mapping) else {}
+    entries = (
+        cast("Mapping[Any, Any]", checkpoint)
+        if isinstance(checkpoint, Mapping)
+        else dict[Any, Any]()
+    )
+    kind = type(cast(object, checkpoint)).__name__
     keys = [key] if key is not None else WRAPPERS
     found = [k for k in keys if _has_tensors(entries.get(k))]
     if len(found) == 1:
         return entries[found[0]]
-    if key is None and not found and _has_tensors(checkpoint):
-        return checkpoint
-    held = (
-        enumerated([str(name) for name in entries if isinstance(name, str)])
-        or type(checkpoint).__name__
-    )
+    if key is None and not found and _has_tensors(entries):
+        return entries
+    held = enumerated([str(name) for name in entries if isinstance(name, str)]) or kind
     if key is not None:
         raise ValueError(f"`key` must name a state dict in {path}, got {key!r}; it holds {held}")
     if found:
@@ -193,8 +195,9 @@ def _state_dict(checkpoint: Any, key: str | None, path: Path) -> Mapping[str, An
 
 def _has_tensors(value: Any) -> bool:
     """Return whether a value maps names to tensors; it may have other entries, such as `epoch`."""
-    return (
-        isinstance(value, Mapping)
-        and all(isinstance(name, str) for name in value)
-        and any(hasattr(item, "shape") for item in value.values())
+    if not isinstance(value, Mapping):
+        return False
+    entries = cast("Mapping[Any, Any]", value)
+    return all(isinstance(name, str) for name in entries) and any(
+        hasattr(item, "shape") for item in entries.values()
     )

@@ -53,7 +53,7 @@ def flat(prefix: str, units: Iterable[ConvNormAct | None], first: int = 0) -> It
             next(place)
 
 
-def _blocks(stages: Iterable[Stage]) -> Iterator:
+def _blocks(stages: Iterable[Stage]) -> Iterator[Any]:
     return chain.from_iterable(stage.blocks for stage in stages)
 
 

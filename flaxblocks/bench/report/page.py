@@ -1,6 +1,8 @@
 """The results as a page: the tables, and the plots."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -26,7 +28,7 @@ def write_page(results: Results, folder: Path) -> Path:
         OSError: if the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
+    drawn: list[tuple[Callable[[Results], Any], str]] = []
     if results.rows:
         drawn += [(plots.roofline, "operations in a second, beside what the machine can do")]
         drawn += [(plots.bars, "the time of every contestant at every task")]

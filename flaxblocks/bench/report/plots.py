@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The results as pictures; each function takes results of at least one row."""
 
 import numpy as np

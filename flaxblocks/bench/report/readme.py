@@ -45,7 +45,7 @@ def rendered(*files: Results) -> str:
 
 def grown(results: Results) -> str:
     """Return the table of how time and memory grow, in Markdown, and how it was made."""
-    rows: dict[tuple, dict[str, Growth]] = {}
+    rows: dict[tuple[str, str, str, str, tuple[int, ...]], dict[str, Growth]] = {}
     for growth in growths(results.rows):
         task = growth.subject, growth.mode, growth.fixed, growth.by, growth.values
         rows.setdefault(task, {})[growth.contestant] = growth
@@ -97,7 +97,7 @@ def _exponents(growth: Growth) -> str:
 
 def _newest(files: Sequence[Results]) -> Iterable[dict[str, Row]]:
     """Return the latest measurement of each task, in the order of the first."""
-    tasks = {}
+    tasks: dict[tuple[str, str, int, int], dict[str, Row]] = {}
     for results in files:
         tasks |= {task[OURS.name].task: task for task in by_task(results.rows)}
     return tasks.values()

@@ -1,6 +1,6 @@
 """How time and memory grow with the batch and with the image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,10 @@ from flaxblocks.bench.report.results import Row
 
 LEAST = 3  # points that make a line
 
-FIXED = {"batch": lambda row: f"{row.size} pixels", "size": lambda row: f"batch {row.batch}"}
+FIXED: dict[str, Callable[[Row], str]] = {
+    "batch": lambda row: f"{row.size} pixels",
+    "size": lambda row: f"batch {row.batch}",
+}
 """What stays as it is while the batch or the size grows, in words."""
 
 Common = tuple[str, str, str, str]

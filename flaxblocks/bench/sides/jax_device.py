@@ -1,3 +1,4 @@
+# pyright: basic
 """What JAX's device tells of a compiled program: its memory, and the time of its kernels."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# pyright: basic
 """flaxblocks as a contestant: as it comes, with all native kernels, with none, and plain."""
 
 from collections.abc import Callable

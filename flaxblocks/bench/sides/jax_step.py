@@ -1,3 +1,4 @@
+# pyright: basic
 """A network's whole training step with flaxblocks, as people run it."""
 
 from time import perf_counter

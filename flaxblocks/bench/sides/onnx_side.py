@@ -1,3 +1,4 @@
+# pyright: basic
 """ONNX Runtime as a contestant: PyTorch's module, exported. Inference on CPU only."""
 
 import warnings

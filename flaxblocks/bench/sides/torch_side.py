@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """PyTorch as a contestant, eager and compiled.
 
 This file alone of the benchmark touches PyTorch, torch_ref, torchvision and timm, and it imports
@@ -6,7 +7,7 @@ them when a contestant asks for it: the benchmark runs without them.
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def compiled(task: Task, data: Data) -> Prepared:
     """Prepare it with `torch.compile`."""
     import torch
 
-    return _prepare(task, data, torch.compile)
+    return _prepare(task, data, cast(Any, torch.compile))
 
 
 def load(task: Task, data: Data) -> "tuple[nn.Module, torch.Tensor]":
@@ -130,7 +131,7 @@ def _kernels(run: Callable[[], Any], device: str) -> dict[str, float]:
     kind = "device" if device == "gpu" else "cpu"
     return {
         event.key: getattr(event, f"self_{kind}_time_total") / 1e6
-        for event in profiled.key_averages()
+        for event in cast("list[Any]", profiled.key_averages())
     }
 
 

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A network's whole training step with PyTorch, as people run it: under autocast."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# pyright: basic
 """A task's operations and bytes, the same for every contestant."""
 
 from flax import nnx

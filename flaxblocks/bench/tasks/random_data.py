@@ -1,3 +1,4 @@
+# pyright: basic
 """Random weights and inputs for a task, the same for every contestant."""
 
 import numpy as np

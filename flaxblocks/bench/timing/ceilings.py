@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The machine's ceilings: a large matrix product, and a copy of a large array."""
 
 from collections.abc import Callable
@@ -35,14 +36,14 @@ def _measure(task: Task) -> Ceilings:
     side, copied = SIDE[task.device], COPIED[task.device]
     with jax.default_device(device):
         matrix = jnp.full((side, side), 1 / side, task.dtype)
-        product = _fastest(jax.jit(lambda x: x @ x), matrix)
+        product = _fastest(jax.jit(_squared), matrix)
         in_float32 = None
         if task.device != "cpu" and task.dtype != "float32":
-            in_float32 = _fastest(jax.jit(lambda x: x @ x), matrix.astype(jnp.float32))
+            in_float32 = _fastest(jax.jit(_squared), matrix.astype(jnp.float32))
         numbers = jnp.zeros(copied, task.dtype)
         moved = 2 * numbers.nbytes
         # In place: new memory would have to be asked of the system, which costs more than copying.
-        copy = _fastest(jax.jit(lambda x: x + 1, donate_argnums=0), numbers)
+        copy = _fastest(jax.jit(_incremented, donate_argnums=0), numbers)
     return Ceilings(
         flops=2 * side**3 / product,
         bandwidth=moved / copy,
@@ -51,11 +52,19 @@ def _measure(task: Task) -> Ceilings:
     )
 
 
+def _squared(x: jax.Array) -> jax.Array:
+    return x @ x
+
+
+def _incremented(x: jax.Array) -> jax.Array:
+    return x + 1
+
+
 def _fastest(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
-    x = jax.block_until_ready(function(x))
-    seconds = []
+    x = function(x).block_until_ready()
+    seconds: list[float] = []
     for _ in range(CALLS):
         started = perf_counter()
-        x = jax.block_until_ready(function(x))
+        x = function(x).block_until_ready()
         seconds.append(perf_counter() - started)
     return min(seconds)

@@ -45,7 +45,7 @@ def measure(
     spreads = race(
         list(ready), seconds, lambda fraction: on_step(f"timing, {100 * fraction:.0f} %")
     )
-    kernels = {}
+    kernels: dict[Worker, tuple[tuple[str, float], ...]] = {}
     for worker in ready if task.mode == "step" else ():
         try:
             kernels[worker] = _slowest(worker)
@@ -85,7 +85,7 @@ def _prepare(
     """Prepare the contestants, on CPU one after the other, elsewhere side by side."""
     workers = staff.of(contestants, task)
     ready: dict[Worker, Ready] = {}
-    notes = []
+    notes: list[str] = []
     started = {} if task.device == "cpu" else {w: w.prepare(task, data) for w in workers}
     for worker in workers:
         on_step(f"compiling {worker.name}")

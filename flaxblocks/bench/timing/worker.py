@@ -123,7 +123,7 @@ def _time(calls: int) -> list[float]:
     wait(run())
     gc.disable()
     at_once = 1 if held.on_cpu else calls
-    seconds = []
+    seconds: list[float] = []
     for _ in range(calls // at_once):
         started = perf_counter()
         result = None

@@ -142,7 +142,7 @@ class ColorJitter:
         """Return the Pillow image in other colors."""
         from PIL import ImageEnhance
 
-        kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+        kinds: Any = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
         amounts = (self.brightness, self.contrast, self.saturation)
         factors = [rng.uniform(1 - amount, 1 + amount) for amount in amounts]
         shift = rng.uniform(-self.hue, self.hue)

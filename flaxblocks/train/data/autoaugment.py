@@ -76,7 +76,7 @@ class RandAugment:
 
     def __call__(self, image: Any, rng: np.random.Generator) -> Any:
         """Return the augmented Pillow image."""
-        for index in rng.integers(len(RANDOM), size=self.operations):
+        for index in map(int, rng.integers(len(RANDOM), size=self.operations)):
             image = _applied(image, RANDOM[index], self.magnitude / STRONGEST, rng)
         return image
 

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Batches from a source of images, by grain: in an order fixed by a seed, and resumable."""
 
 import os
@@ -72,7 +73,7 @@ def training_batches(
     readable = Readable(source, unreadable)
 
     length = len(source)
-    of_epoch = augment if not isinstance(augment, Augment) else lambda epoch: augment
+    of_epoch = _always(augment) if isinstance(augment, Augment) else augment
     order = _grain().MapDataset.range(length).seed(seed).shuffle()
     apart = batch_size // repeats  # not side by side: Mixup mixes neighbors
 
@@ -187,6 +188,13 @@ class Feed:
     def __exit__(self, *_: object) -> None:
         """Stop the background threads."""
         self._iterator.close()
+
+
+def _always(augment: Augment) -> Callable[[int], Augment]:
+    def of_epoch(epoch: int) -> Augment:
+        return augment
+
+    return of_epoch
 
 
 def _grain() -> Any:

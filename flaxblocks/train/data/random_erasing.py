@@ -47,7 +47,8 @@ class RandomErasing:
         spread = STD if self.noise else (0.0, 0.0, 0.0)
         noise = rng.normal(MEAN, spread, (height, width, 3)).clip(0, 1)
         changed = image.copy()
-        left = int(rng.integers(image.width - width + 1))
-        top = int(rng.integers(image.height - height + 1))
+        beside: int = image.width - width
+        above: int = image.height - height
+        left, top = int(rng.integers(beside + 1)), int(rng.integers(above + 1))
         changed.paste(Image.fromarray((255 * noise).round().astype(np.uint8)), (left, top))
         return changed

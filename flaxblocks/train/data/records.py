@@ -1,7 +1,7 @@
 """Images in a sequence of records, such as a dataset of Hugging Face's `datasets`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Records:
                 raise KeyError(f"{self.name(index)} has no {key!r}, but {', '.join(record)}")
         image = record[self._image]
         if isinstance(image, np.ndarray):
-            image = photo.from_bytes(image, self.name(index))
+            image = photo.from_bytes(cast("np.ndarray", image), self.name(index))
         return Example(image=photo.rgb(image), label=record[self._label])
 
     def name(self, index: int) -> str:

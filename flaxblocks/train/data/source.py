@@ -85,7 +85,7 @@ class Readable:
         except UNREADABLE as error:
             self.unreadable.add(name, str(error))
             return None
-        label = example["label"]
+        label: Any = example["label"]
         if not isinstance(label, int | np.integer) or not 0 <= label < self.source.num_classes:
             raise ValueError(
                 f"the label of {name} must be an integer from 0 to "

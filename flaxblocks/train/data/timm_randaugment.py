@@ -88,7 +88,7 @@ class TimmRandAugment:
 
     def __call__(self, image: Any, rng: np.random.Generator) -> Any:
         """Return the augmented Pillow image."""
-        for index in rng.integers(len(OPERATIONS), size=self.operations):
+        for index in map(int, rng.integers(len(OPERATIONS), size=self.operations)):
             if rng.random() >= self.probability:
                 continue
             magnitude = rng.normal(self.magnitude, self.deviation) if self.deviation else None

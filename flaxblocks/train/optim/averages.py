@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false
 """How much of the past a moving average of the weights keeps at each update."""
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 """Parameter groups: other optimizers, or other learning rates, for parts of a network."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import optax
@@ -111,17 +112,24 @@ def scale_layers(
     checks.fraction("decay", decay)
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
-        paths = [_plain(path) for path, _ in jax.tree.leaves_with_path(updates)]
+        leaves = cast("list[tuple[Any, Any]]", jax.tree.leaves_with_path(updates))
+        paths = [_plain(path) for path, _ in leaves]
         layers = layers_of(paths)
         above = {layer: count for count, layer in enumerate(sorted(set(layers), reverse=True))}
         scales = {path: decay ** above[layer] for path, layer in zip(paths, layers, strict=True)}
         return _map(lambda path, leaf: leaf * scales[path], updates), state
 
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+    def init(params: Any) -> optax.OptState:
+        return optax.EmptyState()
+
+    return optax.GradientTransformation(init, update)
 
 
 def _map(function: Callable[[Path, Any], Any], params: Any) -> Any:
-    return jax.tree.map_with_path(lambda path, leaf: function(_plain(path), leaf), params)
+    def of_leaf(path: Any, leaf: Any) -> Any:
+        return function(_plain(path), leaf)
+
+    return jax.tree.map_with_path(of_leaf, params)
 
 
 def _plain(path: Any) -> Path:

@@ -1,7 +1,8 @@
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 """The recipes' optimizers, as their sources have them, and which parameters decay."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import optax
@@ -124,7 +125,12 @@ def adamw(
 everything: Mask = selected_by(...)
 """Decay every parameter."""
 
-kernels_only: Mask = selected_by(lambda path, value: value.ndim > 1)
+
+def _is_kernel(path: Any, value: Any) -> bool:
+    return value.ndim > 1
+
+
+kernels_only: Mask = selected_by(_is_kernel)
 """Decay parameters of two or more axes, no scale and no bias."""
 
 
@@ -132,6 +138,11 @@ def all_but_norms(params: Any) -> Any:
     """Decay every parameter but the scales and biases of normalizations: a `Mask`."""
     if not isinstance(params, dict):
         return True
-    if "scale" in params:
-        return jax.tree.map(lambda _: False, params)
-    return {name: all_but_norms(child) for name, child in params.items()}
+    children = cast("dict[str, Any]", params)
+    if "scale" in children:
+        return jax.tree.map(_never, children)
+    return {name: all_but_norms(child) for name, child in children.items()}
+
+
+def _never(_: Any) -> bool:
+    return False

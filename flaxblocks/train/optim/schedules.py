@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false
 """Learning-rate schedules: warm-up, then decay."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Checkpoints: everything that training needs to resume with the same bits."""
 
 import hashlib
@@ -122,7 +123,7 @@ class Checkpoints:
         Raises:
             ValueError: if all are damaged, or the newest that is not was never one of ours.
         """
-        damaged = []
+        damaged: list[int] = []
         for step in reversed(self.steps()):
             reason = self._damage(step)
             if reason is None:

@@ -61,7 +61,8 @@ def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 def last_evaluation(log: Sequence[Record]) -> dict[str, float]:
     """Return the numbers of a log's last evaluation by name, none where there was none."""
-    return next(filter(None, map(evaluation_of, reversed(log))), {})
+    evaluations = filter(None, map(evaluation_of, reversed(log)))
+    return next(evaluations, dict[str, float]())
 
 
 def evaluation_at(log: Sequence[Record], step: int) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What receives the log of a run: JSON lines always, and others that are asked for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -59,7 +59,7 @@ def _package(log: str) -> Any:
 @contextmanager
 def log_writers(
     folder: RunFolder, step: int, logs: Sequence[str], settings: Mapping[str, Any]
-) -> Iterator[tuple[Watcher, ...]]:
+) -> Generator[tuple[Watcher, ...], None, None]:
     """Yield the writers of this process's log; only the first process writes more than JSON lines.
 
     Args:

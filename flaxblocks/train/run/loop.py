@@ -1,10 +1,11 @@
+# pyright: reportUnknownMemberType=false
 """The loop around the train step: it logs, evaluates, saves and stops."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -205,7 +206,7 @@ class _Window:
         steps = len(self._seen)
         waited = self.feed.waited - self._waited
         names = self._seen[0]
-        images = jax.tree.leaves(self.shapes)[0]  # the first axis of the first array
+        images = cast(int, jax.tree.leaves(self.shapes)[0])  # the first axis of the first array
         record = {name: sum(values[name] for values in self._seen) / steps for name in names}
         self._reset()
         return record | {
@@ -217,8 +218,9 @@ class _Window:
 
 def all_finite(state: TrainState) -> bool:
     """Return whether every floating-point number of a state is finite."""
-    floating = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return bool(_all_finite(floating))
+    leaves: list[jax.Array] = jax.tree.leaves(state)
+    floating = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return bool(cast(jax.Array, _all_finite(floating)))
 
 
 @jax.jit

@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false
 """How a network is trained, as a value."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The folder of a training run: settings, log, checkpoints and plot."""
 
 import json

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import Field, field
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 
 def setting(
@@ -42,7 +42,7 @@ def checked(known: Mapping[str, Field[Any]], name: str, value: Any) -> Any:
     if about["many"]:
         if not isinstance(value, list | tuple):
             raise TypeError(f"`{name}` must be a list, got {value!r}")
-        return tuple(_one(name, about, item) for item in value)
+        return tuple(_one(name, about, item) for item in cast("list[Any]", value))
     return _one(name, about, value)
 
 
@@ -62,5 +62,5 @@ def _one(name: str, about: Mapping[str, Any], value: Any) -> Any:
 def toml(value: Any) -> str:
     """Return a value as TOML has it."""
     if isinstance(value, tuple):
-        return f"[{', '.join(map(toml, value))}]"
+        return f"[{', '.join(map(toml, cast('tuple[Any, ...]', value)))}]"
     return json.dumps(value)  # of these types the same as TOML

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flaxblocks._base import checks
 from flaxblocks.train.run.recipe_settings import RECIPE_SETTINGS
@@ -208,7 +208,9 @@ class Settings:
     def result(self) -> dict[str, Any]:
         """Return the settings that the result depends on, as JSON holds them."""
         return {
-            f.name: list(value) if isinstance(value := getattr(self, f.name), tuple) else value
+            f.name: list(cast("tuple[Any, ...]", value))
+            if isinstance(value := getattr(self, f.name), tuple)
+            else value
             for f in fields(self)
             if f.metadata["result"]
         }

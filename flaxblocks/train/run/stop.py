@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Stopping a run by a signal, after a checkpoint."""
 
 import signal

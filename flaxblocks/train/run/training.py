@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false
 """Training from a source of images to a folder of results."""
 
 import os

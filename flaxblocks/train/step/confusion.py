@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,7 +19,11 @@ def confusion_scores(model: Any, batch: Batch) -> Metrics:
     the class that the network gave, across.
     """
     logits, label = model(batch["image"]), batch["label"]
-    scores = classification_scores(lambda image: logits, batch)
+
+    def computed(image: jax.Array) -> jax.Array:
+        return logits
+
+    scores = classification_scores(computed, batch)
     counted = batch.get("weight", jnp.ones(label.shape)) > 0
     classes = logits.shape[-1]
     empty = jnp.zeros((classes, classes), jnp.int32)

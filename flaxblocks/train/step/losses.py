@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 """Losses: how a train step calls the network, and what it minimizes."""
 
 from collections.abc import Callable
@@ -125,7 +126,11 @@ class Distillation:
     def __call__(self, model: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         """Return the loss, and what `label_loss` reports."""
         logits = model(batch["image"])
-        label_loss, metrics = self.label_loss(lambda image: logits, batch)
+
+        def computed(image: jax.Array) -> jax.Array:
+            return logits
+
+        label_loss, metrics = self.label_loss(computed, batch)
         teacher = nnx.merge(*nnx.split(self.teacher))
         teacher.eval()
         truth = jax.nn.log_softmax(_wide(teacher(batch["image"])) / self.temperature)

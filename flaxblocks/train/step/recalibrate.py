@@ -1,8 +1,8 @@
+# pyright: basic
 """Statistics of the normalizations from some batches, in place of the running ones."""
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -65,7 +65,7 @@ def remembered(model: nnx.Module, steps: int) -> float:
 
 
 # Its compiled program serves every call for a network, as after each epoch.
-@partial(jax.jit, static_argnums=(0, 1))
+@jax.jit(static_argnums=(0, 1))
 def _update(
     fresh: Any,
     prepare: Prepare,

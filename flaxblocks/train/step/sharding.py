@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Training on many devices: how batches and states are sharded.
 
 The steps are the same functions on one device and on many hosts: they see whole batches, and XLA
@@ -7,7 +8,7 @@ divides the work as the arrays are sharded. With several processes, call
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ def make_mesh(devices: Sequence[Any] | None = None, groups: int = 1) -> Mesh:
         TypeError: if `groups` is not an integer.
         ValueError: if the devices cannot form that many groups.
     """
-    devices = list(jax.devices() if devices is None else devices)
+    devices = list(cast("list[Any]", jax.devices()) if devices is None else devices)
     if len(devices) % checks.positive_int("groups", groups):
         raise ValueError(f"`groups` must divide the {len(devices)} devices, got {groups}")
     if groups == 1:
@@ -111,9 +112,11 @@ def place_state(mesh: Mesh, state: TrainState, rule: Rule = replicate) -> TrainS
     Returns:
         The same state, sharded. Train steps keep the sharding.
     """
-    return jax.tree.map(
-        lambda leaf: _put(leaf, NamedSharding(mesh, rule(leaf.shape, mesh.shape[AXIS]))), state
-    )
+
+    def place(leaf: Any) -> jax.Array:
+        return _put(leaf, NamedSharding(mesh, rule(leaf.shape, mesh.shape[AXIS])))
+
+    return jax.tree.map(place, state)
 
 
 def replicate_like(like: jax.Array, arrays: list[Any]) -> list[jax.Array]:
@@ -133,5 +136,5 @@ def _put(leaf: Any, sharding: Sharding) -> jax.Array:
         # A key cannot be put on other processes' devices, but its data can; and keys are scalars,
         # which no rule divides.
         data = jax.device_put(jax.random.key_data(leaf), sharding)
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        return cast(jax.Array, jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)))
     return jax.device_put(leaf, sharding)

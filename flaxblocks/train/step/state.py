@@ -1,3 +1,4 @@
+# pyright: basic
 """What training carries from step to step: one pytree of arrays."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# pyright: basic
 """The train step: a pure function, compiled once."""
 
 from collections.abc import Callable, Mapping
