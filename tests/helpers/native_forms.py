@@ -56,6 +56,16 @@ FORMS = [
     dense((1, 4, 3, 304), (1, 2), 48),
     dense((2, 9, 10, 32), (3, 3), 112, (1, 2), ((-1, -2), (-2, -1))),
     grouped((2, 6, 9, 48), (3, 3), 16, (2, 1)),
+    # 1x1: more pixels than weights, few pixels, many weights, strided, padded.
+    dense((2, 9, 8, 24), (1, 1), 40),
+    dense((1, 1, 2, 331), (1, 1), 150),
+    dense((1, 3, 2, 270), (1, 1), 150),
+    dense((2, 5, 6, 24), (1, 1), 40, (2, 2)),
+    dense((2, 5, 6, 16), (1, 1), 24, (1, 1), ((1, 0), (0, 2))),
+    # A row of the kernel as one tap: strided, padded and cropped beyond the image.
+    dense((2, 9, 10, 3), (3, 3), 24, (2, 2), ((1, 1), (1, 1))),
+    dense((1, 7, 5, 2), (4, 5), 16, (1, 2), ((-1, 4), (4, 3))),
+    dense((1, 6, 8, 4), (2, 3), 16, (1, 1), ((1, 0), (-2, -1))),
     Configuration((2, 5, 6, 24), (3, 2, 12, 20), (1, 2), "SAME", feature_group_count=2),
     *IN_FLOAT32,
 ]

@@ -67,7 +67,9 @@ CHOICES = {
     "pointwise, few channels": (partial(unit, 8, 15, 1), []),
     "pointwise, strided": (partial(unit, 8, 16, 1, stride=2), ["dense"]),
     "pointwise, padded": (partial(unit, 8, 16, 1, padding=1), ["dense"]),
-    "pointwise, another activation": (partial(unit, 8, 16, 1, act=activations.leaky_relu), []),
+    "pointwise, another activation": (
+        partial(unit, 8, 16, 1, act=activations.leaky_relu), ["pointwise"],
+    ),
     "depthwise": (partial(unit, 8, 8, groups=8), ["narrow"]),
     "groups of 2": (partial(unit, 8, 8, groups=4), []),
     "dense": (partial(unit, 8, 16), ["dense"]),

@@ -59,7 +59,7 @@ def test_a_gate_with_a_norm_is_one_when_it_is_folded(x64):
     gate, x = randomized(SqueezeNormExcite(8, squeeze_features=4, **make)), draw(2, 5, 6, 8)
     gate.eval()
     with ops.convolution("native"):
-        assert called(gate, x) == []
+        assert "squeeze_excite" not in called(gate, x)
         fast = fb.for_inference(gate)
         assert called(fast, x) == ["squeeze_excite"]
         assert_close(run(fast, x), run(gate, x))
@@ -85,7 +85,7 @@ def test_other_gates_stay_as_they_are(kind: type[fb.SqueezeExcite], options: dic
     gate = kind(8, squeeze_features=4, **options, param_dtype=dtype, rngs=nnx.Rngs(0))
     gate, x = ready(gate), draw(2, 5, 6, 8, dtype=dtype)
     with ops.convolution("native"):
-        assert called(gate, x) == []
+        assert "squeeze_excite" not in called(gate, x)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 15), (7, 16), (2, 3, 5, 70), (1, 2, 9, 768)])

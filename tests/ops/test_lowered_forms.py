@@ -168,13 +168,19 @@ NATIVE_FORMS = [
     (Conv(3, 8, dtype="float64"), "output", ["dense"]),
     (Conv(3, 7, dtype="float64"), "output", []),
     (Conv(32, 32, dtype="bfloat16"), "output", ["dense"]),  # computed in float32
-    # A kernel's gradient needs 8 inputs.
+    # A kernel's gradient needs 8 inputs, which may be those at the taps of a row.
     (Conv(8, 16), "kernel", ["dense_kernel"]),
-    (Conv(7, 16), "kernel", []),
+    (Conv(3, 16), "kernel", ["dense_kernel"]),
+    (Conv(2, 16), "kernel", []),
+    (Conv(3, 16, dilation=2), "kernel", []),
+    (Conv(7, 16, (3, 1)), "kernel", []),
     (Conv(8, 15), "kernel", []),
     (narrow(16), "kernel", ["dense_kernel"]),
-    # 1x1 kernels are matrix products, but for narrow groups.
-    *((Conv(32, 32, (1, 1)), role, []) for role in ("output", "input", "kernel")),
+    *((Conv(32, 32, (1, 1)), role, ["pointwise"]) for role in ("output", "input")),
+    (Conv(32, 32, (1, 1), stride=2), "output", ["dense"]),
+    (Conv(32, 15, (1, 1)), "output", []),
+    (Conv(32, 32, (1, 1)), "kernel", ["dense_kernel"]),
+    (Conv(7, 32, (1, 1)), "kernel", []),
     (Conv(16, 16, (1, 1), groups=16), "output", ["narrow"]),
 ]
 

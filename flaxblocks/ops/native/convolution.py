@@ -14,9 +14,7 @@ from flaxblocks.ops.native.choice import Kernels, is_called
 from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
 
 GROUPS = (1, 4, 8)  # channels of a group that the narrow kernel is compiled for
-# Least inputs for the gradient with respect to a dense kernel; for an image's 3 XLA is faster:
-# 36 ms to 54 for the 7x7 kernel of a stem.
-FEWEST = 8
+FEWEST = 8  # inputs for the gradient with respect to a dense kernel, at one tap or at a row of them
 
 Form = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -31,7 +29,7 @@ def form(
         inputs, outputs = (a.shape[3] // geometry.groups for a in (first, second))
         if geometry.groups > 1 and inputs == outputs in GROUPS:
             name = "narrow_kernel"
-        elif inputs >= FEWEST and _fills_vectors(outputs, first, geometry):
+        elif _row(inputs, geometry) >= FEWEST and outputs * first.dtype.itemsize >= VECTOR:
             name = "dense_kernel"
         else:
             return None
@@ -43,6 +41,9 @@ def form(
     if role == "input":
         inputs, outputs = outputs, inputs
     name = _name(inputs, outputs, kernel, geometry)
+    if geometry.is_pointwise and geometry.groups == 1 and outputs * kernel.dtype.itemsize >= VECTOR:
+        keeps_pixels = (geometry.strides, geometry.padding) == ((1, 1), ((0, 0), (0, 0)))
+        name = "pointwise" if keeps_pixels else "dense"
     if name is None or not is_called(kernels, name, inputs):
         return None
     return partial(convolve if role == "output" else _input_gradient, name, geometry)
@@ -83,6 +84,12 @@ def convolve(
     """Return ``act(convolution + bias + residual)``; what is None is left out."""
     shape = (x.shape[0], *geometry.output, kernel.shape[3])
     return _convolution(name, geometry, x, kernel, shape, bias, residual, act)
+
+
+def _row(inputs: int, geometry: Geometry) -> int:
+    """Return the number of inputs that lie one after the other."""
+    adjacent = geometry.groups == 1 and geometry.dilation[1] == 1
+    return inputs * geometry.window[1] if adjacent else inputs
 
 
 def _name(inputs: int, outputs: int, like: jax.Array, geometry: Geometry) -> str | None:

@@ -97,12 +97,13 @@ void kernel_tap(const DenseTap<T>& tap, int64_t first, int64_t last, int64_t i, 
   });
 }
 
+// What one call computes: `inputs` inputs of each group at each tap, which may be those of several
+// adjacent pixels.
 template <typename T>
-void dense_kernel(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const T* operand,
-                  const T* gradient, T* kernel) {
+void sum_kernel(ffi::ThreadPool& threads, const Shapes& shapes, int64_t groups, int64_t inputs,
+                const T* operand, const T* gradient, T* kernel) {
   constexpr int64_t kTasks = 32;
-  const int64_t channels = shapes.to_channels, groups = shapes.from_channels / inputs;
-  const int64_t rows = shapes.images * shapes.rows.to;
+  const int64_t channels = shapes.to_channels, rows = shapes.images * shapes.rows.to;
   const int64_t taps = shapes.rows.taps * shapes.columns.taps, weights = taps * inputs * channels;
   const Blocks<T> in_group(channels / groups);
   const int64_t blocks = groups * in_group.tasks;
@@ -120,6 +121,49 @@ void dense_kernel(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs
     });
   });
   if (bands > 1) add_bands(threads, sums, bands, kernel);
+}
+
+// Whether a pixel has so few inputs that cells would be almost empty, and all those that a row of the
+// kernel meets are one after the other.
+inline bool has_few_inputs(const Shapes& shapes, int64_t inputs) {
+  constexpr int64_t kFew = 8;
+  return inputs < kFew && inputs == shapes.from_channels && shapes.columns.taps > 1 &&
+         shapes.columns.are_adjacent(0);
+}
+
+// Takes a row of the kernel for one tap, of a copy of the operand that holds the columns' padding.
+template <typename T>
+void sum_rows_of_kernel(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand,
+                        const T* gradient, T* kernel) {
+  const Axis& columns = shapes.columns;
+  const int64_t inputs = shapes.from_channels, left = -columns.phases[0][0].offset;
+  const int64_t width = (columns.to - 1) * columns.step + columns.taps;
+  const int64_t begin = std::clamp<int64_t>(left, 0, width);
+  const int64_t end = std::clamp<int64_t>(left + columns.from, begin, width);
+  const int64_t rows = shapes.images * shapes.rows.from;
+  const auto padded = make_buffer<T>({rows, width * inputs});
+  const int64_t pieces = std::min(rows, 4 * size(threads));
+  parallel_for(threads, pieces, [&](int64_t piece) {
+    for (int64_t row = rows * piece / pieces; row < rows * (piece + 1) / pieces; ++row) {
+      T* const to = padded.get() + row * width * inputs;
+      const T* const from = operand + (row * columns.from + begin - left) * inputs;
+      std::fill(to, to + begin * inputs, T(0));
+      std::copy(from, from + (end - begin) * inputs, to + begin * inputs);
+      std::fill(to + end * inputs, to + width * inputs, T(0));
+    }
+  });
+  const Shapes as_one{shapes.images, inputs, shapes.to_channels, shapes.rows,
+                      Axis(width, columns.to, 1, columns.step, 0, 1, false)};
+  sum_kernel(threads, as_one, 1, columns.taps * inputs, padded.get(), gradient, kernel);
+}
+
+template <typename T>
+void dense_kernel(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const T* operand,
+                  const T* gradient, T* kernel) {
+  if (has_few_inputs(shapes, inputs)) {
+    return sum_rows_of_kernel(threads, shapes, operand, gradient, kernel);
+  }
+  sum_kernel(threads, shapes, shapes.from_channels / inputs, inputs, operand, gradient, kernel);
 }
 
 }  // namespace flaxblocks
