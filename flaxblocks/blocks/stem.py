@@ -109,10 +109,6 @@ class Stem(Scoped):
         Returns:
             Output of shape ``(n, p, q, out_features)``.
         """
-        return apply(self.pool, self.convolve(x))
-
-    def convolve(self, x: Float[Array, "n h w c"]) -> Float[Array, "n p q d"]:
-        """Return what the pool reads."""
         for layer in self.layers:
             x = layer(x)
-        return x
+        return apply(self.pool, x)

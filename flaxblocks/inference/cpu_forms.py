@@ -8,9 +8,9 @@ from flaxblocks.blocks.universal import UniversalInvertedBottleneck
 from flaxblocks.inference import (
     conditional,
     convnext,
-    ends,
     gates,
     inverted_residual,
+    last_layers,
     residual,
     units,
 )
@@ -27,7 +27,7 @@ ONE_KERNEL: dict[Any, Form] = {
     SqueezeExcite: gates.squeeze_excite,
     blocks.MBConv: inverted_residual.mbconv,
     UniversalInvertedBottleneck: inverted_residual.universal,
-    blocks.Head: ends.head,
+    blocks.Head: last_layers.head,
 }
 """What computes a layer or block with one native kernel, which is fastest on all images at once."""
 
@@ -37,7 +37,6 @@ SEVERAL_KERNELS: dict[Any, Form] = {
     blocks.InvertedResidual: residual.inverted,
     blocks.FusedMBConv: residual.fused_mbconv,
     blocks.ConvNeXtBlock: convnext.convnext,
-    blocks.Stem: ends.stem,
 }
 """What computes a block with a native kernel for each convolution."""
 
@@ -46,6 +45,7 @@ IN_CHUNKS: tuple[Any, ...] = (
     blocks.MBConv,
     UniversalInvertedBottleneck,
     blocks.DepthWiseSeparableConv,
+    blocks.Stem,
     Stage,
 )
 """What may hold a wide temporary array, and so takes a few images at a time."""

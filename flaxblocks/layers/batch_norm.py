@@ -13,11 +13,10 @@ from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
 from flaxblocks.layers.initializers import constant
-from flaxblocks.layers.optional import apply
 from flaxblocks.layers.rngs import check_rngs
 from flaxblocks.layers.scopes import Scoped
-from flaxblocks.ops.activations import Activation, relu
-from flaxblocks.ops.batch_normalize import batch_normalize
+from flaxblocks.ops.activations import Activation
+from flaxblocks.ops.batch_normalize import Finish, batch_normalize
 
 
 class BatchNorm(Scoped, nnx.BatchNorm):
@@ -125,7 +124,7 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         if use_running_average is None:
             use_running_average = self.use_running_average
         assert self.scale is not None and self.bias is not None  # both are always created
-        dtype = self.dtype or jnp.result_type(x, self.scale[...], self.bias[...])
+        dtype: DTypeLike = self.dtype or jnp.result_type(x, self.scale[...], self.bias[...])
         wide = _at_least_float32(dtype)
         scale, bias, mean, var = (
             jax.lax.expand_dims(variable[...].astype(wide), range(x.ndim - 1))
@@ -136,9 +135,7 @@ class BatchNorm(Scoped, nnx.BatchNorm):
             count = self._count(x)
             self.num_batches_tracked.set_value(self.num_batches_tracked[...] + 1)
 
-        def finish(y: jax.Array) -> jax.Array:
-            return apply(jax.nn.relu if act is relu else act, y.astype(dtype))
-
+        finish = Finish(np.dtype(dtype), act)
         if not count:
             factor = scale / jnp.sqrt(var + self.epsilon)
             return finish((x.astype(wide) - mean) * factor + bias)

@@ -27,11 +27,12 @@ from flaxblocks.ops import switch
 from flaxblocks.ops.program import Program, program_of
 
 fused_p = Primitive("flaxblocks_fused")
+fused_p.multiple_results = True
 
-Operation = Callable[..., jax.Array]
-"""A function of modules and arrays, such as ``MBConv.__call__``."""
+Operation = Callable[..., Any]
+"""A function of modules and arrays, such as ``MBConv.__call__``, to an array or several."""
 
-Form = Callable[..., jax.Array | None]
+Form = Callable[..., Any]
 """``form(program, *operands)``: the operation's result, or None where the form does not apply."""
 
 _forms: dict[str, dict[Operation, tuple[Form, ...]]] = {}
@@ -54,7 +55,7 @@ def has_forms(operation: Operation) -> bool:
     return any(operation in operations for operations in _forms.values())
 
 
-def fused(operation: Operation, *operands: Any) -> jax.Array:
+def fused(operation: Operation, *operands: Any) -> Any:
     """Return ``operation(*operands)``, as one equation of the program.
 
     Args:
@@ -63,17 +64,18 @@ def fused(operation: Operation, *operands: Any) -> jax.Array:
     """
     leaves, tree = jax.tree.flatten(operands)
     # Traced through jit's cache: equal modules share a trace, and eager calls a program.
-    jaxpr = _apply.trace(*leaves, operation=operation, tree=tree).jaxpr
-    parameters = {"operation": operation, "tree": tree, "jaxpr": jaxpr}
-    return fused_p.bind(*leaves, **parameters, implementation=switch.implementation.value)
+    traced = _apply.trace(*leaves, operation=operation, tree=tree)
+    parameters = {"operation": operation, "tree": tree, "jaxpr": traced.jaxpr}
+    results = fused_p.bind(*leaves, **parameters, implementation=switch.implementation.value)
+    return jax.tree.unflatten(jax.tree.structure(traced.out_info), results)
 
 
 @partial(jax.jit, static_argnames=("operation", "tree"))
-def _apply(*leaves: jax.Array, operation: Operation, tree: Any) -> jax.Array:
+def _apply(*leaves: jax.Array, operation: Operation, tree: Any) -> Any:
     return operation(*jax.tree.unflatten(tree, leaves))
 
 
-def in_form(platform: str, program: Program, equation: JaxprEqn) -> Callable[..., jax.Array]:
+def in_form(platform: str, program: Program, equation: JaxprEqn) -> Callable[..., list[jax.Array]]:
     """Return what a platform computes from the leaves in place of a fused equation."""
     return partial(_in_form, platform, program, **equation.params)
 
@@ -86,25 +88,23 @@ def _in_form(
     tree: Any,
     jaxpr: ClosedJaxpr,
     implementation: str,
-) -> jax.Array:
+) -> list[jax.Array]:
     forms = () if implementation == "lax" else _forms[platform].get(operation, ())
     with switch.implementation(implementation):
         for form in forms:
             result = form(program, *jax.tree.unflatten(tree, leaves))
             if result is not None:
-                return result
+                return jax.tree.leaves(result)
     return _composed(*leaves, jaxpr=jaxpr)
 
 
-def _composed(*leaves: jax.Array, jaxpr: ClosedJaxpr, **_: Any) -> jax.Array:
-    (result,) = jaxpr_as_fun(jaxpr)(*leaves)
-    return result
+def _composed(*leaves: jax.Array, jaxpr: ClosedJaxpr, **_: Any) -> list[jax.Array]:
+    return jaxpr_as_fun(jaxpr)(*leaves)
 
 
 @fused_p.def_abstract_eval
-def _abstract(*_: Any, jaxpr: ClosedJaxpr, **__: Any) -> ShapedArray:
-    (result,) = jaxpr.out_avals
-    return result
+def _abstract(*_: Any, jaxpr: ClosedJaxpr, **__: Any) -> list[ShapedArray]:
+    return jaxpr.out_avals
 
 
 fused_p.def_impl(partial(apply_primitive, fused_p))
@@ -113,7 +113,7 @@ fused_p.def_impl(partial(apply_primitive, fused_p))
 def _jvp(primals: tuple, tangents: tuple, **parameters: Any) -> tuple[Any, Any]:
     moving = [i for i, tangent in enumerate(tangents) if type(tangent) is not ad.Zero]
 
-    def of_moving(*values: jax.Array) -> jax.Array:
+    def of_moving(*values: jax.Array) -> list[jax.Array]:
         leaves = list(primals)
         for i, value in zip(moving, values, strict=True):
             leaves[i] = value
@@ -122,16 +122,17 @@ def _jvp(primals: tuple, tangents: tuple, **parameters: Any) -> tuple[Any, Any]:
     return jax.jvp(of_moving, [primals[i] for i in moving], [tangents[i] for i in moving])
 
 
-def _batch(leaves: tuple, axes: tuple, **parameters: Any) -> tuple[jax.Array, int]:
-    return jax.vmap(partial(_composed, **parameters), in_axes=axes)(*leaves), 0
+def _batch(leaves: tuple, axes: tuple, **parameters: Any) -> tuple[list[jax.Array], list[int]]:
+    results = jax.vmap(partial(_composed, **parameters), in_axes=axes)(*leaves)
+    return results, [0] * len(results)
 
 
 def _lower(platform: str, ctx: mlir.LoweringRuleContext, *leaves: Any, **parameters: Any) -> Any:
     program = program_of(ctx.module_context, parameters["implementation"])
-    rule = mlir.lower_fun(partial(_in_form, platform, program), multiple_results=False)
+    rule = mlir.lower_fun(partial(_in_form, platform, program), multiple_results=True)
     return rule(ctx, *leaves, **parameters)
 
 
 ad.primitive_jvps[fused_p] = _jvp
 batching.primitive_batchers[fused_p] = _batch
-mlir.register_lowering(fused_p, mlir.lower_fun(_composed, multiple_results=False))
+mlir.register_lowering(fused_p, mlir.lower_fun(_composed, multiple_results=True))

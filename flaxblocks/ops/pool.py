@@ -1,6 +1,7 @@
 # pyright: reportUnknownMemberType=false
 """Pooling with PyTorch's padding."""
 
+from dataclasses import dataclass
 from functools import partial, reduce
 from typing import cast
 
@@ -10,9 +11,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from flaxblocks.ops import switch
 from flaxblocks.ops.conv.geometry import Geometry, Pair
 from flaxblocks.ops.conv.taps import padded, seen
+from flaxblocks.ops.fused import fused, register_forms
+from flaxblocks.ops.native import pool as kernel
+from flaxblocks.ops.program import Program
+from flaxblocks.ops.transposable import transposable
 
 
 def max_pool(
@@ -42,56 +46,67 @@ def max_pool(
     Source: `torch.nn.MaxPool2d`.
     """
     side = (padding, padding + stride - 1 if ceil_mode else padding)
-    return _max_pool(x, kernel_size, stride, side)
+    return _max_pool(x, Windows(kernel_size, stride, side))
 
 
-@partial(jax.custom_jvp[jax.Array], nondiff_argnums=(1, 2, 3))
-def _max_pool(x: jax.Array, size: int, stride: int, side: Pair) -> jax.Array:
-    windows = partial(_largest_of_windows, size=size, stride=stride, side=side)
-    if switch.implementation.value == "lax":
-        return windows(x)
-    taps = partial(_largest_of_taps, size=size, stride=stride, side=side)
-    return cast(jax.Array, lax.platform_dependent(x, cpu=taps, default=windows))
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Windows:
+    """Square windows: their side, their step and the ``(low, high)`` padding of both axes."""
+
+    size: int
+    stride: int
+    side: Pair
+
+    def geometry(self, x: jax.Array) -> Geometry:
+        """Return their geometry on images of shape ``(n, h, w, c)``."""
+        image, window = (x.shape[1], x.shape[2]), (self.size, self.size)
+        strides = (self.stride, self.stride)
+        return Geometry(image, window, strides, (self.side, self.side), (1, 1), 1)
 
 
-def _largest_of_windows(x: jax.Array, *, size: int, stride: int, side: Pair) -> jax.Array:
-    lowest, sides = np.asarray(-np.inf, x.dtype), ((0, 0), side, side, (0, 0))
-    window, steps = (1, size, size, 1), (1, stride, stride, 1)
-    return lax.reduce_window(x, lowest, lax.max, window, steps, sides)
-
-
-def _largest_of_taps(x: jax.Array, *, size: int, stride: int, side: Pair) -> jax.Array:
-    """Return the same, as one loop over vectors of channels.
-
-    On CPU XLA's own windows take 2.6 to 5 times as long.
-    """
-    geometry = pool_geometry(x, size, stride, side)
-    pixels = padded(x, geometry, -np.inf)
-    return reduce(jnp.maximum, (seen(pixels, geometry, tap) for tap in geometry.taps))
-
-
-def pool_geometry(x: jax.Array, size: int, stride: int, side: Pair) -> Geometry:
-    """Return the geometry of square windows on images of shape ``(n, h, w, c)``."""
-    image = x.shape[1], x.shape[2]
-    return Geometry(image, (size, size), (stride, stride), (side, side), (1, 1), 1)
+@partial(jax.custom_jvp[jax.Array], nondiff_argnums=(1,))
+def _max_pool(x: jax.Array, windows: Windows) -> jax.Array:
+    return fused(_largest, windows, x)
 
 
 @_max_pool.defjvp
 def _max_pool_derivative(
-    size: int, stride: int, side: Pair, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+    windows: Windows, primals: tuple[jax.Array], tangents: tuple[jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
+    return _max_pool(*primals, windows), transposable(
+        _tangent, _transposed, windows, tangents, primals
+    )
+
+
+def _largest(windows: Windows, x: jax.Array) -> jax.Array:
+    lowest, sides = np.asarray(-np.inf, x.dtype), ((0, 0), windows.side, windows.side, (0, 0))
+    window, steps = (1, windows.size, windows.size, 1), (1, windows.stride, windows.stride, 1)
+    return lax.reduce_window(x, lowest, lax.max, window, steps, sides)
+
+
+def _largest_of_taps(program: Program, windows: Windows, x: jax.Array) -> jax.Array:
+    """Return the same, as one loop over vectors of channels.
+
+    On CPU XLA's own windows take 2.6 to 5 times as long.
+    """
+    geometry = windows.geometry(x)
+    pixels = padded(x, geometry, -np.inf)
+    return reduce(jnp.maximum, (seen(pixels, geometry, tap) for tap in geometry.taps))
+
+
+def _tangent(windows: Windows, dx: jax.Array, x: jax.Array) -> jax.Array:
     """Pass on the first largest pixel's tangent.
 
     JAX's own derivative scatters; this one is a sum over the taps of the window, which XLA makes
     one loop of, in both directions.
     """
-    (x,), (dx,) = primals, tangents
-    y = _max_pool(x, size, stride, side)
-    geometry = pool_geometry(x, size, stride, side)
+    geometry = windows.geometry(x)
     pixels, changes = padded(x, geometry, -np.inf), padded(dx, geometry)
-    # By comparing the pixels with each other, not with `y`: XLA may recompute them in another
-    # fusion and round them differently from `y`.
-    best, largest = seen(pixels, geometry, (0, 0)), jnp.zeros(y.shape, jnp.uint8)
+    # By comparing the pixels with each other, not with the result: XLA may recompute them in
+    # another fusion and round them differently.
+    best = seen(pixels, geometry, (0, 0))
+    largest = jnp.zeros(best.shape, jnp.uint8)
     for number, tap in enumerate(geometry.taps[1:], 1):
         pixel = seen(pixels, geometry, tap)
         largest = jnp.where(pixel > best, jnp.uint8(number), largest)
@@ -100,7 +115,34 @@ def _max_pool_derivative(
         jnp.where(largest == number, seen(changes, geometry, tap), 0)
         for number, tap in enumerate(geometry.taps)
     )
-    return y, reduce(jnp.add, terms)
+    return reduce(jnp.add, terms)
+
+
+def _transposed(windows: Windows, g: jax.Array, x: jax.Array) -> tuple[jax.Array]:
+    """Return the gradient with respect to the input."""
+
+    def tangent(dx: jax.Array) -> jax.Array:
+        return _tangent(windows, dx, x)
+
+    return cast(tuple[jax.Array], jax.linear_transpose(tangent, x)(g))
+
+
+def _largest_by_kernel(program: Program, windows: Windows, x: jax.Array) -> jax.Array | None:
+    if not program.kernels or not kernel.fits("max_pool", x, program.kernels):
+        return None
+    return kernel.max_pool(x, windows.geometry(x))
+
+
+def _transposed_by_kernel(
+    program: Program, windows: Windows, g: jax.Array, x: jax.Array
+) -> tuple[jax.Array] | None:
+    if not program.kernels or not kernel.fits("max_pool_gradient", x, program.kernels):
+        return None
+    return (kernel.max_pool_gradient(g, x, windows.geometry(x)),)
+
+
+register_forms("cpu", _largest, _largest_by_kernel, _largest_of_taps)
+register_forms("cpu", _transposed, _transposed_by_kernel)
 
 
 def average_pool(x: Float[Array, "n h w c"], *, ceil_mode: bool = False) -> Float[Array, "n p q c"]:

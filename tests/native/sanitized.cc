@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "batch_norm.h"
 #include "dense_kernel.h"
 #include "grouped.h"
 #include "inverted_stages.h"
@@ -190,6 +191,30 @@ void pools() {
   check("max-pools", kImages * 12 * 16 * kChannels, [&](ffi::ThreadPool& threads, float* y) {
     max_pool(threads, halved, x.data(), y);
   });
+  const Numbers g = numbers(kImages * 12 * 16 * kChannels);
+  for (int64_t images : {int64_t{1}, kImages}) {
+    Shapes some = halved;
+    some.images = images;
+    check("their gradients", images * kRows * kColumns * kChannels,
+          [&](ffi::ThreadPool& threads, float* y) {
+      max_pool_gradient(threads, some, g.data(), x.data(), y);
+    });
+  }
+}
+
+void batch_norms() {
+  constexpr int64_t kPixels = 1031, kChannels = 37, kSize = kPixels * kChannels;
+  const Numbers x = numbers(kSize), g = numbers(kSize), each = numbers(kChannels);
+  const Numbers var(kChannels, 0.5f);
+  const BatchNorm<float> norm{kPixels, kChannels, each.data(), each.data(), 1e-5f,
+                              Activation::kHardSwish};
+  check("batch normalizations", kSize + 2 * kChannels, [&](ffi::ThreadPool& threads, float* y) {
+    batch_norm(threads, norm, x.data(), y, y + kSize, y + kSize + kChannels);
+  });
+  check("their gradients", kSize + 2 * kChannels, [&](ffi::ThreadPool& threads, float* y) {
+    batch_norm_gradient(threads, norm, g.data(), x.data(), each.data(), var.data(), y, y + kSize,
+                        y + kSize + kChannels);
+  });
 }
 
 // Linear layers, of few vectors and of more.
@@ -242,6 +267,7 @@ int main() {
   flaxblocks::dense_kernels();
   flaxblocks::gates();
   flaxblocks::pools();
+  flaxblocks::batch_norms();
   flaxblocks::linear_layers();
 #endif
   flaxblocks::inverted_residuals();

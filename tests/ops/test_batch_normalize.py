@@ -1,5 +1,6 @@
 """The derivative of batch normalization that is written out, against JAX's own."""
 
+import re
 from functools import partial
 
 import jax
@@ -9,7 +10,11 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
 
-from flaxblocks.ops.batch_normalize import batch_normalize
+import flaxblocks as fb
+from flaxblocks import activations
+from flaxblocks.ops.activations import Activation
+from flaxblocks.ops.batch_normalize import Finish, batch_normalize
+from flaxblocks.ops.native.targets import target
 from tests.helpers.twins import assert_same, image
 from tests.helpers.typed import present
 
@@ -113,3 +118,143 @@ def test_only_an_accelerator_computes_the_activation_anew():
     assert "optimization_barrier" not in program("cpu")
     assert program("cuda").count("optimization_barrier") == 1
     assert program("tpu").count("optimization_barrier") == 1
+
+
+KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
+ACTS = [
+    None,
+    activations.relu,
+    activations.relu6,
+    activations.sigmoid,
+    activations.silu,
+    activations.hard_sigmoid,
+    activations.hard_swish,
+]
+
+
+def step(act: Activation | None, x: jax.Array, g: jax.Array, scale: jax.Array, bias: jax.Array):
+    """Return results and gradients."""
+
+    def normalize(x, scale, bias):
+        return batch_normalize(x, scale, bias, EPSILON, None, x.dtype, Finish(x.dtype, act))
+
+    results, back = jax.vjp(normalize, x, scale, bias)
+    mean = results[1]
+    # A gradient of the mean as well: it does not go through the kernel.
+    return *results, *back((g, mean + 1, jnp.zeros_like(mean)))
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 8, 24), (70, 17), (1, 3, 2, 8), (3, 5, 7, 137)])
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: getattr(act, "__name__", "none"))
+def test_the_native_kernels_are_the_same_function(act, shape: tuple[int, ...], native, x64):
+    rng = np.random.default_rng(0)
+    x, g = (jnp.asarray(rng.standard_normal(shape)) for _ in range(2))
+    each = (1,) * (len(shape) - 1) + shape[-1:]
+    scale, bias = (jnp.asarray(2 * rng.standard_normal(each)) for _ in range(2))
+    x = 3 * x + 5
+    ours = jax.jit(partial(step, act))
+    assert KERNELS.findall(ours.lower(x, g, scale, bias).as_text()) == [
+        "batch_norm",
+        "batch_norm_gradient",
+    ]
+    results = ours(x, g, scale, bias)
+    with fb.ops.convolution("xla"):
+        assert not KERNELS.findall(jax.jit(partial(step, act)).lower(x, g, scale, bias).as_text())
+        truth = jax.jit(partial(step, act))(x, g, scale, bias)
+    for one, other in zip(results, truth, strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("act", [activations.relu6, activations.hard_swish, activations.relu])
+def test_the_native_gradient_at_the_kinks(act, native, x64):
+    """Scale 0 leaves the bias, at a kink, as the activation's input."""
+    rng = np.random.default_rng(0)
+    x, g = (jnp.asarray(rng.standard_normal((4, 3, 2, 24))) for _ in range(2))
+    bias = jnp.asarray(np.resize([-3.0, 0, 3, 6], (1, 1, 1, 24)))
+    scale = jnp.zeros_like(bias)
+    *_, by_bias = jax.jit(partial(step, act))(x, g, scale, bias)
+    slope = jax.vmap(jax.grad(act))(bias.ravel())
+    assert set(np.unique(slope)) >= {0, 1} - ({1} if act is activations.relu6 else set())
+    assert_same(by_bias.ravel(), g.sum((0, 1, 2)) * slope)
+
+
+@pytest.mark.parametrize(("center", "width"), [(0, 1), (1000, 0.01)])
+def test_the_native_kernels_in_float32_are_as_close_to_the_truth(center, width, native, x64):
+    rng = np.random.default_rng(0)
+    x, g = (jnp.asarray(rng.standard_normal((8, 23, 21, 40)), jnp.float32) for _ in range(2))
+    x = (center + width * x).astype(jnp.float32)
+    scale, bias = (jnp.asarray(rng.standard_normal((1, 1, 1, 40)), jnp.float32) for _ in range(2))
+    given = x, g, scale, bias
+    truth = jax.jit(partial(step, None))(*(array.astype(jnp.float64) for array in given))
+    ours = jax.jit(partial(step, None))(*given)
+    with fb.ops.convolution("xla"):
+        theirs = jax.jit(partial(step, None))(*given)
+
+    def error(result, exact) -> float:
+        return float(jnp.sqrt(jnp.mean(jnp.square(result - exact))))
+
+    for one, other, exact in zip(ours, theirs, truth, strict=True):
+        rounding = np.spacing(np.float32(np.abs(exact).max()))
+        assert error(one, exact) <= 2 * max(error(other, exact), rounding)
+
+
+def test_what_has_no_native_kernel(native):
+    def called(x: jax.Array, finish) -> list[str]:
+        each = jnp.ones((1, 1, 1, x.shape[-1]), jnp.float32)
+        arguments = (x, each, each, EPSILON, None, jnp.float32, finish)
+        return KERNELS.findall(jax.jit(lambda: batch_normalize(*arguments)).lower().as_text())
+
+    x, single = jnp.ones((2, 3, 4, 16)), Finish(jnp.dtype(jnp.float32))
+    assert called(x, single) == ["batch_norm"]
+    assert called(x[..., :15], single) == []
+    assert called(x.astype(jnp.bfloat16), single) == []
+    assert called(x, Finish(jnp.dtype(jnp.bfloat16))) == []
+    assert called(x, Finish(jnp.dtype(jnp.float32), activations.gelu)) == []
+    assert called(x, identity) == []
+
+
+EACH = (16,)
+FORWARD = ((2, 3, 16), EACH, EACH), ((2, 3, 16), EACH, EACH)
+BACKWARD = ((2, 3, 16), (2, 3, 16), EACH, EACH, EACH, EACH), ((2, 3, 16), EACH, EACH)
+
+
+def raw(call, dtype=jnp.float32, epsilon: float = EPSILON, activation: int = 1):
+    arrays, results = call
+    name = "batch_norm" if len(arrays) == 3 else "batch_norm_gradient"
+    types = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in results]
+    return jax.ffi.ffi_call(target(name), types)(
+        *(jnp.ones(shape, dtype) for shape in arrays),
+        epsilon=np.float64(epsilon),
+        activation=np.int64(activation),
+    )
+
+
+def changed(call: tuple, place: int, shape: tuple[int, ...]) -> tuple:
+    arrays = [shape if i == place else own for i, own in enumerate(call[0])]
+    results = [shape if i == place - len(arrays) else own for i, own in enumerate(call[1])]
+    return arrays, results
+
+
+@pytest.mark.parametrize("call", [FORWARD, BACKWARD], ids=["forward", "backward"])
+def test_what_does_not_fit_the_native_kernels_is_refused(call: tuple):
+    assert all(np.isfinite(result).all() for result in raw(call))
+    error = partial(pytest.raises, jax.errors.JaxRuntimeError)
+    for place, shape in enumerate(call[0] + call[1]):
+        other = (17,) if shape == EACH else (2, 4, 16)
+        with error(match="flaxblocks: .*(for each channel|one shape)"):
+            raw(changed(call, place, other))
+    with error(match="`epsilon` must be at least 0"):
+        raw(call, epsilon=-1)
+    with error(match="`activation` is none"):
+        raw(call, activation=8)
+    with error(match="one dtype"):
+        raw(call, dtype=jnp.float16)
+    few = [[(*shape[:-1], 3) for shape in shapes] for shapes in call]
+    with error(match="must fill a vector"):
+        raw(few)
+    none = [[shape if shape == EACH else (0, 3, 16) for shape in shapes] for shapes in call]
+    with error(match="values to take a mean of"):
+        raw(none)
+    if call is BACKWARD:
+        with error(match="GELU has no gradient"):
+            raw(call, activation=7)

@@ -87,3 +87,39 @@ def test_pixels_are_compared_with_each_other_alone():
     equal = re.findall(r"= eq (\w+) ", program)
     types = [re.search(rf"\b{name}:(\w+)\[", program) for name in equal]
     assert types and {found[1] for found in types if found} == {"u8"}
+
+
+KERNELS = re.compile(r"@flaxblocks_(\w+?)_[0-9a-f]{8}\b")
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 8, 24), (1, 37, 5, 17), (2, 1, 2, 8)])
+@pytest.mark.parametrize(("size", "stride", "padding", "ceil_mode"), WINDOWS)
+def test_the_native_kernels_are_the_same_functions(
+    size: int, stride: int, padding: int, ceil_mode: bool, shape: tuple[int, ...], native, x64
+):
+    rng = np.random.default_rng(0)
+    if min(shape[1:3]) + 2 * padding < size:
+        pytest.skip("no window fits")
+    x = jnp.asarray(rng.integers(-2, 3, shape), jnp.float64)
+    x = x.at[0, 0, 1, 0].set(np.nan).at[:, :, :, 1].set(-np.inf)
+    pool = partial(max_pool, kernel_size=size, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    g = jnp.asarray(rng.integers(1, 9, jax.eval_shape(pool, x).shape), jnp.float64)
+
+    def both(x, g):
+        y, back = jax.vjp(pool, x)
+        return y, *back(g)
+
+    called = KERNELS.findall(jax.jit(both).lower(x, g).as_text())
+    assert called == ["max_pool", "max_pool_gradient"]
+    ours = jax.jit(both)(x, g)
+    with fb.ops.convolution("xla"):
+        assert not KERNELS.findall(jax.jit(both).lower(x, g).as_text())
+        theirs = jax.jit(both)(x, g)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)  # sums of small integers
+
+
+def test_the_native_kernels_need_a_vector_of_channels(native):
+    x = jax.ShapeDtypeStruct((2, 9, 8, 15), jnp.float32)
+    step = jax.jit(jax.grad(lambda x: max_pool(x).sum()))
+    assert not KERNELS.findall(step.lower(x).as_text())

@@ -34,6 +34,10 @@ CALLS: dict[str, dict[str, Any]] = {
     },
     "layer_norm": {"arrays": [X, (16,), (16,)], "result": X, "epsilon": np.float64(1e-5)},
     "mean": {"arrays": [X], "result": (1, 16)},
+    "max_pool_gradient": {
+        "arrays": [(1, 2, 2, 16), X], "result": X, "window": (3, 3), "strides": (2, 2),
+        "low": (1, 1),
+    },
     "max_pool": {
         "arrays": [X], "result": (1, 2, 2, 16), "window": (3, 3), "strides": (2, 2), "low": (1, 1),
     },
@@ -102,6 +106,9 @@ REFUSED = [
     ("layer_norm", {"_1": (15,)}, "a number for each channel"),
     ("layer_norm", {"_2": NONE}, "a number for each channel"),
     ("layer_norm", {"epsilon": np.float64(-1)}, "`epsilon` must be at least 0"),
+    ("max_pool_gradient", {"result": (1, 4, 5, 16)}, "must have one shape"),
+    ("max_pool_gradient", {"_0": (1, 2, 2, 17)}, "as many images and channels"),
+    ("max_pool_gradient", {"window": (3, 3, 3)}, "`window` must be 2 positive"),
     ("mean", {"_0": (4, 4, 16)}, "4 axes"),
     ("mean", {"result": (1, 1, 1, 16)}, "their means 2"),
     ("mean", {"result": (2, 16)}, "a mean for each channel"),
@@ -143,11 +150,14 @@ def test_other_dtypes_are_refused(name: str):
 @pytest.mark.parametrize("name", CALLS)
 def test_no_images(name: str):
     """Nothing is written, and a gradient is zero."""
-    empty: dict[str, Any] = {"_0": (0, 4, 4, 16)}
-    if "kernel" in name:
+    result = (0, *CALLS[name]["result"][1:])
+    empty: dict[str, Any] = {"_0": (0, *CALLS[name]["arrays"][0][1:])}
+    if name in ("narrow_kernel", "dense_kernel"):
         assert not call(name, **empty, _1=(0, 4, 4, 16)).any()
+    elif name == "max_pool_gradient":
+        assert call(name, **empty, _1=result, result=result).shape == result
     else:
-        assert call(name, **empty, result=(0, 4, 4, 16)).shape == (0, 4, 4, 16)
+        assert call(name, **empty, result=result).shape == result
 
 
 @pytest.mark.parametrize("gated", [False, True])

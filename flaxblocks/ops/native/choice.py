@@ -31,8 +31,10 @@ FASTER: dict[str, dict[str, range]] = {
         "inverted_residual": ANY,
         "squeeze_excite": ANY,
         "layer_norm": ANY,
+        "batch_norm": ANY,
         "mean": ANY,
         "max_pool": ANY,
+        "max_pool_gradient": ANY,
     },
     # Processor time on one core without AVX-512, as a part of that of XLA, whose libraries multiply
     # matrices at the same speed there: depthwise and groups 0.4 to 0.7, their kernel's gradient 0.1
@@ -47,6 +49,8 @@ FASTER: dict[str, dict[str, range]] = {
         "dense_kernel": ANY,
         "squeeze_excite": ANY,
         "layer_norm": ANY,
+        "batch_norm": ANY,
+        "max_pool_gradient": ANY,
     },
 }
 

@@ -23,7 +23,18 @@ SOURCES = Path(__file__).parent
 # common at once, and two units side by side, the longer one first.
 UNITS = (
     ("narrow", "narrow_kernel", "inverted_residual"),
-    ("dense", "dense_kernel", "pointwise", "squeeze_excite", "layer_norm", "mean", "max_pool"),
+    (
+        "dense",
+        "dense_kernel",
+        "pointwise",
+        "squeeze_excite",
+        "layer_norm",
+        "mean",
+        "max_pool",
+        "max_pool_gradient",
+        "batch_norm",
+        "batch_norm_gradient",
+    ),
 )
 KERNELS = tuple(kernel for unit in UNITS for kernel in unit)
 # At -O2 GCC 12 leaves loops rolled up: 12 ms in place of 5 for 8x56x56x128 in 32 groups.

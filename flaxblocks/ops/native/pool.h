@@ -97,4 +97,92 @@ void max_pool(ffi::ThreadPool& threads, const Shapes& shapes, const T* x, T* y) 
   });
 }
 
+// The gradient of `max_pool` with respect to some rows of its input: each window's goes to the first
+// of its largest pixels.
+template <typename T>
+class MaxPoolGradient {
+ public:
+  static constexpr int kLanes = kRegister / sizeof(T);
+  using V = Vector<T, kLanes>;
+
+  MaxPoolGradient(const Shapes& shapes, const T* gradient, const T* x, T* result)
+      : shapes_(shapes), gradient_(gradient), x_(x), result_(result) {}
+
+  // Computes the rows of an image from `first` to `last`. Windows that begin above or end below
+  // give to the rows of others as well, whose threads look into them again.
+  void compute(int64_t image, int64_t first, int64_t last) const {
+    const Axis& rows = shapes_.rows;
+    const auto& taps = rows.phases[0];
+    std::fill(result_ + row(image, first), result_ + row(image, last), T(0));
+    for (int64_t r = 0; r < rows.to; ++r) {
+      const int64_t top = r * rows.step + taps.front().offset;
+      if (top >= last || r * rows.step + taps.back().offset < first) continue;
+      for (int64_t m = 0; m < shapes_.columns.to; ++m) {
+        const int64_t at = ((image * rows.to + r) * shapes_.columns.to + m) * shapes_.to_channels;
+        for (int64_t next = 0; next < shapes_.to_channels; next += kLanes) {
+          // The last vector leaves out what the one before it gave.
+          const int64_t c = std::min(next, shapes_.to_channels - kLanes);
+          give(image, r, m, at, c, next - c, first, last);
+        }
+      }
+    }
+  }
+
+ private:
+  int64_t row(int64_t image, int64_t i) const {
+    return (image * shapes_.rows.from + i) * shapes_.columns.from * shapes_.to_channels;
+  }
+
+  void give(int64_t image, int64_t r, int64_t m, int64_t at, int64_t c, int64_t given,
+            int64_t first, int64_t last) const {
+    V best = V{} - std::numeric_limits<T>::infinity(), number = {};
+    each_tap(image, r, m, [&](int64_t, int64_t offset, int n) {
+      const V pixel = load<V>(x_ + offset + c);
+      number = pixel > best ? V{} + T(n) : number;
+      best = n == 0 ? pixel : larger(best, pixel);
+    });
+    V gradient = load<V>(gradient_ + at + c);
+    for (int64_t lane = 0; lane < given; ++lane) gradient[lane] = 0;
+    each_tap(image, r, m, [&](int64_t y, int64_t offset, int n) {
+      if (y < first || y >= last) return;
+      T* const to = result_ + offset + c;
+      store(to, load<V>(to) + (number == T(n) ? gradient : V{}));
+    });
+  }
+
+  // Calls `f` with the row, the offset and the number of each pixel of a window in the image.
+  template <typename F>
+  [[gnu::always_inline]] void each_tap(int64_t image, int64_t r, int64_t m, const F& f) const {
+    const Axis &rows = shapes_.rows, &columns = shapes_.columns;
+    int n = 0;
+    for (const Axis::Tap& tap : rows.phases[0]) {
+      const int64_t y = r * rows.step + tap.offset;
+      for (const Axis::Tap& other : columns.phases[0]) {
+        const int64_t x = m * columns.step + other.offset;
+        if (y >= 0 && y < rows.from && x >= 0 && x < columns.from) {
+          f(y, row(image, y) + x * shapes_.to_channels, n);
+        }
+        ++n;
+      }
+    }
+  }
+
+  const Shapes& shapes_;
+  const T *gradient_, *x_;
+  T* result_;
+};
+
+template <typename T>
+void max_pool_gradient(ffi::ThreadPool& threads, const Shapes& shapes, const T* gradient,
+                       const T* x, T* result) {
+  constexpr int64_t kLeast = 8;  // rows of a band
+  const int64_t rows = shapes.rows.from;
+  const int64_t bands =
+      std::clamp<int64_t>(rows / kLeast, 1, ceil_div(4 * size(threads), shapes.images));
+  const MaxPoolGradient<T> all(shapes, gradient, x, result);
+  parallel_for(threads, shapes.images * bands, [&](int64_t i) {
+    all.compute(i / bands, rows * (i % bands) / bands, rows * (i % bands + 1) / bands);
+  });
+}
+
 }  // namespace flaxblocks

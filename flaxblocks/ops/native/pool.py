@@ -12,7 +12,7 @@ def fits(name: str, x: jax.Array, kernels: Kernels) -> bool:
     """Return whether a kernel is called on images.
 
     Args:
-        name: ``"mean"`` or ``"max_pool"``.
+        name: the kernel's.
         x: images of shape ``(n, h, w, c)``.
         kernels: those that may be called.
     """
@@ -31,9 +31,18 @@ def max_pool(x: jax.Array, geometry: Geometry) -> jax.Array:
     """Return the largest pixel of each window, of shape ``(n, p, q, c)``."""
     shape = (x.shape[0], *geometry.output, x.shape[3])
     call = jax.ffi.ffi_call(target("max_pool"), jax.ShapeDtypeStruct(shape, x.dtype))
-    return call(
-        x,
-        window=np.array(geometry.window, np.int64),
-        strides=np.array(geometry.strides, np.int64),
-        low=np.array([low for low, _ in geometry.padding], np.int64),
-    )
+    return call(x, **_windows(geometry))
+
+
+def max_pool_gradient(g: jax.Array, x: jax.Array, geometry: Geometry) -> jax.Array:
+    """Return the gradient with respect to `x`, from that of the result."""
+    like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    return jax.ffi.ffi_call(target("max_pool_gradient"), like)(g, x, **_windows(geometry))
+
+
+def _windows(geometry: Geometry) -> dict[str, np.ndarray]:
+    return {
+        "window": np.array(geometry.window, np.int64),
+        "strides": np.array(geometry.strides, np.int64),
+        "low": np.array([low for low, _ in geometry.padding], np.int64),
+    }

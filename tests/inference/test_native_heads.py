@@ -1,4 +1,4 @@
-"""Stems and heads with native kernels: the same function."""
+"""Heads with native kernels: the same function."""
 
 import re
 from functools import partial
@@ -11,8 +11,6 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks import activations, ops
-from flaxblocks.ops.native import pool as kernel
-from flaxblocks.ops.pool import pool_geometry
 from tests.helpers.arrays import assert_close
 from tests.helpers.folded import M, randomized, run
 
@@ -96,35 +94,6 @@ def test_other_heads_stay_as_they_are(x64):
         assert called(ready(half), x) == ["mean"]
         bfloat16 = fb.Head(24, 31, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
         assert called(ready(bfloat16), draw(2, 5, 3, 24, dtype=jnp.bfloat16)) == []
-
-
-def stem(features: int = 24, pool=ops.max_pool) -> fb.Stem:
-    return ready(fb.Stem(3, (features,), pool=pool, **make))
-
-
-@pytest.mark.parametrize("size", [(33, 20), (7, 6), (1, 2)])
-def test_each_stem_is_the_same_function(size: tuple[int, int], x64):
-    x = draw(3, *size, 3)
-    truth = run(stem(), x)
-    with ops.convolution("native"):
-        assert called(stem(), x) == ["dense", "max_pool"]
-        assert_close(run(stem(), x), truth)
-
-
-def test_nan_wins_and_the_padding_never_does():
-    x = draw(2, 9, 8, 40, dtype=jnp.float32)
-    x = x.at[0, :, :, 0].set(-jnp.inf).at[0, 3, 4, 1].set(jnp.inf).at[0, 3, 4, 2:].set(jnp.nan)
-    result = kernel.max_pool(x, pool_geometry(x, 3, 2, (1, 1)))
-    assert np.isnan(result).any() and np.isneginf(result).any()
-    np.testing.assert_array_equal(result, ops.max_pool(x))
-
-
-def test_stems_without_that_pool_stay_as_they_are(x64):
-    x = draw(1, 9, 8, 3)
-    with ops.convolution("native"):
-        assert called(stem(pool=ops.average_pool), x) == ["dense"]
-        assert called(stem(pool=None), x) == ["dense"]
-        assert called(stem(3), x) == []
 
 
 def test_an_empty_batch():
