@@ -5,13 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from parity.trace.jax_program import QUICK, SMALLEST, equations_of
-
-UNFUSED: dict[str, bool | int | str] = {**QUICK, "xla_disable_hlo_passes": "fusion"}
-"""Compiled as `QUICK` says, each value computed once."""
+from parity.trace.jax_program import QUICK
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,23 +41,6 @@ def compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
 def compiled_float64(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Return the function, compiled when called, and hardly optimized.
 
-    Float64 is there for its meaning: to compile it costs more than to run it. What is fused is
-    computed again wherever it is needed, and hardly optimized not always to the same bits: the
-    gradient of a maximum, which asks where that is, would find it nowhere. A program that asks
-    whether numbers are equal is not fused.
+    Float64 is there for its meaning: to compile it costs more than to run it.
     """
-    fused = jax.jit(function, compiler_options=QUICK, **options)
-    unfused = jax.jit(function, compiler_options=UNFUSED, **options)
-
-    def call(*arguments: Any) -> Any:
-        asks = any(map(_asks_for_equals, equations_of(fused.trace(*arguments).jaxpr.jaxpr)))
-        return (unfused if asks else fused)(*arguments)
-
-    return call
-
-
-def _asks_for_equals(equation: Any) -> bool:
-    if equation.primitive.name != "eq":
-        return False
-    first, _ = (variable.aval for variable in equation.invars)
-    return np.size(first) >= SMALLEST and bool(jnp.issubdtype(first.dtype, jnp.floating))
+    return jax.jit(function, compiler_options=QUICK, **options)
