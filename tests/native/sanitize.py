@@ -26,6 +26,8 @@ TESTS = (
     "tests/ops/test_native.py",
     "tests/ops/test_native_float32.py",
     "tests/ops/test_native_handlers.py",
+    "tests/ops/test_batch_normalize.py",
+    "tests/ops/test_max_pool.py",
     "tests/inference",
 )
 
