@@ -19,6 +19,7 @@ from flaxblocks import BottleNeck, create_model, list_models, model_info
 from flaxblocks._base.command_line import matching
 from flaxblocks._base.replacing import write_text
 from flaxblocks.blocks import BasicBlock
+from flaxblocks.blocks.aggregation import AggregationTree
 from flaxblocks.layers.bilinear_attention import BilinearAttention
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
@@ -94,14 +95,15 @@ def _networks(name: str) -> Task:
 def _image_for(network: nnx.Module) -> tuple[int, int, int, int]:
     """Return the shape of an image.
 
-    It is even where averages drop an odd edge that shortcuts keep, and of a size that attention
-    over blocks of the last map divides.
+    It is even where averages, or the pools of a tree, drop an odd edge that others keep, and of a
+    size that attention over blocks of the last map divides.
     """
     parts = [part for _, part in nnx.iter_modules(network)]
     if any(isinstance(part, BilinearAttention) for part in parts):
         return BLOCKS_IMAGE
     pools = [part.pool for part in parts if isinstance(part, BottleNeck | BasicBlock)]
-    return EVEN_IMAGE if average_pool in pools else IMAGE
+    trees = any(isinstance(part, AggregationTree) for part in parts)
+    return EVEN_IMAGE if trees or average_pool in pools else IMAGE
 
 
 def pair_job(options: argparse.Namespace) -> Jobs:

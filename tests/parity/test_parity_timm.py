@@ -151,7 +151,7 @@ def test_a_planted_fault_is_found_at_its_layer(plant, layer, cause):
     assert report.causes[0].startswith(f"first divergence at {layer} in eval mode: {cause}")
 
 
-@pytest.mark.parametrize("name", ["timm/resnet18", "timm/resnetaa34d"])
+@pytest.mark.parametrize("name", ["timm/resnet18", "timm/resnetaa34d", "timm/dla46x_c"])
 def test_the_image_has_a_size_that_timms_network_takes(name):
     job = model_jobs([name])[name]
     x = np.zeros(job().shape, np.float32)
