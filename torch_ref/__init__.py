@@ -6,10 +6,8 @@ Names, arguments, attribute names and the order of children are those of flaxblo
 from torch_ref import activations as activations
 from torch_ref.blocks import BottleNeck as BottleNeck
 from torch_ref.blocks import DepthWiseSeparableConv as DepthWiseSeparableConv
-from torch_ref.blocks import FusedMBConv as FusedMBConv
 from torch_ref.blocks import InvertedResidual as InvertedResidual
 from torch_ref.blocks import LinearBottleNeck as LinearBottleNeck
-from torch_ref.blocks import MBConv as MBConv
 from torch_ref.blocks import MobileNetLikeBlock as MobileNetLikeBlock
 from torch_ref.blocks import ResidualAdd as ResidualAdd
 from torch_ref.cond import CondConv as CondConv
@@ -28,6 +26,8 @@ from torch_ref.layers import Mixed as Mixed
 from torch_ref.layers import MixedConv as MixedConv
 from torch_ref.layers import SqueezeExcite as SqueezeExcite
 from torch_ref.layers import StochasticDepth as StochasticDepth
+from torch_ref.mbconv import FusedMBConv as FusedMBConv
+from torch_ref.mbconv import MBConv as MBConv
 from torch_ref.rep import RepConv as RepConv
 from torch_ref.standardized import ScaledStandardizedConv as ScaledStandardizedConv
 from torch_ref.star import StarBlock as StarBlock
