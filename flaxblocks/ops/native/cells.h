@@ -38,10 +38,8 @@ struct Blocks {
   // Calls `f` with the first output of a block and its number of vectors, a compile-time constant.
   template <typename F>
   void with(int64_t block, F&& f) const {
-    const int64_t first = vectors * block / count;
-    with_constant<kVectors>(vectors * (block + 1) / count - first, [&](auto here) {
-      f(std::min(first * kLanes, outputs - here * kLanes), here);
-    });
+    const int64_t here = vectors * (block + 1) / count - vectors * block / count;
+    with_constant<kVectors>(here, [&](auto here) { f(first(block), here); });
   }
   // Calls `f` as `with` does, for each block of a task.
   template <typename F>

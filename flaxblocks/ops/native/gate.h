@@ -2,17 +2,9 @@
 #pragma once
 
 #include "pointwise.h"
+#include "pool.h"
 
 namespace flaxblocks {
-
-// Sums some channels of a row of pixels, which are `channels` apart.
-template <typename T>
-void sum_row(const T* x, int64_t pixels, int64_t channels, int64_t some, T* sums) {
-  std::fill_n(sums, some, T(0));
-  for (int64_t i = 0; i < pixels; ++i, x += channels) {
-    for (int64_t c = 0; c < some; ++c) sums[c] += x[c];
-  }
-}
 
 // Multiplies some channels of pixels by their factors.
 template <typename T>

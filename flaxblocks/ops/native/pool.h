@@ -5,18 +5,23 @@
 
 namespace flaxblocks {
 
+// Sums some channels of a row of pixels, which are `channels` apart.
+template <typename T>
+void sum_row(const T* x, int64_t pixels, int64_t channels, int64_t some, T* sums) {
+  std::fill_n(sums, some, T(0));
+  for (int64_t i = 0; i < pixels; ++i, x += channels) {
+    for (int64_t c = 0; c < some; ++c) sums[c] += x[c];
+  }
+}
+
 // Some channels' means over an image. Each row has a sum of its own, which loses less.
 template <typename T>
 void average(const T* x, int64_t rows, int64_t columns, int64_t channels, Channels some, T* means) {
   const int64_t count = some.count();
   const auto sums = make_buffer<T>({count});
-  std::fill(means, means + count, T(0));
-  x += some.first;
+  std::fill_n(means, count, T(0));
   for (int64_t row = 0; row < rows; ++row) {
-    std::fill_n(sums.get(), count, T(0));
-    for (int64_t column = 0; column < columns; ++column, x += channels) {
-      for (int64_t c = 0; c < count; ++c) sums[c] += x[c];
-    }
+    sum_row(x + row * columns * channels + some.first, columns, channels, count, sums.get());
     for (int64_t c = 0; c < count; ++c) means[c] += sums[c];
   }
   for (int64_t c = 0; c < count; ++c) means[c] /= static_cast<T>(rows * columns);
