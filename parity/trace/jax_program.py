@@ -30,7 +30,7 @@ QUICK: dict[str, bool | int] = {
     "xla_llvm_disable_expensive_passes": True,
 }
 """What makes XLA compile for CPU without optimizing machine code."""
-if jax.__version_info__ < (0, 12):  # whose XLA has another way to emit loops
+if jax.__version_info__ < (0, 11):  # whose XLA has another way to emit loops
     QUICK["xla_cpu_use_fusion_emitters"] = False  # half of the time, even so
 SMALLEST = 2  # values; fewer are parts of other things
 
