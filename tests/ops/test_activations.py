@@ -101,3 +101,24 @@ def test_keeps_what_is_not_finite_as_pytorch_does(name: str, point: float, x64):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32], ids=str)
 def test_keeps_the_dtype(name: str, dtype: type):
     assert getattr(activations, name)(jnp.asarray([-1.0, 4.0, 7.0], dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_the_halves_of_gelu_are_pytorchs_but_for_a_last_bit(dtype: torch.dtype):
+    points = torch.from_numpy(POINTS[np.abs(POINTS) < 10]).to(dtype)
+    values, gradients = values_and_gradients("gelu", points.double().numpy())
+    name = str(dtype).removeprefix("torch.")
+    y, pullback = jax.vjp(activations.gelu, jnp.asarray(points.float().numpy(), name))
+    (gradient,) = pullback(jnp.ones_like(y))
+    spacing = torch.finfo(dtype).eps
+    np.testing.assert_allclose(np.asarray(y, float), values, rtol=spacing, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(gradient, float), gradients, rtol=spacing, atol=1e-6)
+
+
+@pytest.mark.parametrize(("platform", "again"), [("cpu", 0), ("cuda", 1), ("tpu", 1)])
+def test_only_an_accelerator_computes_gelus_gradient_from_its_input(platform: str, again: int):
+    x = jax.ShapeDtypeStruct((8,), jnp.bfloat16)
+    gradient = jax.jit(jax.grad(lambda x: activations.gelu(x).sum()))
+    lowered = gradient.trace(x).lower(lowering_platforms=(platform,)).as_text()
+    assert lowered.count("optimization_barrier") == again
+    assert "erfc" not in lowered
