@@ -119,7 +119,7 @@ HALF, SINGLE = "bfloat16", "float32"
         (DEPTHWISE, HALF, "output", (1, 6, 0, 0, 0)),
         (DEPTHWISE, HALF, "kernel", (1, 6, 0, 0, 0)),
         (DEPTHWISE, HALF, "input", (1, 6, 1, 0, 0)),
-        # up to 32, 64, 48 and 80 channels in a group
+        # 32, 64 and 80 channels in a group
         (grouped(4, 32), HALF, "output", (1, 4, 0, 0, 0)),
         (grouped(4, 32), HALF, "input", (1, 4, 1, 0, 0)),
         (grouped(4, 32), HALF, "kernel", (1, 4, 0, 0, 0)),
@@ -131,10 +131,24 @@ HALF, SINGLE = "bfloat16", "float32"
         (grouped(8, 16), SINGLE, "kernel", (1, 2, 0, 0, 0)),
         (grouped(40, 4), HALF, "output", (1, 2, 0, 0, 0)),
         (grouped(40, 4), SINGLE, "output", (1, 4, 0, 0, 0)),
-        (grouped(24, 4), HALF, "output", (1, 2, 0, 0, 0)),
-        (grouped(24, 4), HALF, "kernel", (1, 2, 0, 0, 0)),
+        # 96, or up to 216
+        (grouped(24, 8), HALF, "output", (1, 2, 0, 0, 0)),
+        (grouped(24, 8), HALF, "kernel", (1, 2, 0, 0, 0)),
+        (grouped(24, 9), HALF, "output", (1, 1, 0, 0, 0)),
+        (grouped(24, 63), HALF, "output", (1, 7, 0, 0, 0)),
+        (grouped(24, 11), HALF, "output", (1, 11, 0, 0, 0)),
         (grouped(16, 4), HALF, "output", (1, 4, 0, 0, 0)),
     ],
 )
 def test_what_the_program_for_a_gpu_holds(case: tuple, dtype: str, role: str, expected: tuple):
     assert program(role, dtype, case) == expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "count", "alone"),
+    [(24, 8, True), (56, 4, True), (12, 3, True), (8, 16, False), (16, 4, False), (24, 1, False)],
+)
+def test_bias_and_relu_are_kept_from_groups_whose_width_is_no_power_of_two(inputs, count, alone):
+    convolve, x, kernel = convolution(ops.conv_general_dilated, *grouped(inputs, count))
+    lowered = jax.jit(convolve).trace(x, kernel).lower(lowering_platforms=("cuda",)).as_text()
+    assert lowered.count("optimization_barrier") == alone

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Which form a convolution takes on an NVIDIA GPU: a table of what was measured to be faster.
 
 Milliseconds on an H100, batch 256, bfloat16, cuDNN's convolution beside the form, in the roles
@@ -10,15 +11,34 @@ output, input gradient, kernel gradient:
 | 3x3 stride 2 over 224x224x3, to 32 | 0.50, -, 0.57 | 0.50, -, 0.42 |
 | 32 groups of 4, 3x3, 56x56 | 0.37, 0.37, 0.49 | 0.29, 0.29, 0.28 |
 | 32 groups of 8, 3x3, 28x28 | 0.20, 0.20, 0.15 | 0.16, 0.16, - |
-| 16 groups of 24, 3x3, 28x28 | 1.12, 1.12, 1.88 | 0.79, 0.78, 0.89 |
+| 16 groups of 24, 3x3, 28x28 | 1.12, 1.12, 1.88 | 0.79, 0.78, 0.89 (as 8) |
+| 3 groups of 24, 3x3, 56x56 | 0.84, 0.84, 0.70 | 0.43, 0.44, 0.51 |
+| 3 groups of 24, 3x3 stride 2, 112x112 | 1.37, 3.60, 1.20 | 0.47, 0.79, 0.52 |
+| 9 groups of 24, 3x3, 28x28 | 0.66, 0.66, 0.56 | 0.32, 0.33, 0.36 |
+| 24 groups of 24, 3x3, 14x14 | 0.53, 0.53, 1.05 | 0.34, 0.35, 0.43 |
+| 63 groups of 24, 3x3, 7x7 | 1.47, 1.50, 0.51 | 0.33, 0.34, 0.44 |
 | 14 groups of 40, 3x3, 14x14 | 0.41, 0.49, 0.63 | 0.37, 0.37, 0.43 |
 | float32: 7x7 stride 2 over 224x224x3, to 64 | 1.59, -, 1.99 | 0.99, -, 1.85 |
 | float32: 32 groups of 4, 3x3, 56x56 | 0.60, 0.60, 2.03 | 0.55, 0.55, 1.69 |
 | float32: 32 groups of 8, 3x3, 28x28 | -, -, 0.91 | -, -, 0.69 |
 | float32: 16 groups of 24, 3x3, 28x28 | 1.43, 1.43, 1.69 | 1.14, 1.13, 1.65 |
 
-Groups of 16, 32 and 56 gain nothing by being merged. Depthwise convolutions, cuDNN's beside our
-kernel in ``ops.cuda``, in the same roles:
+Groups of 16, 32 and 56 gain nothing by being merged. A grouped 3x3 with its bias and ReLU, as one
+operation of cuDNN's beside two:
+
+| | one | two |
+|---|---|---|
+| 16 groups of 56, 14x14 | 1.46 | 0.59 |
+| 9 groups of 48, 14x14 | 0.80 | 0.44 |
+| 11 groups of 112, 14x14 | 1.99 | 0.85 |
+| 7 groups of 80, 14x14 | 1.09 | 0.44 |
+| 6 groups of 96, 14x14 | 1.02 | 0.40 |
+| 24 groups of 24, 28x28 | 3.81 | 1.87 |
+| 20 groups of 16, 14x14 | 0.17 | 0.21 |
+| 4 groups of 64, 28x28 | 0.18 | 0.26 |
+| float32: 16 groups of 56, 14x14 | 2.19 | 0.93 |
+
+Depthwise convolutions, cuDNN's beside our kernel in ``ops.cuda``, in the same roles:
 
 | | cuDNN | kernel |
 |---|---|---|
@@ -77,13 +97,17 @@ def _own(role: str, geometry: Geometry, inputs: int) -> Role:
     return depthwise.BY_ROLE[role]
 
 
-def _merged_to(channels: int) -> Callable[[str, Geometry, int], Role]:
-    """Return the form whose groups have up to so many input channels."""
+def _merged_to(channels: int, at_most: int = 0) -> Callable[[str, Geometry, int], Role]:
+    """Return the form whose groups have so many input channels.
+
+    Where the groups cannot be shared out so, as many as can be had up to `at_most`, or `channels`.
+    """
 
     def form(role: str, geometry: Geometry, inputs: int) -> Role:
-        most = channels // inputs
-        count = max(n for n in range(1, most + 1) if geometry.groups % n == 0)
-        return merged_groups.merging(count)[role]
+        most = max(channels, at_most) // inputs
+        counts = [n for n in range(1, most + 1) if geometry.groups % n == 0]
+        wanted = channels // inputs
+        return merged_groups.merging(wanted if wanted in counts else max(counts))[role]
 
     return form
 
@@ -105,7 +129,7 @@ TABLE = (
     Row(ALL, True, range(2, 5), ANY, ANY, MOST, _merged_to(32)),
     Row((OUTPUT, INPUT), True, range(8, 9), ANY, ANY, HALF, _merged_to(64)),
     Row((KERNEL,), True, range(8, 9), ANY, ANY, SINGLE, _merged_to(64)),
-    Row(ALL, True, range(24, 25), ANY, ANY, MOST, _merged_to(48)),
+    Row(ALL, True, range(24, 25), ANY, ANY, MOST, _merged_to(96, at_most=216)),
     Row(ALL, True, range(40, 41), ANY, ANY, HALF, _merged_to(80)),
 )
 """The first row that a convolution fits decides."""
@@ -133,7 +157,18 @@ def lower(
         kernels: whether the program can call kernels of our own.
     """
     form = form_of(first, second, role, geometry, kernels) if precision is None else None
-    return (form or xla.BY_ROLE[role])(first, second, geometry, precision)
+    computed = (form or xla.BY_ROLE[role])(first, second, geometry, precision)
+    if role == OUTPUT and _stands_alone(first.shape[3] // geometry.groups, geometry.groups):
+        return jax.lax.optimization_barrier(computed)
+    return computed
+
+
+def _stands_alone(inputs: int, groups: int) -> bool:
+    """Whether XLA is kept from making one operation of a convolution, its bias and its ReLU.
+
+    cuDNN's takes twice as long and more where the channels of a group are no power of two.
+    """
+    return groups > 1 and inputs.bit_count() > 1
 
 
 def form_of(
