@@ -30,7 +30,7 @@ def rendered(*files: Results) -> str:
     Args:
         files: the results of one device; a task that comes again counts as it was measured last.
     """
-    files = tuple(sorted(files, key=lambda results: results.facts["date"]))
+    files = _in_order(files)
     rows = [row for task in _newest(files) for row in task.values()]
     parts = (
         "\n".join(_targets(rows, files[0].ceilings.device)),
@@ -64,17 +64,19 @@ def compared(*files: Results) -> str:
     """Return a table, in Markdown, of whole networks: ours by default beside the best rival.
 
     Args:
-        files: the results, of one device or of several.
+        files: the results, of one device or of several; of a task that comes again on a device
+            the last one counts.
     """
-    lines = [
-        "| images per second | batch | flaxblocks | the best rival | |",
-        "|---|---|---|---|---|",
-    ]
-    for results in files:
-        for task in by_task(results.rows):
-            if subject(task[OURS.name].subject).is_network:
-                lines.append(_beside_best(task, _where(results)))
-    return "\n".join(lines)
+    places = [_where(results) for results in files]
+    lines = {
+        (_where(results), task[OURS.name].task): _beside_best(task, _where(results))
+        for results in _in_order(files)
+        for task in by_task(results.rows)
+        if subject(task[OURS.name].subject).is_network
+    }
+    head = "| images per second | batch | flaxblocks | the best rival | |\n|---|---|---|---|---|"
+    by_place = sorted(lines, key=lambda key: places.index(key[0]))
+    return "\n".join((head, *(lines[key] for key in by_place)))
 
 
 def _beside_best(task: dict[str, Row], where: str) -> str:
@@ -93,6 +95,10 @@ def _beside_best(task: dict[str, Row], where: str) -> str:
 def _exponents(growth: Growth) -> str:
     memory = "" if growth.memory is None else f", {growth.memory:.2f}"
     return f"{growth.time:.2f}{memory}"
+
+
+def _in_order(files: Iterable[Results]) -> tuple[Results, ...]:
+    return tuple(sorted(files, key=lambda results: results.facts["date"]))
 
 
 def _newest(files: Sequence[Results]) -> Iterable[dict[str, Row]]:
