@@ -177,7 +177,9 @@ class Runs:
             narrow, wide = (getattr(run, kind) for run in pairs)
             if quantity == "output":
                 narrow, wide = {"": narrow[""]}, {"": wide[""]}
-        errors = [measure.rms_error(narrow[name], value) for name, value in wide.items()]
+        # Each as a part of what it will be judged by.
+        scales = {n: measure.layer_scale(n, wide) for n in wide if quantity == "gradient"}
+        errors = [measure.rms_error(narrow[n], value, scales.get(n)) for n, value in wide.items()]
         return conditioned(quantity, max((e for e in errors if np.isfinite(e)), default=0.0))
 
     def _apart(self, i: int) -> frozenset[str]:

@@ -12,6 +12,7 @@ from flax import nnx
 from torch import nn
 
 from parity import compare
+from parity.checks.tolerance import bound
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -115,6 +116,8 @@ def test_a_port_is_equal(theirs, window, after, shape):
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     report = compare(theirs, Port(window, after), x, checks=CHECKS)
     assert report.ok, str(report)
+    limits = {row.limit for row in report.of("gradients")}
+    assert max(limits) == bound("float64", "gradient")  # the bias before the norm has gradient 0
 
 
 @pytest.mark.parametrize(
