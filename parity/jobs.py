@@ -20,7 +20,9 @@ from flaxblocks._base.command_line import matching
 from flaxblocks._base.replacing import write_text
 from flaxblocks.blocks import BasicBlock
 from flaxblocks.blocks.aggregation import AggregationTree
+from flaxblocks.blocks.auxiliary_head import InceptionAuxiliary
 from flaxblocks.layers.bilinear_attention import BilinearAttention
+from flaxblocks.models import Backbone
 from flaxblocks.ops import average_pool
 from parity.cases import CASES, SEED_CASES, Case
 from parity.conversion import read, recipe_of
@@ -34,6 +36,7 @@ LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
 IMAGE = (2, 65, 67, 3)  # of the networks: odd, so that every stride has a remainder
 EVEN_IMAGE = (2, 64, 96, 3)
 BLOCKS_IMAGE = (2, 256, 256, 3)
+AUXILIARY_IMAGE = (2, 299, 299, 3)
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,20 @@ def model_jobs(patterns: Sequence[str]) -> Jobs:
     return {name: partial(_networks, name) for name in names}
 
 
+class _WithAuxiliary(Backbone):
+    """A network that computes its auxiliary heads too when it trains, as torchvision's does."""
+
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        return self.forward_auxiliary(x)[0] if train else super().__call__(x)
+
+
 def _networks(name: str) -> Task:
-    ours = nnx.eval_shape(
-        lambda: create_model(name, drop_rate=0, drop_path_rate=0, rngs=nnx.Rngs(0))
-    )
-    large = sum(p.size for p in jax.tree.leaves(nnx.state(ours, nnx.Param))) > LARGE
     record = model_info(name)
+    architecture = record.architecture
+    other = architecture.task == "classification" and architecture.auxiliary
+    make = partial(_WithAuxiliary, architecture) if other else partial(create_model, name)
+    ours = nnx.eval_shape(lambda: make(drop_rate=0, drop_path_rate=0, rngs=nnx.Rngs(0)))
+    large = sum(p.size for p in jax.tree.leaves(nnx.state(ours, nnx.Param))) > LARGE
     theirs = make_network(record.source, record.name_at_source)
     if not large:
         allocate(theirs)
@@ -95,10 +106,13 @@ def _networks(name: str) -> Task:
 def _image_for(network: nnx.Module) -> tuple[int, int, int, int]:
     """Return the shape of an image.
 
-    It is even where averages, or the pools of a tree, drop an odd edge that others keep, and of a
-    size that attention over blocks of the last map divides.
+    It is even where averages, or the pools of a tree, drop an odd edge that others keep, of a
+    size that attention over blocks of the last map divides, and of the least that InceptionV3's
+    auxiliary head takes.
     """
     parts = [part for _, part in nnx.iter_modules(network)]
+    if any(isinstance(part, InceptionAuxiliary) for part in parts):
+        return AUXILIARY_IMAGE
     if any(isinstance(part, BilinearAttention) for part in parts):
         return BLOCKS_IMAGE
     pools = [part.pool for part in parts if isinstance(part, BottleNeck | BasicBlock)]
