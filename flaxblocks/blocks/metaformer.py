@@ -19,6 +19,7 @@ from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.star_relu import StarReLU
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+from flaxblocks.ops.explicit_sharding import reshape_images
 
 
 class NormFirstResidual(Scoped):
@@ -201,13 +202,13 @@ class SelfAttention(Scoped):
         Returns:
             Output of shape ``(n, h, w, out_features)``.
         """
-        images, height, width, features = x.shape
+        _, height, width, features = x.shape
         vectors = self.queries_keys_values(x)
-        heads = vectors.reshape(images, height * width, 3, self.heads, self.head_features)
+        heads = reshape_images(vectors, height * width, 3, self.heads, self.head_features)
         queries, keys, values = heads[:, :, 0], heads[:, :, 1], heads[:, :, 2]
         queries = queries * jnp.asarray(self.head_features**-0.5, queries.dtype)
         wide = np.promote_types(queries.dtype, np.float32)
         scores = jnp.einsum("nqhd,nkhd->nhqk", queries, keys, preferred_element_type=wide)
         weights = jax.nn.softmax(scores).astype(values.dtype)
         means = jnp.einsum("nhqk,nkhd->nqhd", weights, values)
-        return self.project(means.reshape(images, height, width, features))
+        return self.project(reshape_images(means, height, width, features))

@@ -20,6 +20,7 @@ from flaxblocks.layers.optional import ModuleFactory, apply, build
 from flaxblocks.layers.rngs import NetworkRngs
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.layers.stochastic_depth import optional_stochastic_depth
+from flaxblocks.ops.explicit_sharding import reshape_images
 
 
 class MultiQueryAttention(Scoped):
@@ -105,13 +106,12 @@ class MultiQueryAttention(Scoped):
         Returns:
             Output of shape ``(n, h, w, out_features)``.
         """
-        images, height, width, _ = x.shape
-        rows = (images, -1, self.head_features)
-        queries = self.query(x).reshape(rows)
-        keys = self.key(apply(self.shrink_keys, x)).reshape(rows)
-        values = self.value(apply(self.shrink_values, x)).reshape(rows)
+        _, height, width, _ = x.shape
+        queries = reshape_images(self.query(x), -1, self.head_features)
+        keys = reshape_images(self.key(apply(self.shrink_keys, x)), -1, self.head_features)
+        values = reshape_images(self.value(apply(self.shrink_values, x)), -1, self.head_features)
         y = _attend(queries, keys, values)
-        return self.project(y.reshape(images, height, width, self.heads * self.head_features))
+        return self.project(reshape_images(y, height, width, self.heads * self.head_features))
 
 
 class MobileAttention(Scoped):

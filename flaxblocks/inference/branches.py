@@ -60,7 +60,7 @@ def _merge(block: RepConv) -> None:
 def _sum(branches: list[Arrays], final: Arrays) -> tuple[jax.Array, jax.Array]:
     """Return the kernel and the bias of the convolution that is the normalized sum."""
     widest = branches[0]["kernel"]
-    identity = _identity(widest.shape)
+    identity = _identity(widest.shape, widest.dtype)
     pairs = [folded({"kernel": identity} | branch) for branch in branches]
     sums = {
         "kernel": reduce(add, (_centered(kernel, widest.shape) for kernel, _ in pairs)),
@@ -70,10 +70,10 @@ def _sum(branches: list[Arrays], final: Arrays) -> tuple[jax.Array, jax.Array]:
     return kernel.astype(widest.dtype), bias.astype(widest.dtype)
 
 
-def _identity(shape: tuple[int, ...]) -> jax.Array:
+def _identity(shape: tuple[int, ...], dtype: np.dtype) -> jax.Array:
     """Return the 1x1 kernel that leaves an image as it is, in a kernel's groups."""
     width, features = shape[2:]
-    kernel = np.zeros((1, 1, width, features))
+    kernel = np.zeros((1, 1, width, features), dtype)
     kernel[0, 0, np.arange(features) % width, np.arange(features)] = 1
     return jnp.asarray(kernel)
 

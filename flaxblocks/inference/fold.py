@@ -93,7 +93,12 @@ def folded(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
         return wide["kernel"], bias
     multiplier = wide.get("scale", 1) / jnp.sqrt(wide["var"] + wide["epsilon"])
     bias = wide.get("shift", 0) + (bias - wide["mean"]) * multiplier
-    return wide["kernel"] * multiplier, bias
+    return wide["kernel"] * over_outputs(multiplier, wide["kernel"].ndim), bias
+
+
+def over_outputs(values: jax.Array, ndim: int) -> jax.Array:
+    """Return a number for each output as it meets a kernel of `ndim` axes."""
+    return jnp.expand_dims(values, range(ndim - 1))
 
 
 @jax.jit

@@ -9,6 +9,7 @@ from flax import nnx
 
 from flaxblocks.blocks import ConvNeXtBlock
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
+from flaxblocks.inference.fold import over_outputs
 from flaxblocks.layers import Conv, ConvNormAct, Linear
 
 
@@ -43,4 +44,5 @@ def _scale(layer: Conv | Linear, scale: jax.Array) -> None:
         if variable is not None:
             value = variable.get_value()
             wide = np.promote_types(value.dtype, np.float32)
-            variable.set_value((value.astype(wide) * scale.astype(wide)).astype(value.dtype))
+            factor = over_outputs(scale.astype(wide), value.ndim)
+            variable.set_value((value.astype(wide) * factor).astype(value.dtype))

@@ -66,5 +66,11 @@ def after_norm(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
     wide = {n: a.astype(np.promote_types(a.dtype, np.float32)) for n, a in arrays.items()}
     multiplier = wide.get("scale", 1) / jnp.sqrt(wide["var"] + wide["epsilon"])
     shift = wide.get("shift", 0) - wide["mean"] * multiplier
-    through = (wide["kernel"] * shift[:, None]).sum(tuple(range(wide["kernel"].ndim - 1)))
-    return wide["kernel"] * multiplier[:, None], wide.get("bias", 0) + through
+    kernel = wide["kernel"]
+    shift, multiplier = (_over_inputs(values, kernel.ndim) for values in (shift, multiplier))
+    through = (kernel * shift).sum(tuple(range(kernel.ndim - 1)))
+    return kernel * multiplier, wide.get("bias", 0) + through
+
+
+def _over_inputs(values: jax.Array, ndim: int) -> jax.Array:
+    return jnp.expand_dims(values, (*range(ndim - 2), ndim - 1))

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.conv import Padding
 from flaxblocks.layers.conv_norm_act import ConvNormAct
+from flaxblocks.layers.evo_norm import over_channels
 from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.optional import ModuleFactory
 from flaxblocks.layers.scopes import Scoped
@@ -84,4 +85,4 @@ class AffineConvNormAct(Scoped):
             Output of shape ``(n, p, q, out_features)``.
         """
         y = self.unit(x)
-        return y * self.scale[...].astype(y.dtype) + self.bias[...].astype(y.dtype)
+        return y * over_channels(self.scale, y) + over_channels(self.bias, y)

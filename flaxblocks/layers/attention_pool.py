@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks._base.dtypes import at_least_float32
 from flaxblocks.layers.conv import check_nhwc
 from flaxblocks.layers.initializers import Initialization, Normal, zeros
 from flaxblocks.layers.linear import Linear
@@ -88,7 +89,7 @@ class AttentionPool(Scoped):
         query = self.query(tokens[:, 0]).reshape(n, *heads)
         key, value = (part(tokens).reshape(n, -1, *heads) for part in (self.key, self.value))
         scores = jnp.einsum("nhd,nthd->nht", query, key) / heads[1] ** 0.5
-        weights = jax.nn.softmax(scores.astype(jnp.promote_types(x.dtype, jnp.float32)))
+        weights = jax.nn.softmax(scores.astype(at_least_float32(x.dtype)))
         y = jnp.einsum("nht,nthd->nhd", weights.astype(value.dtype), value)
         return y.reshape(n, features)
 

@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks._base.dtypes import at_least_float32
 from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.rngs import check_rngs
 from flaxblocks.layers.scopes import Scoped
@@ -88,7 +89,7 @@ class BatchNorm(Scoped, nnx.BatchNorm):
         self.use_bias = self.use_scale = True
         self.groups = 1
         self.num_features = checks.positive_int("num_features", num_features)
-        shape, stats_dtype = (num_features,), _at_least_float32(param_dtype)
+        shape, stats_dtype = (num_features,), at_least_float32(param_dtype)
         self.scale = nnx.Param(constant(1, shape, param_dtype), **scale_metadata)
         self.bias = nnx.Param(constant(0, shape, param_dtype), **bias_metadata)
         self.mean = nnx.BatchStat(constant(0, shape, stats_dtype))
@@ -125,7 +126,7 @@ class BatchNorm(Scoped, nnx.BatchNorm):
             use_running_average = self.use_running_average
         assert self.scale is not None and self.bias is not None  # both are always created
         dtype: DTypeLike = self.dtype or jnp.result_type(x, self.scale[...], self.bias[...])
-        wide = _at_least_float32(dtype)
+        wide = at_least_float32(dtype)
         scale, bias, mean, var = (
             jax.lax.expand_dims(variable[...].astype(wide), range(x.ndim - 1))
             for variable in (self.scale, self.bias, self.mean, self.var)
@@ -177,9 +178,3 @@ class BatchNorm(Scoped, nnx.BatchNorm):
             # Not `stored[...] = `, which asks a traced array for its sharding: JAX's answer, that
             # it has none, searches the whole program, half of the time of tracing a network.
             stored.set_value(moved.astype(old.dtype))
-
-
-def _at_least_float32(dtype: DTypeLike) -> jnp.dtype:
-    # Not JAX's promote_types: to it Python's own `float` is weaker than float32, and in strict
-    # mode it refuses to promote at all.
-    return np.promote_types(jax.dtypes.canonicalize_dtype(dtype), np.float32)

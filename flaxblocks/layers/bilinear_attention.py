@@ -15,6 +15,7 @@ from flaxblocks.layers.conv_norm_act import ConvNormAct
 from flaxblocks.layers.optional import apply
 from flaxblocks.layers.scopes import Scoped
 from flaxblocks.ops.activations import sigmoid
+from flaxblocks.ops.explicit_sharding import reshape_images
 
 
 class BilinearTransform(Scoped):
@@ -77,27 +78,27 @@ class BilinearTransform(Scoped):
         Raises:
             ValueError: if `size` does not divide the height and the width.
         """
-        n, height, width, _ = x.shape
+        _, height, width, features = x.shape
         size = self.size
         if height % size or width % size:
             raise ValueError(
                 f"`x` must have a height and a width that {size} divides, got {height} x {width}"
             )
         strongest = self.squeeze(x)
-        of_rows = _largest(strongest.reshape(n, size, -1, self.groups))
-        blocks = strongest.reshape(n, height, size, -1, self.groups).swapaxes(1, 2)
-        of_columns = _largest(blocks.reshape(n, size, -1, self.groups))
+        of_rows = _largest(reshape_images(strongest, size, -1, self.groups))
+        blocks = reshape_images(strongest, height, size, -1, self.groups).swapaxes(1, 2)
+        of_columns = _largest(reshape_images(blocks, size, -1, self.groups))
         rows = self._weights(self.rows(of_rows[:, :, None]))
         columns = self._weights(self.columns(of_columns[:, None]))
         rows, columns = rows / rows.sum(3, keepdims=True), columns / columns.sum(2, keepdims=True)
-        blocks = x.reshape(n, size, height // size, size, width // size, self.groups, -1)
+        blocks = reshape_images(x, size, height // size, size, width // size, self.groups, -1)
         y = jnp.einsum("ngij,njakbgc->niakbgc", rows, blocks)
         y = jnp.einsum("niakbgc,ngkl->nialbgc", y, columns)
-        return self.project(y.reshape(x.shape))
+        return self.project(reshape_images(y, height, width, features))
 
     def _weights(self, y: jax.Array) -> jax.Array:
         """Return a matrix of weights for each image and group, of shape (n, groups, size, size)."""
-        return sigmoid(y).reshape(-1, self.groups, self.size, self.size)
+        return reshape_images(sigmoid(y), self.groups, self.size, self.size)
 
 
 @jax.custom_jvp

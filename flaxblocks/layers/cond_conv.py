@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from flaxblocks._base import checks
 from flaxblocks.layers.conv import Conv, Padding, check_nhwc, convolve
 from flaxblocks.layers.scopes import Scoped
+from flaxblocks.ops.explicit_sharding import of_images
 
 
 class CondConv(Scoped):
@@ -98,6 +99,10 @@ class CondConv(Scoped):
         x, kernels = self.mix(x, routing)
         if self.is_pointwise:
             return jnp.einsum("nhwc,ncd->nhwd", x, kernels.squeeze((1, 2)))
+        return of_images(self._side_by_side, x, kernels)
+
+    def _side_by_side(self, x: jax.Array, kernels: jax.Array) -> jax.Array:
+        """Return images convolved with a kernel each, as groups of one convolution."""
         images, height, width, channels = x.shape
         beside = x.transpose(1, 2, 0, 3).reshape(1, height, width, images * channels)
         kernels = kernels.transpose(1, 2, 3, 0, 4)

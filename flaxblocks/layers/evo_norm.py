@@ -6,6 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks._base.dtypes import at_least_float32
 from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.rngs import check_rngs
 from flaxblocks.layers.scopes import Scoped
@@ -82,7 +83,7 @@ class EvoNorm(Scoped):
             An array of the input's shape.
         """
         dtype = self.dtype or jnp.result_type(x, self.scale[...])
-        wide = x.astype(jnp.promote_types(dtype, jnp.float32))
+        wide = x.astype(at_least_float32(dtype))
         gate = None if act is None else self.gate
         if gate is not None or self.always:
             groups = (*x.shape[:3], -1, self.group_size)

@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks._base.dtypes import at_least_float32
 from flaxblocks.layers.evo_norm import over_channels
 from flaxblocks.layers.initializers import constant
 from flaxblocks.layers.rngs import check_rngs
@@ -70,7 +71,7 @@ class FilterResponseNorm(Scoped):
             An array of the input's shape.
         """
         dtype = self.dtype or jnp.result_type(x, self.scale[...])
-        wide = x.astype(jnp.promote_types(dtype, jnp.float32))
+        wide = x.astype(at_least_float32(dtype))
         strength = jnp.sqrt((wide * wide).mean((1, 2), keepdims=True) + self.epsilon)
         wide = wide / strength * over_channels(self.scale, wide) + over_channels(self.bias, wide)
         if act is not None and self.threshold is not None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -68,3 +69,17 @@ class LayerNorm(Scoped, nnx.LayerNorm):
             bias_metadata=bias_metadata,
             rngs=rngs,
         )
+
+    def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
+        """Normalize.
+
+        Args:
+            x: input of shape ``(..., num_features)``.
+            mask: where the mean and the variance are taken, in a shape that `x` has or is
+                broadcast to; everywhere where absent.
+
+        Returns:
+            An array of the input's shape.
+        """
+        with jax.numpy_dtype_promotion("standard"):  # NNX meets half precision with float32
+            return super().__call__(x, mask=mask)

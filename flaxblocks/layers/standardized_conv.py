@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flaxblocks._base import checks
+from flaxblocks._base.dtypes import at_least_float32
 from flaxblocks.layers.conv import Conv, Padding, check_nhwc, convolve
 from flaxblocks.layers.initializers import constant
 
@@ -95,7 +96,7 @@ class StandardizedConv(Conv):
     def standardized(self) -> jax.Array:
         """Return the kernel that it convolves by, in at least float32."""
         kernel = self.kernel[...]
-        wide = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))
+        wide = kernel.astype(at_least_float32(kernel.dtype))
         mean, var = (f(wide, (0, 1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
         return (wide - mean) / jnp.sqrt(var + self.epsilon)
 

@@ -215,8 +215,8 @@ def adaptive_average_pool(
     """
     if x.shape[1:3] == size:
         return x
-    rows, columns = map(_parts, x.shape[1:3], size)
     wide = x.astype(np.promote_types(x.dtype, np.float32))
+    rows, columns = (m.astype(wide.dtype) for m in map(_parts, x.shape[1:3], size))
     return jnp.einsum("nhwc,ph,qw->npqc", wide, rows, columns, precision="highest").astype(x.dtype)
 
 

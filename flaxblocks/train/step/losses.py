@@ -12,6 +12,7 @@ import optax
 from flax import nnx
 
 from flaxblocks._base import checks
+from flaxblocks._base.dtypes import at_least_float32
 from flaxblocks.train.step.mixing import MixedLabel
 from flaxblocks.train.step.state import Batch, Metrics
 
@@ -204,8 +205,8 @@ def accuracy(logits: jax.Array, label: jax.Array | MixedLabel) -> jax.Array:
         hits = jnp.take_along_axis(own, best[:, None], -1)[:, 0] == own.max(-1)
     else:
         hits = best == own
-    return hits.mean(dtype=jnp.promote_types(logits.dtype, jnp.float32))
+    return hits.mean(dtype=at_least_float32(logits.dtype))
 
 
 def _wide(logits: jax.Array) -> jax.Array:
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return logits.astype(at_least_float32(logits.dtype))
