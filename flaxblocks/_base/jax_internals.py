@@ -18,7 +18,7 @@ try:
     from jax.extend.core import JaxprEqn as JaxprEqn
     from jax.extend.core import Literal as Literal
     from jax.extend.core import Primitive as _Primitive
-    from jax.extend.core import jaxpr_as_fun as jaxpr_as_fun
+    from jax.extend.core import jaxpr_as_fun as _jaxpr_as_fun
     from jax.interpreters import ad as _ad
     from jax.interpreters import batching as _batching
     from jax.interpreters import mlir as mlir
@@ -29,6 +29,7 @@ try:
     ad: Any = _ad
     batching: Any = _batching
     apply_primitive: Any = _apply_primitive
+    jaxpr_as_fun: Callable[[ClosedJaxpr], Callable[..., list[jax.Array]]] = _jaxpr_as_fun
     lower_fun: Callable[..., Callable[..., Any]] = mlir.lower_fun
     register_lowering: Callable[..., None] = mlir.register_lowering
     LoweringRuleContext = mlir.LoweringRuleContext

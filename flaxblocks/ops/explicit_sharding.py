@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """What JAX does not follow where sharding is explicit, and where each device's images stay."""
 
 from collections.abc import Callable
@@ -34,8 +35,8 @@ def of_images(
     spec = _over_images(images)
     if spec is None:
         return function(images, *others)
-    followed = jax.sharding.auto_axes(function, out_sharding=spec)
-    return cast(Callable[..., jax.Array], followed)(images, *others)
+    function = cast(Callable[..., jax.Array], jax.sharding.auto_axes(function, out_sharding=spec))
+    return function(images, *others)
 
 
 def _over_images(images: jax.Array) -> PartitionSpec | None:

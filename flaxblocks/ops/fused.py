@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A part of a model as one operation, which each platform computes in a form of its own.
 
 `fused` makes a function of modules and arrays one equation of the program. What it means is the
@@ -15,13 +16,15 @@ import jax
 from flaxblocks._base.jax_internals import (
     ClosedJaxpr,
     JaxprEqn,
+    LoweringRuleContext,
     Primitive,
     ShapedArray,
     ad,
     apply_primitive,
     batching,
     jaxpr_as_fun,
-    mlir,
+    lower_fun,
+    register_lowering,
 )
 from flaxblocks.ops import switch
 from flaxblocks.ops.program import Program, program_of
@@ -47,7 +50,7 @@ def register_forms(platform: str, operation: Operation, *forms: Form) -> None:
         forms: the best first.
     """
     _forms.setdefault(platform, {})[operation] = forms
-    mlir.register_lowering(fused_p, partial(_lower, platform), platform=platform)
+    register_lowering(fused_p, partial(_lower, platform), platform=platform)
 
 
 def has_forms(operation: Operation) -> bool:
@@ -110,7 +113,7 @@ def _abstract(*_: Any, jaxpr: ClosedJaxpr, **__: Any) -> list[ShapedArray]:
 fused_p.def_impl(partial(apply_primitive, fused_p))
 
 
-def _jvp(primals: tuple, tangents: tuple, **parameters: Any) -> tuple[Any, Any]:
+def _jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...], **parameters: Any) -> tuple[Any, Any]:
     moving = [i for i, tangent in enumerate(tangents) if type(tangent) is not ad.Zero]
 
     def of_moving(*values: jax.Array) -> list[jax.Array]:
@@ -122,17 +125,19 @@ def _jvp(primals: tuple, tangents: tuple, **parameters: Any) -> tuple[Any, Any]:
     return jax.jvp(of_moving, [primals[i] for i in moving], [tangents[i] for i in moving])
 
 
-def _batch(leaves: tuple, axes: tuple, **parameters: Any) -> tuple[list[jax.Array], list[int]]:
+def _batch(
+    leaves: tuple[Any, ...], axes: tuple[int | None, ...], **parameters: Any
+) -> tuple[list[jax.Array], list[int]]:
     results = jax.vmap(partial(_composed, **parameters), in_axes=axes)(*leaves)
     return results, [0] * len(results)
 
 
-def _lower(platform: str, ctx: mlir.LoweringRuleContext, *leaves: Any, **parameters: Any) -> Any:
+def _lower(platform: str, ctx: LoweringRuleContext, *leaves: Any, **parameters: Any) -> Any:
     program = program_of(ctx.module_context, parameters["implementation"])
-    rule = mlir.lower_fun(partial(_in_form, platform, program), multiple_results=True)
+    rule = lower_fun(partial(_in_form, platform, program), multiple_results=True)
     return rule(ctx, *leaves, **parameters)
 
 
 ad.primitive_jvps[fused_p] = _jvp
 batching.primitive_batchers[fused_p] = _batch
-mlir.register_lowering(fused_p, mlir.lower_fun(_composed, multiple_results=True))
+register_lowering(fused_p, lower_fun(_composed, multiple_results=True))

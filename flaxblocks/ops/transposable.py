@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A function that is linear in some arrays, and whose transpose is an operation of its own.
 
 JAX transposes a function an equation at a time; a whole that has a form of its own on some platform
@@ -18,7 +19,8 @@ from flaxblocks._base.jax_internals import (
     apply_primitive,
     batching,
     jaxpr_as_fun,
-    mlir,
+    lower_fun,
+    register_lowering,
 )
 from flaxblocks.ops.fused import Operation, fused
 
@@ -68,9 +70,9 @@ def _abstract(*_: Any, jaxpr: ClosedJaxpr, **__: Any) -> ShapedArray:
 transposable_p.def_impl(partial(apply_primitive, transposable_p))
 
 
-def _jvp(primals: tuple, tangents: tuple, **parameters: Any) -> tuple[Any, Any]:
-    tangents = tuple(map(ad.instantiate_zeros, tangents))
-    return jax.jvp(partial(_composed, **parameters), primals, tangents)
+def _jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...], **parameters: Any) -> tuple[Any, ...]:
+    instantiated = tuple(ad.instantiate_zeros(tangent) for tangent in tangents)
+    return jax.jvp(partial(_composed, **parameters), primals, instantiated)
 
 
 def _transpose(
@@ -85,11 +87,13 @@ def _transpose(
     return [*sought, *(None for _ in others)]
 
 
-def _batch(arrays: tuple, axes: tuple, **parameters: Any) -> tuple[jax.Array, int]:
+def _batch(
+    arrays: tuple[Any, ...], axes: tuple[int | None, ...], **parameters: Any
+) -> tuple[jax.Array, int]:
     return jax.vmap(partial(_composed, **parameters), in_axes=axes)(*arrays), 0
 
 
 ad.primitive_jvps[transposable_p] = _jvp
 ad.primitive_transposes[transposable_p] = _transpose
 batching.primitive_batchers[transposable_p] = _batch
-mlir.register_lowering(transposable_p, mlir.lower_fun(_composed, multiple_results=False))
+register_lowering(transposable_p, lower_fun(_composed, multiple_results=False))

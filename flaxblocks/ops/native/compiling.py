@@ -156,7 +156,7 @@ def compile_libraries(
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(compile_one, product(UNITS, which)))
-        paths = []
+        paths: list[Path] = []
         for place, level in enumerate(which):
             made = Path(aside) / library_name(level)
             parts = objects[place :: len(which)]

@@ -1,8 +1,10 @@
+# pyright: reportUnknownMemberType=false
 """The native kernels as XLA custom calls: loading, names, and what all calls share."""
 
 import ctypes
 import warnings
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +75,7 @@ def target(kernel: str) -> str:
 
 def may_take(x: jax.Array) -> bool:
     """Return whether a fused kernel takes these images: a known number, in a dtype it has."""
-    n = x.shape[0]  # symbolic in some exported programs
+    n: Any = x.shape[0]  # symbolic in some exported programs
     return isinstance(n, int) and n > 0 and x.dtype in (jnp.float32, jnp.float64)
 
 
