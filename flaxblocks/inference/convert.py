@@ -49,7 +49,7 @@ def for_inference(model: M) -> M:
         The copy, in eval mode, which shares no array with the model.
 
     Raises:
-        ValueError: if the model is abstract.
+        ValueError: if a weight or a statistic of the model is abstract; its random streams may be.
     """
     copy = _copy(model)
     fold_standardization(copy)
@@ -67,13 +67,23 @@ def for_inference(model: M) -> M:
 
 def _copy(model: M) -> M:
     # Not jax.tree.map of the module itself: it would make two copies of a shared part.
-    graphdef, state = nnx.split(model)
-    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(state)):
+    graphdef, streams, state = nnx.split(model, nnx.RngState, ...)
+    if any(_is_abstract(leaf) for leaf in jax.tree.leaves(state)):
         raise ValueError(
             "`model` is abstract and has no weights; "
             "nnx.eval_shape(fb.for_inference, model) gives the shapes of the copy"
         )
-    return nnx.merge(graphdef, jax.device_put(state, may_alias=False))
+    streams = jax.tree.map(_started, streams)
+    return nnx.merge(graphdef, *jax.device_put((streams, state), may_alias=False))
+
+
+def _is_abstract(leaf: Any) -> bool:
+    return isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _started(leaf: Any) -> Any:
+    """Return the start of a random stream where it is abstract, which weights do not tell."""
+    return jax.lax.full(leaf.shape, 0, leaf.dtype) if _is_abstract(leaf) else leaf
 
 
 def _convert(module: nnx.Module) -> None:

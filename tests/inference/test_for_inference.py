@@ -27,7 +27,7 @@ from tests.helpers.networks import (
 )
 from tests.helpers.twins import REPEATED, assert_same, flax_twin, image, torch_twin
 from tests.helpers.twins import run_torch as run_torch_block
-from tests.helpers.typed import instance
+from tests.helpers.typed import instance, present
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -262,3 +262,32 @@ def test_an_abstract_model_is_refused():
     module = nnx.eval_shape(lambda: fb.ConvNormAct(4, 4, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match="`model` is abstract"):
         fb.for_inference(module)
+
+
+class Dropping(nnx.Module):
+    def __init__(self, *, rngs: nnx.Rngs):
+        self.unit = fb.ConvNormAct(3, 4, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.dropout(self.unit(x))
+
+
+def test_random_streams_may_be_abstract_as_they_are_beside_loaded_weights():
+    real = Dropping(rngs=nnx.Rngs(3))
+    randomized(real)
+    loaded = nnx.eval_shape(lambda: Dropping(rngs=nnx.Rngs(3)))
+    fb.load_state_dict(loaded, fb.state_dict(real))
+    x = jnp.asarray(image((2, 5, 4, 3)), jnp.float32)
+
+    fast, beside = fb.for_inference(loaded), fb.for_inference(real)
+
+    graphdef, state = nnx.split(fast)
+    np.testing.assert_array_equal(
+        jax.jit(lambda state, x: nnx.merge(graphdef, state)(x))(state, x), jax.jit(beside)(x)
+    )
+    fast.train()
+    dropped = fast(x)
+    assert 0.3 < np.mean(dropped == 0) < 0.9 and not np.array_equal(dropped, fast(x))
+    own, kept = (present(m.dropout.rngs).key.get_value() for m in (real, beside))
+    assert own == kept != present(fast.dropout.rngs).key.get_value()
