@@ -85,9 +85,8 @@ class BilinearTransform(Scoped):
                 f"`x` must have a height and a width that {size} divides, got {height} x {width}"
             )
         strongest = self.squeeze(x)
-        of_rows = _largest(reshape_images(strongest, size, -1, self.groups))
-        blocks = reshape_images(strongest, height, size, -1, self.groups).swapaxes(1, 2)
-        of_columns = _largest(reshape_images(blocks, size, -1, self.groups))
+        of_rows = _largest((2,), reshape_images(strongest, size, -1, self.groups))
+        of_columns = _largest((1, 3), reshape_images(strongest, height, size, -1, self.groups))
         rows = self._weights(self.rows(of_rows[:, :, None]))
         columns = self._weights(self.columns(of_columns[:, None]))
         rows, columns = rows / rows.sum(3, keepdims=True), columns / columns.sum(2, keepdims=True)
@@ -101,24 +100,25 @@ class BilinearTransform(Scoped):
         return reshape_images(sigmoid(y), self.groups, self.size, self.size)
 
 
-@jax.custom_jvp
-def _largest(x: jax.Array) -> jax.Array:
-    """Return the largest pixel of each block, of shape (n, blocks, c) from (n, blocks, pixels, c).
+@partial(jax.custom_jvp[jax.Array], nondiff_argnums=(0,))
+def _largest(axes: tuple[int, ...], x: jax.Array) -> jax.Array:
+    """Return the largest pixel of each block, of which some axes are the pixels.
 
     Its derivative is that of the pixel's place; the one of `x.max` compares values with their
     maximum, which XLA may have rounded otherwise, and divides by how many are equal.
     """
-    return x.max(2)
+    return x.max(axes)
 
 
 @_largest.defjvp
 def _largest_jvp(
-    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+    axes: tuple[int, ...], primals: tuple[jax.Array], tangents: tuple[jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    (x,), (tangent,) = primals, tangents
-    place = x.argmax(2, keepdims=True)
-    values, changes = (jnp.take_along_axis(array, place, 2) for array in (x, tangent))
-    return values[:, :, 0], changes[:, :, 0]
+    arrays = (jnp.moveaxis(array, axes, range(-len(axes), 0)) for array in (*primals, *tangents))
+    x, tangent = (reshape_images(a, *a.shape[1 : -len(axes)], -1) for a in arrays)
+    place = x.argmax(-1, keepdims=True)
+    values, changes = (jnp.take_along_axis(array, place, -1)[..., 0] for array in (x, tangent))
+    return values, changes
 
 
 class BilinearAttention(Scoped):

@@ -185,6 +185,15 @@ def test_products_of_two_arrays_of_the_images(suffix: str, tmp_path):
     assert fb.verify_exported(model, path, x).ok
 
 
+def test_products_take_arrays_as_they_are_stored(tmp_path):
+    bilinear = LAYERS["BilinearAttention"](8, rngs=nnx.Rngs(0))
+    bilinear.eval()
+    for model, features in ((Attention(), 3), (bilinear, 8)):
+        path = fb.export(model, tmp_path / "a.onnx", input_size=(4, 4), in_features=features)
+        assert operators(path)["Einsum"] == 2
+        assert operators(path)["Transpose"] == 2  # at the borders
+
+
 class Routed(nnx.Module):
     """Convolves each image with its own mixture of kernels, and resizes what comes out."""
 

@@ -113,15 +113,30 @@ def _product(graph: Graph, operation: Operation) -> None:
 
 
 def _general_product(graph: Graph, operation: Operation) -> None:
-    """Write a product of two arrays that both depend on the images, as attention has them."""
+    """Write a product of two arrays that both depend on the images, as attention has them.
+
+    Each is taken as it is stored. Where the larger one is stored otherwise than the program has it,
+    the result is stored as that one, a sum's axis replaced by what the other has instead.
+    """
     x, y, *bias = operation.operands
     if bias:
         raise NotImplementedError
     (result,), ranks = operation.results, (len(x.shape), len(y.shape))
-    names = [graph.take(array, plain(rank)) for array, rank in zip((x, y), ranks, strict=True)]
     text = equation(operation.parameters["dimension_numbers"], *ranks)
-    name = graph.add("Einsum", names, equation=text)
-    graph.store(result, name, plain(len(result.shape)))
+    terms, made = text.partition("->")[0].split(","), text.partition("->")[2]
+    orders = [
+        graph.stored(array).order if isinstance(array, Value) else plain(rank)
+        for array, rank in zip((x, y), ranks, strict=True)
+    ]
+    stored = ["".join(term[axis] for axis in o) for term, o in zip(terms, orders, strict=True)]
+    first, target = ranks.index(max(ranks)), made
+    if orders[first] != plain(ranks[first]):
+        new = "".join(letter for letter in stored[1 - first] if letter not in stored[first])
+        gone = next(letter for letter in stored[first] if letter not in made)
+        target = "".join(a for a in stored[first].replace(gone, gone + new) if a in made)
+    names = [graph.take(array, o) for array, o in zip((x, y), orders, strict=True)]
+    name = graph.add("Einsum", names, equation=f"{','.join(stored)}->{target}")
+    graph.store(result, name, tuple(made.index(letter) for letter in target))
 
 
 @rule("affine")
