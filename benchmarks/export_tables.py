@@ -14,6 +14,14 @@ from flaxblocks.exporting.formats import FORMATS
 FOLDER = Path(__file__).parent
 NETWORKS = max(FOLDER.glob("export-networks-cpu-*.json"))
 SPEED = max(FOLDER.glob("onnx-speed-cpu-*.json"))
+INT8 = max(FOLDER.glob("int8-cpu-*.json"))
+
+ACCURACY = {
+    "float32": "float32",
+    "int8_in_jax": "int8 in JAX",
+    "int8_in_onnx_runtime": "in ONNX Runtime",
+    "int8_in_litert": "in LiteRT",
+}
 
 
 def networks(content: dict[str, Any]) -> str:
@@ -45,7 +53,27 @@ def speed(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def accuracy(content: dict[str, Any]) -> str:
+    """Return a row for each trained network: what part of the images is told right."""
+    lines = [
+        "| images | network | " + " | ".join(ACCURACY.values()) + " |",
+        "|---|---|" + "---|" * len(ACCURACY),
+    ]
+    for data, networks in content["accuracy"].items():
+        for name, row in networks.items():
+            cells = " | ".join(f"{row[column]:.4f}" for column in ACCURACY)
+            lines.append(f"| {row['images']} {data} | `{name}` | {cells} |")
+    return "\n".join(lines)
+
+
+TABLES = {
+    "networks": (NETWORKS, networks),
+    "onnx speed": (SPEED, speed),
+    "int8 accuracy": (INT8, accuracy),
+}
+"""Each table's result file, and what makes the table of it, by its name on the page."""
+
+
 if __name__ == "__main__":
-    print(networks(json.loads(NETWORKS.read_text())))
-    print()
-    print(speed(json.loads(SPEED.read_text())))
+    for file, render in TABLES.values():
+        print(render(json.loads(file.read_text())), end="\n\n")

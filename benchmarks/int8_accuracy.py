@@ -2,6 +2,8 @@
 
     python benchmarks/int8_accuracy.py --json benchmarks/int8-cpu-DATE.json
 
+It needs onnxruntime, scikit-learn, and LiteRT with its converter: `pip install
+'flaxblocks[export,litert]'`.
 Digits are scikit-learn's; the photographs are crops of three pictures that come with scikit-learn
 and Matplotlib, and their class is the picture and its half. Both are split before training.
 """
@@ -25,6 +27,9 @@ from parity.photo import load_photo
 
 SIZE, BATCH, STEPS, CALIBRATION = 32, 64, 200, 128
 NETWORKS = ("timm/test_resnet", "timm/test_efficientnet")
+PACKAGES = ("jax", "onnx", "onnxruntime", "ai-edge-litert", "litert-converter")
+RUNTIMES = {"onnx_runtime": "onnx", "litert": "tflite"}
+"""What runs int8, and how its files end."""
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
@@ -72,22 +77,24 @@ def measured(name: str, images: np.ndarray, labels: np.ndarray) -> dict[str, flo
     x, truth = images[others], labels[others]
     quantized = fb.quantize(model, images[seen[:CALIBRATION]])
     graphdef, state = nnx.split(model)
-    with tempfile.TemporaryDirectory() as folder:
-        path = fb.export(quantized, Path(folder) / "model.onnx", input_size=SIZE)
-        answers = {
-            "float32": jax.jit(lambda state, x: nnx.merge(graphdef, state)(x))(state, x),
-            "int8_in_jax": quantized(x),
-            "int8_in_onnx_runtime": fb.load_exported(path)(x),
-        }
-    classes = {runtime: np.asarray(logits).argmax(1) for runtime, logits in answers.items()}
-    right = {runtime: round(float(np.mean(c == truth)), 4) for runtime, c in classes.items()}
-    in_float, in_jax, in_runtime = classes.values()
-    return {
-        "images": len(x),
-        **right,
-        "runtime_has_the_class_of_int8_in_jax": int(np.sum(in_runtime == in_jax)),
-        "runtime_has_the_class_of_float32": int(np.sum(in_runtime == in_float)),
+    answers = {
+        "float32": jax.jit(lambda state, x: nnx.merge(graphdef, state)(x))(state, x),
+        "int8_in_jax": quantized(x),
     }
+    with tempfile.TemporaryDirectory() as folder:
+        for runtime, suffix in RUNTIMES.items():
+            path = fb.export(quantized, Path(folder) / f"model.{suffix}", input_size=SIZE)
+            answers[f"int8_in_{runtime}"] = fb.load_exported(path)(x)
+    classes = {name: np.asarray(logits).argmax(1) for name, logits in answers.items()}
+    right = {name: round(float(np.mean(c == truth)), 4) for name, c in classes.items()}
+    same = {
+        f"{runtime}_has_the_class_of_{beside}": int(
+            np.sum(classes[f"int8_in_{runtime}"] == classes[beside])
+        )
+        for runtime in RUNTIMES
+        for beside in ("int8_in_jax", "float32")
+    }
+    return {"images": len(x), **right, **same}
 
 
 def main() -> None:
@@ -99,7 +106,7 @@ def main() -> None:
         data.__name__: {name: measured(name, *data()) for name in NETWORKS}
         for data in (digits, photographs)
     }
-    content = {"versions": versions(("jax", "onnx", "onnxruntime")), "accuracy": found}
+    content = {"versions": versions(PACKAGES), "accuracy": found}
     text = json.dumps(content, indent=1)
     print(text)
     if options.json:
