@@ -1,8 +1,9 @@
+# pyright: reportUnknownMemberType=false
 """Parallel convolutions made one."""
 
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from flaxblocks.blocks.rep_conv import RepConv, unchanged
-from flaxblocks.inference.fold import Arrays, arrays_of, folded, set_weights
+from flaxblocks.inference.fold import Arrays, Weights, arrays_of, folded, set_weights
 from flaxblocks.layers import ConvNormAct
 
 
@@ -43,12 +44,13 @@ def _folds(part: object) -> bool:
 
 
 def _merge(block: RepConv) -> None:
-    units = [*block.convs, *([] if block.point is None else [block.point])]
-    branches = [arrays_of(unit.conv, unit.norm) for unit in units]
+    units = [*block.convs, *([] if block.point is None else [cast(ConvNormAct, block.point)])]
+    branches = [arrays_of(cast(nnx.Conv, unit.conv), unit.norm) for unit in units]
     if block.skip is not None:
         branches.append(arrays_of(None, block.skip))
-    first: Any = block.convs[0]
-    set_weights(first.conv, *_sum(branches, arrays_of(None, block.final_norm)))
+    first = units[0]
+    weights = cast(Weights, _sum(branches, arrays_of(None, block.final_norm)))
+    set_weights(cast(nnx.Conv, first.conv), *weights)
     first.norm = nnx.static(None)
     block.convs = nnx.List([first])
     block.point = block.skip = block.final_norm = nnx.static(None)
@@ -57,7 +59,7 @@ def _merge(block: RepConv) -> None:
 
 
 @jax.jit
-def _sum(branches: list[Arrays], final: Arrays) -> tuple[jax.Array, jax.Array]:
+def _sum(branches: list[Arrays], final: Arrays) -> Weights:
     """Return the kernel and the bias of the convolution that is the normalized sum."""
     widest = branches[0]["kernel"]
     identity = _identity(widest.shape, widest.dtype)

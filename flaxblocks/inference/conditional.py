@@ -1,4 +1,7 @@
+# pyright: reportUnknownMemberType=false
 """Convolutions whose kernel is each image's own, one image at a time."""
+
+from typing import cast
 
 import jax
 from jax import lax
@@ -22,4 +25,4 @@ def cond_conv(
         image, kernel = pair
         return layer.convolve(image[None], kernel, layer.groups)[0]
 
-    return lax.map(convolve, layer.mix(x, routing))
+    return cast(jax.Array, lax.map(convolve, layer.mix(x, routing)))

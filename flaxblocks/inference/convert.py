@@ -1,8 +1,9 @@
+# pyright: reportUnknownMemberType=false
 """The door: a model becomes a copy that only infers."""
 
 from functools import cache
 from types import new_class
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 from flax import nnx
@@ -67,7 +68,9 @@ def for_inference(model: M) -> M:
 
 def _copy(model: M) -> M:
     # Not jax.tree.map of the module itself: it would make two copies of a shared part.
-    graphdef, streams, state = nnx.split(model, nnx.RngState, ...)
+    graphdef, streams, state = cast(
+        tuple[nnx.GraphDef[M], Any, Any], nnx.split(model, nnx.RngState, ...)
+    )
     if any(_is_abstract(leaf) for leaf in jax.tree.leaves(state)):
         raise ValueError(
             "`model` is abstract and has no weights; "
@@ -98,17 +101,18 @@ def _convert(module: nnx.Module) -> None:
 def _one_operation(kind: type[nnx.Module]) -> type[nnx.Module]:
     """Return a subclass whose call is one operation: that of its base."""
 
-    def call(self, *arrays: jax.Array, **options: Any) -> jax.Array:
+    def call(self: nnx.Module, *arrays: jax.Array, **options: Any) -> jax.Array:
         if options:  # such as the mask of a LayerNorm
             return kind.__call__(self, *arrays, **options)
         return fused(kind.__call__, self, *arrays)
 
-    def reduce(self) -> tuple:  # pickle finds classes by name only, and this one has none
-        return _new, (kind,), self.__getstate__()
+    def reduce(self: nnx.Module) -> tuple[object, ...]:
+        # pickle finds classes by name only, and this one has none
+        return _new, (kind,), cast(object, self.__getstate__())
 
-    body = {"__call__": call, "__reduce__": reduce, "operation": staticmethod(kind.__call__)}
-    about = {"__doc__": kind.__doc__, "__module__": kind.__module__}
-    return new_class(kind.__name__, (kind,), exec_body=lambda names: names.update(body | about))
+    body: dict[str, object] = {"__doc__": kind.__doc__, "__module__": kind.__module__}
+    body |= {"__call__": call, "__reduce__": reduce, "operation": staticmethod(kind.__call__)}
+    return new_class(kind.__name__, (kind,), exec_body=lambda names: names.update(body))
 
 
 def _new(kind: type[nnx.Module]) -> nnx.Module:

@@ -1,6 +1,8 @@
+# pyright: reportUnknownMemberType=false
 """Batch normalizations folded into the convolutions before them."""
 
 from collections import Counter
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,9 @@ PAIRS: dict[type[nnx.Module], tuple[str, str]] = {
 """Each class's attributes that hold a convolution and the normalization after it."""
 
 Arrays = dict[str, jax.Array]
+
+Weights = tuple[jax.Array, jax.Array]
+"""A kernel and a bias."""
 
 
 def fold_batch_norms(model: nnx.Module) -> None:
@@ -45,7 +50,7 @@ def fold_batch_norms(model: nnx.Module) -> None:
         if uses[id(conv)] == 1:  # else each normalization would need a kernel of its own
             layers += _layers(conv, norm)
             setattr(module, norm_name, nnx.static(None))
-    results = _folded([arrays for _, arrays in layers])
+    results = cast(list[Weights], _folded([arrays for _, arrays in layers]))
     for (conv, _), weights in zip(layers, results, strict=True):
         set_weights(conv, *weights)
 
@@ -54,7 +59,8 @@ def _layers(conv: nnx.Conv | MixedConv, norm: nnx.BatchNorm) -> list[tuple[nnx.C
     """Return the convolutions before a normalization, each with what is folded into one."""
     if not isinstance(conv, MixedConv):
         return [(conv, arrays_of(conv, norm))]
-    layers, start = [], 0
+    layers: list[tuple[nnx.Conv, Arrays]] = []
+    start = 0
     for part in conv.convs:
         own = slice(start, start := start + part.out_features)
         after = {name: a[own] if a.ndim else a for name, a in arrays_of(None, norm).items()}
@@ -82,7 +88,7 @@ def set_weights(conv: nnx.Conv, kernel: jax.Array, bias: jax.Array) -> None:
     conv.use_bias = True
 
 
-def folded(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+def folded(arrays: Arrays) -> Weights:
     """Return the kernel and bias of a convolution and its normalization, in at least float32.
 
     An absent scale is 1, an absent bias or shift 0, and an absent normalization changes nothing.
@@ -102,7 +108,7 @@ def over_outputs(values: jax.Array, ndim: int) -> jax.Array:
 
 
 @jax.jit
-def _folded(layers: list[Arrays]) -> list[tuple[jax.Array, jax.Array]]:
+def _folded(layers: list[Arrays]) -> list[Weights]:
     """Return each layer's kernel and bias; of all layers, since one program compiles sooner."""
     dtypes = [arrays["kernel"].dtype for arrays in layers]
     pairs = [folded(arrays) for arrays in layers]

@@ -1,13 +1,14 @@
+# pyright: reportUnknownMemberType=false
 """Two classifiers made one."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks.distilled_head import DistilledHead
-from flaxblocks.inference.fold import Arrays, arrays_of
+from flaxblocks.inference.fold import Arrays, Weights, arrays_of
 from flaxblocks.inference.norms_first import after_norm
 
 
@@ -26,14 +27,15 @@ def _merge(head: Any) -> None:
     pairs = (head.classifier_norm, head.classifier), (head.taught_norm, head.taught)
     if not all(isinstance(norm, nnx.BatchNorm) for norm, _ in pairs):
         return
-    kernel, bias = _mean([arrays_of(linear, norm) for norm, linear in pairs])
+    arrays = [arrays_of(linear, norm) for norm, linear in pairs]
+    kernel, bias = cast(Weights, _mean(arrays))
     head.classifier.kernel.set_value(kernel)
     head.classifier.bias.set_value(bias)
     head.classifier_norm = head.taught_norm = head.taught = nnx.data(None)
 
 
 @jax.jit
-def _mean(layers: list[Arrays]) -> tuple[jax.Array, jax.Array]:
+def _mean(layers: list[Arrays]) -> Weights:
     """Return the kernel and the bias of the mean of layers, each with the normalization before."""
     dtype = layers[0]["kernel"].dtype
     kernels, biases = zip(*map(after_norm, layers), strict=True)

@@ -1,7 +1,8 @@
+# pyright: reportUnknownMemberType=false
 """Batch normalizations folded into the layers after them."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from flaxblocks.blocks import ConvNeXtBlock, NormConv
-from flaxblocks.inference.fold import Arrays, arrays_of, set_weights
+from flaxblocks.inference.fold import Arrays, Weights, arrays_of, set_weights
 from flaxblocks.layers import Conv, Linear
 
 PAIRS: dict[type[nnx.Module], tuple[str, str]] = {
@@ -38,7 +39,7 @@ def fold_into_next(model: nnx.Module) -> None:
         if not isinstance(norm, nnx.BatchNorm) or between is not None or uses[id(layer)] > 1:
             continue
         if _sees_no_border(layer):
-            set_weights(layer, *_folded(arrays_of(layer, norm)))
+            set_weights(layer, *cast(Weights, _folded(arrays_of(layer, norm))))
             setattr(module, norm_name, nnx.static(None))
 
 
@@ -52,13 +53,13 @@ def _sees_no_border(layer: Any) -> bool:
 
 
 @jax.jit
-def _folded(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+def _folded(arrays: Arrays) -> Weights:
     kernel, bias = after_norm(arrays)
     dtype = arrays["kernel"].dtype
     return kernel.astype(dtype), bias.astype(dtype)
 
 
-def after_norm(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+def after_norm(arrays: Arrays) -> Weights:
     """Return the kernel and bias of a layer and the normalization before it, at least in float32.
 
     An absent scale is 1, an absent bias or shift 0.
