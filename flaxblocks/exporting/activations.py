@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Activations as programs outside JAX have them: forward only, each one operation by name.
 
 The library's own have PyTorch's gradients at their kinks, by comparisons that a converter takes

@@ -43,6 +43,18 @@ def _slice(operation: Operation, x: Any) -> jax.Array:
     return jax.lax.slice(x, given["start_indices"], given["limit_indices"], given["strides"])
 
 
+def _squeeze(operation: Operation, x: Any) -> jax.Array:
+    return jax.lax.squeeze(x, operation.parameters["dimensions"])
+
+
+def _relu(_: Operation, x: Any) -> jax.Array:
+    return jnp.maximum(x, 0)
+
+
+def _affine(_: Operation, x: Any, factor: Any, shift: Any) -> jax.Array:
+    return x * factor + shift
+
+
 def _called(function: Callable[..., jax.Array], _: Operation, *operands: Any) -> jax.Array:
     return function(*operands)
 
@@ -53,9 +65,9 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "reduce_window_mean": _mean_of_window,
     "mean": _mean,
     "slice": _slice,
-    "squeeze": lambda operation, x: jax.lax.squeeze(x, operation.parameters["dimensions"]),
-    "relu": lambda _, x: jnp.maximum(x, 0),
-    "affine": lambda _, x, factor, shift: x * factor + shift,
+    "squeeze": _squeeze,
+    "relu": _relu,
+    "affine": _affine,
     **{name: partial(_called, function) for name, function in BY_NAME.items()},
 }
 """What the steps compute that are no primitives, or have more operands than theirs."""

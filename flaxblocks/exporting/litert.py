@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """LiteRT: a ``.tflite`` file, converted from StableHLO, run by LiteRT's interpreter on CPU.
 
 The description is a zip archive behind the flatbuffer, which is where TFLite has associated files;

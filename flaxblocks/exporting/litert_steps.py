@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A program in the forms that LiteRT's converter reads.
 
 Arrays in int8 are marked: a call of `MARK` returns its operand and says by its `KIND` as what type

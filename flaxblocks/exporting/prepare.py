@@ -1,8 +1,9 @@
+# pyright: reportUnknownMemberType=false
 """A model becomes what is exported: a pure function of images, and the images' shape."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -119,19 +120,19 @@ def ready(model: nnx.Module, dtype: str) -> Images:
     return lambda x: one_array(fast(x.astype(dtype))).astype(jnp.float32)
 
 
-def one_array(result: Any) -> jax.Array:
+def one_array(result: object) -> jax.Array:
     """Return what a model returns; of a `Segmenter`'s arrays that of its own head.
 
     Raises:
         ValueError: if that is no array.
     """
-    found = result.get("out") if isinstance(result, dict) else result
+    found = result
+    got = type(result).__name__
+    if isinstance(result, dict):
+        maps = cast(dict[str, object], result)
+        found, got = maps.get("out"), f"a mapping of {', '.join(map(repr, maps))}"
     if not isinstance(found, jax.Array):
-        got = f"a mapping of {', '.join(map(repr, result))}" if isinstance(result, dict) else None
-        raise ValueError(
-            "`model` must return an array, or a mapping with one at 'out', "
-            f"got {got or type(result).__name__}"
-        )
+        raise ValueError(f"`model` must return an array, or a mapping with one at 'out', got {got}")
     return found
 
 
@@ -144,12 +145,12 @@ def reference(model: nnx.Module, description: Description) -> Images:
 
 def _in_dtype(model: M, dtype: str) -> M:
     """Return a copy in eval mode that has its parameters in a dtype, and computes in it."""
-    graphdef, state = nnx.split(model)
+    graphdef, state = cast(tuple[nnx.GraphDef[M], Any], nnx.split(model))
 
-    def cast(leaf: Any) -> Any:
+    def rounded(leaf: Any) -> Any:
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
-    copy = nnx.merge(graphdef, jax.tree.map(cast, state))
+    copy = nnx.merge(graphdef, jax.tree.map(rounded, state))
     for _, module in nnx.iter_modules(copy):
         if getattr(module, "dtype", None) is not None:
             setattr(module, "dtype", jnp.dtype(dtype))  # noqa: B010 (most modules declare none)

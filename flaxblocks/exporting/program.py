@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A traced function as a flat list of operations, for converters that have a rule for each.
 
 Functions within are written out, what depends on no image is computed, and each operation knows
@@ -6,7 +7,7 @@ the layer that it stands in.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -33,7 +34,7 @@ class Program:
     """
 
     images: Value
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list[Operation])
     result: Operand | None = None
 
 
@@ -84,7 +85,7 @@ def _step(program: Program, equation: JaxprEqn, given: list[Any], layer: str) ->
     known_size = all(isinstance(size, int) for size in avals[0].shape)
     if known_size and not any(isinstance(operand, Value) for operand in given):
         with jax.ensure_compile_time_eval():  # it may be computed while another program is traced
-            result = equation.primitive.bind(*given, **equation.params)
+            result = cast(Any, equation.primitive.bind(*given, **equation.params))
         return list(result) if equation.primitive.multiple_results else [result]
     name = equation.primitive.name if within is None else named
     results = tuple(Value(aval.shape, aval.dtype) for aval in avals)
@@ -97,7 +98,8 @@ def _step(program: Program, equation: JaxprEqn, given: list[Any], layer: str) ->
 
 def _used(program: Program) -> list[Operation]:
     """Return the operations that the result depends on."""
-    wanted, kept = {id(program.result)}, []
+    wanted = {id(program.result)}
+    kept: list[Operation] = []
     for operation in reversed(program.operations):
         if wanted & {id(result) for result in operation.results}:
             wanted |= {id(operand) for operand in operation.operands}

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """StableHLO: a program of `jax.export` for CPU, GPU and TPU, with its description beside it."""
 
 import zipfile

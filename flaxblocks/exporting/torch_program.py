@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """PyTorch: a ``.pt2`` file of `torch.export`, run by PyTorch on CPU.
 
 The program's arrays stay NHWC. A convolution turns a view of them, which to PyTorch is an NCHW
@@ -8,7 +9,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def _computed(program: Program, images: Any, look_up: Callable[[np.ndarray], Any
             made = RULES[operation.name](operation, *operands)
         except NotImplementedError as error:
             raise unsupported(operation.name, operation.layer) from error
-        results = made if isinstance(made, tuple) else (made,)
+        results = cast(tuple[Any, ...], made if isinstance(made, tuple) else (made,))
         known |= {id(v): t for v, t in zip(operation.results, results, strict=True)}
     return known[id(program.result)]
 

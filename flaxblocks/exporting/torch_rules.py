@@ -200,29 +200,55 @@ def _converted(operation: Operation, x: Tensor) -> Tensor:
     return x.to(getattr(torch, str(operation.results[0].dtype)))
 
 
+def _clamp(_: Operation, low: Tensor, x: Tensor, high: Tensor) -> Tensor:
+    return x.clamp(low, high)
+
+
+def _select(_: Operation, which: Tensor, no: Tensor, yes: Tensor) -> Tensor:
+    return yes.where(which, no)
+
+
+def _affine(_: Operation, x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+    return x * factor + shift
+
+
+def _reshape(operation: Operation, x: Tensor) -> Tensor:
+    return x.reshape(_sizes(operation.results[0]))
+
+
+def _transpose(operation: Operation, x: Tensor) -> Tensor:
+    return x.permute(operation.parameters["permutation"])
+
+
+def _split(operation: Operation, x: Tensor) -> tuple[Tensor, ...]:
+    return x.split(operation.parameters["sizes"], operation.parameters["axis"])
+
+
+def _reverse(operation: Operation, x: Tensor) -> Tensor:
+    return x.flip(operation.parameters["dimensions"])
+
+
 RULES: dict[str, Rule] = {
     **{name: partial(_named, path) for name, path in FUNCTIONS.items()},
-    "clamp": lambda _, low, x, high: x.clamp(low, high),
-    "select_n": lambda _, which, no, yes: yes.where(which, no),
-    "affine": lambda _, x, factor, shift: x * factor + shift,
+    "clamp": _clamp,
+    "select_n": _select,
+    "affine": _affine,
     "conv_general_dilated": _convolution,
     "reduce_window_max": _window,
     "reduce_window_sum": _window,
     "reduce_window_mean": _window,
     "dot_general": _product,
     "broadcast_in_dim": _broadcast,
-    "reshape": lambda operation, x: x.reshape(_sizes(operation.results[0])),
-    "squeeze": lambda operation, x: x.reshape(_sizes(operation.results[0])),
-    "transpose": lambda operation, x: x.permute(operation.parameters["permutation"]),
+    "reshape": _reshape,
+    "squeeze": _reshape,
+    "transpose": _transpose,
     "concatenate": _joined,
     "stack": _joined,
-    "split": lambda operation, x: x.split(
-        operation.parameters["sizes"], operation.parameters["axis"]
-    ),
+    "split": _split,
     "slice": _slice,
     "gather": _gather,
     "pad": _pad,
-    "rev": lambda operation, x: x.flip(operation.parameters["dimensions"]),
+    "rev": _reverse,
     "reduce_sum": partial(_reduced, "sum"),
     "reduce_max": partial(_reduced, "amax"),
     "reduce_min": partial(_reduced, "amin"),

@@ -1,9 +1,11 @@
+# pyright: reportUnknownMemberType=false
 """An exported model, run by its own runtime, beside the model in JAX."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+from typing import cast
 
 import jax
 import numpy as np
@@ -80,7 +82,7 @@ def verify_exported(
     if not len(images):
         raise ValueError("`images` must be one or more, got none")
     exported = load_exported(path, format=format)
-    expected = jax.jit(reference(model, exported.description))(images)
+    expected = cast(jax.Array, jax.jit(reference(model, exported.description))(images))
     lossy = exported.description.dtype == INT8 and not isinstance(model, Quantized)
     return compared(exported, np.asarray(expected), images, lossy=lossy)
 

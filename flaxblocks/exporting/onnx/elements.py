@@ -56,7 +56,8 @@ def pointwise(graph: Graph, operation: Operation, node: Callable[[list[str]], st
     """Write a node that computes each element by itself, its operands broadcast."""
     (result,) = operation.results
     order = graph.order_of(operation.operands, len(result.shape))
-    names, sizes = [], [1] * len(result.shape)
+    names: list[str] = []
+    sizes = [1] * len(result.shape)
     for operand in operation.operands:
         scalar = isinstance(operand, np.ndarray) and not operand.ndim
         names.append(graph.take(operand, () if scalar else order, full=False))

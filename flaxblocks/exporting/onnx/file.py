@@ -1,3 +1,4 @@
+# pyright: basic
 """ONNX: a file of opset 20, run by ONNX Runtime on CPU."""
 
 from pathlib import Path

@@ -57,11 +57,11 @@ class Graph:
         weights: the initializers.
     """
 
-    nodes: list[NodeProto] = field(default_factory=list)
-    weights: list[TensorProto] = field(default_factory=list)
-    _stored: dict[int, Stored] = field(default_factory=dict)
-    _known: dict[tuple[int, Order], str] = field(default_factory=dict)
-    _kept: list[Any] = field(default_factory=list)
+    nodes: list[NodeProto] = field(default_factory=list[NodeProto])
+    weights: list[TensorProto] = field(default_factory=list[TensorProto])
+    _stored: dict[int, Stored] = field(default_factory=dict[int, Stored])
+    _known: dict[tuple[int, Order], str] = field(default_factory=dict[tuple[int, Order], str])
+    _kept: list[Any] = field(default_factory=list[Any])
 
     def add(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Append a node with one output, and return the output's name."""

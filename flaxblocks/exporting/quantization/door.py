@@ -1,7 +1,9 @@
+# pyright: reportUnknownMemberType=false
 """The door: `quantize` shows a trained network images, and returns it in integers of 8 bits."""
 
 from collections.abc import Iterable
 from functools import partial
+from typing import cast
 
 import jax
 import numpy as np
@@ -46,7 +48,8 @@ def quantize(
     """
     if isinstance(model, Quantized):
         raise TypeError("`model` is quantized already")
-    given = [calibration] if isinstance(calibration, np.ndarray | jax.Array) else list(calibration)
+    one = isinstance(calibration, np.ndarray | jax.Array)
+    given = cast(list[jax.Array], [calibration] if one else list(calibration))
     batches = [images[i : i + BATCH] for images in given for i in range(0, len(images), BATCH)]
     if not batches:
         raise ValueError("`calibration` must be one image or more, got none")
@@ -56,7 +59,7 @@ def quantize(
             raise TypeError(f"`calibration` must be float32 of shape (n, h, w, c), got {got}")
     function = ready(model, "float32")
     program = program_of(function, jax.ShapeDtypeStruct(batches[0].shape, np.float32))
-    extents = jax.jit(partial(_extents, function))
+    extents = cast(Images, jax.jit(partial(_extents, function)))
     found = np.stack([np.asarray(extents(images)) for images in batches])
     if not np.isfinite(found).all():
         raise ValueError("`calibration` makes `model` compute infinity or NaN")

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """What a quantized network computes: rounding to a grid, and linear operations in integers.
 
 Both are primitives, so that a converter finds them in the program with all that it must know.

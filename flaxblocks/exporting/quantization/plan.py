@@ -31,10 +31,10 @@ class Plan:
         clips: the operations that rounding to a grid does by itself.
     """
 
-    calibrated: list[Value] = field(default_factory=list)
-    same: dict[int, int] = field(default_factory=dict)
-    linear: set[int] = field(default_factory=set)
-    clips: set[int] = field(default_factory=set)
+    calibrated: list[Value] = field(default_factory=list[Value])
+    same: dict[int, int] = field(default_factory=dict[int, int])
+    linear: set[int] = field(default_factory=set[int])
+    clips: set[int] = field(default_factory=set[int])
 
     def grid_of(self, value: int) -> int:
         """Return the id of the value that makes a value's grid; its own where none does."""

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A quantized network: its program, step by step, with grids and integers."""
 
 from collections.abc import Callable, Mapping
@@ -99,7 +100,7 @@ def ranges_of(program: Program, x: jax.Array) -> jax.Array:
         results = evaluate(step, [_operand(operand, known) for operand in step.operands])
         known |= {id(v): array for v, array in zip(step.results, results, strict=True)}
     means = {id(step.results[0]) for step in program.operations if step.name in MEANS}
-    rows = []
+    rows: list[jax.Array] = []
     for value in calibrated:
         low, high = known[id(value)].min(), known[id(value)].max()
         rows.append(jnp.stack([low, high]) * (WIDER if id(value) in means else 1))
