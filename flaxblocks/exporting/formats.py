@@ -17,6 +17,9 @@ HALF = ("float32", "float16", "bfloat16")
 INT8 = "int8"
 """What a model of `quantize` computes in."""
 
+LESS_THAN_2_GIB = 2**31 - 2**24
+"""Bytes of weights in a message of protobuf or a flatbuffer, with room for the rest of it."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -29,6 +32,7 @@ class Format:
         packages: what the module needs, for the error.
         dtypes: what it can compute in.
         any_size: whether height and width may be left open.
+        most_weights: how many bytes of weights a file holds, None for any number.
     """
 
     runtime: str
@@ -37,14 +41,22 @@ class Format:
     packages: str
     dtypes: tuple[str, ...]
     any_size: bool = False
+    most_weights: int | None = LESS_THAN_2_GIB
 
     def write(self, prepared: Prepared, path: Path) -> None:
         """Write a prepared model.
 
         Raises:
             ImportError: if a package is not installed.
-            ValueError: if the format cannot express the model; the message names the layer.
+            ValueError: if the format cannot express the model, when the message names the layer, or
+                a file does not hold its weights.
         """
+        size, most = prepared.weights, self.most_weights
+        if most is not None and size > most:
+            raise ValueError(
+                f"`model` has {size / 1e9:.4g} GB of weights, and a file of {self.runtime} holds "
+                f"{most / 1e9:.4g}: choose a shorter `dtype` or format 'torch'"
+            )
         self._imported().write(prepared, path)
 
     def read(self, path: Path) -> tuple[Description, Run]:
@@ -83,7 +95,7 @@ FORMATS = {
         "ai-edge-litert and litert-converter",
         ("float32", INT8),
     ),
-    "torch": Format("torch.export", (".pt2",), "torch_program", "torch", HALF),
+    "torch": Format("torch.export", (".pt2",), "torch_program", "torch", HALF, most_weights=None),
 }
 
 

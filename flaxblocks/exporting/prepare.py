@@ -46,6 +46,7 @@ class Prepared:
             `description.dtype`, with the preprocessing where it is in the graph.
         images: the shape and dtype of its argument; a size that is known when it runs is symbolic.
         example: the shape of such an argument, in numbers.
+        weights: bytes of the arrays that the function has in it.
         description: what the artifact says about itself.
     """
 
@@ -53,6 +54,7 @@ class Prepared:
     function: Images
     images: jax.ShapeDtypeStruct
     example: tuple[int, int, int, int]
+    weights: int
     description: Description
 
 
@@ -88,10 +90,11 @@ def prepare(
 
     kind = jnp.dtype(jnp.uint8 if prepare_images else jnp.float32)
     example = _example(input_size, batch, preprocess, in_features)
-    output = jax.eval_shape(function, jax.ShapeDtypeStruct(example, kind))
-    if classes and len(classes) != output.shape[-1]:
+    program = jax.jit(function).trace(jax.ShapeDtypeStruct(example, kind)).jaxpr
+    outputs = program.out_avals[0].shape[-1]
+    if classes and len(classes) != outputs:
         raise ValueError(
-            f"`classes` must name the model's {output.shape[-1]} outputs, got {len(classes)} names"
+            f"`classes` must name the model's {outputs} outputs, got {len(classes)} names"
         )
     images, least, step = _images(function, example, kind, batch, input_size)
     description = Description(
@@ -106,7 +109,8 @@ def prepare(
         classes=classes,
         versions=versions(("flaxblocks", "jax", "flax")),
     )
-    return Prepared(model, function, images, example, description)
+    weights = sum(array.nbytes for array in program.consts)
+    return Prepared(model, function, images, example, weights, description)
 
 
 def ready(model: nnx.Module, dtype: str) -> Images:

@@ -4,6 +4,8 @@ import dataclasses
 import os
 import re
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -204,6 +206,24 @@ def test_bad_input_is_refused(arguments, error, words, network, tmp_path, monkey
     with pytest.raises(error, match=words):
         fb.export(network, given.pop("path"), **given)
     assert os.listdir(tmp_path) == ["folder.stablehlo"]
+
+
+@pytest.mark.parametrize("format", [name for name in FORMATS if name != "torch"])
+def test_more_weights_than_a_file_holds_are_refused(format: str, tmp_path, monkeypatch):
+    model = fb.Conv(500, 500, 1, use_bias=False, rngs=nnx.Rngs(0))
+    small = dataclasses.replace(FORMATS[format], most_weights=999_999)
+    monkeypatch.setitem(FORMATS, format, small)
+    given = {"input_size": 8, "in_features": 500, "format": format}
+    with pytest.raises(ValueError, match=r"`model` has 0\.001 GB of weights, .* format 'torch'"):
+        fb.export(model, tmp_path / "model", **given)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setitem(FORMATS, format, dataclasses.replace(small, most_weights=1_000_000))
+    monkeypatch.setattr(type(small), "_imported", lambda _: SimpleNamespace(write=touch))
+    fb.export(model, tmp_path / "model", **given)
+
+
+def touch(_: object, path: Path) -> None:
+    path.touch()
 
 
 class Several(nnx.Module):

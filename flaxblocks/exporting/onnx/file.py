@@ -32,25 +32,15 @@ IR_VERSION = 9
 
 IMAGES = "images"
 
-LARGEST_FILE = 2**31 - 1
-"""In bytes, of a message of protobuf, which a file of ONNX is."""
-
 
 def write(prepared: Prepared, path: Path) -> None:
     """Write the graph.
 
     Raises:
-        ValueError: if the model has an operation that there is no rule for, which is said with the
-            layer, or more weights than a file of ONNX holds.
+        ValueError: if the model has an operation that there is no rule for; it names the layer.
     """
     program = program_of(prepared.function, prepared.images)
     graph, result = _graph(program)
-    size = sum(len(weights.raw_data) for weights in graph.weights)
-    if size >= LARGEST_FILE:
-        raise ValueError(
-            f"`model` has {size / 1e9:.1f} GB of weights, and a file of ONNX holds 2.1 GB: "
-            "choose a shorter `dtype` or another format"
-        )
     output = prepared.description.output
     graph.nodes.append(helper.make_node("Identity", [result], [output]))
     made = helper.make_graph(
