@@ -52,7 +52,7 @@ _SE_HARD = Factory("SqueezeExcite", kwargs={"gate": Function("hard_sigmoid")})
 _REP_GHOST = Factory("RepConv", kwargs={"point": None})
 _PROJECTION = Factory("ConvNormAct", kwargs={"kernel_size": 1, "act": None})
 _DARK = Factory("DarkBlock", kwargs={"hidden_features": 4, "act": _RELU})
-_PUBLISHED = {"use_bias": False, "norm": _EPS3, "act": _SILU, "final_act": None}
+_PUBLISHED: dict[str, Any] = {"use_bias": False, "norm": _EPS3, "act": _SILU, "final_act": None}
 
 SEED_CASES: tuple[Case, ...] = (
     _seed("ConvNormAct"),

@@ -97,7 +97,7 @@ def converted(recipe: Recipe, tensors: Mapping[str, np.ndarray]) -> dict[str, np
     Raises:
         ValueError: if one of PyTorch's is missing, or has another shape.
     """
-    ours = {}
+    ours: dict[str, np.ndarray] = {}
     for name, how in recipe.items():
         plus = how.get("plus", [])
         missing = [part for part, *_ in (*how["parts"], *plus) if part not in tensors]

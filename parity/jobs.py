@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """What the command line compares: blocks and networks by name, or a user's own pair."""
 
 import argparse

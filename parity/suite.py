@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A run of the parity suite: every pair in turn, with progress, and what is written."""
 
 import argparse
@@ -6,6 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -92,7 +94,7 @@ def _run(
 
 
 def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
-    facts = {
+    facts: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "parity", *own_arguments("parity")]),
         "versions": {"flaxblocks": flaxblocks.__version__} | versions(PACKAGES),
         "python": platform.python_version(),

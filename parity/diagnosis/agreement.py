@@ -70,7 +70,7 @@ class Agreement:
         """
         explained = {s for s in range(len(values)) if found.get(s)} | set(self.program.inputs)
         needed: set[int] = set()
-        left = []
+        left: list[Operation] = []
         for operation in reversed(self.program.operations):
             writes = [s for s in operation.writes if s in self.depends]
             floats = [s for s in writes if values[s].is_floating_point() and values[s].numel() > 1]

@@ -1,8 +1,9 @@
 """Mistakes in convolutions and linear layers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +96,7 @@ def flatten_order(site: Site) -> Iterator[Change]:
         return
     shape = image.shape
 
-    def run(arguments):
+    def run(arguments: dict[str, Any]) -> Any:
         x = arguments["input"].reshape(shape).movedim(1, -1).reshape(arguments["input"].shape)
         return site.original({**arguments, "input": x})
 
@@ -121,8 +122,10 @@ def _same(site: Site, late: bool) -> list[int]:
 
 
 def _short(value: object) -> object:
-    same = isinstance(value, tuple | list) and len(set(value)) == 1
-    return value[0] if same else value  # pyright: ignore[reportIndexIssue]
+    if not isinstance(value, tuple | list):
+        return value
+    parts = cast(Sequence[object], value)
+    return parts[0] if len(set(parts)) == 1 else parts
 
 
 CONVOLUTIONS = (padding, kernel, window, flatten_order, other_weights)

@@ -30,7 +30,7 @@ from parity.sides.calls import outputs_of
 from parity.sides.dropout import RATE
 from parity.sides.runs import Runs
 from parity.trace.match import Index
-from parity.trace.torch_program import Operation, Program, Run, mapped
+from parity.trace.torch_program import Operation, Program, Run, Slot, mapped
 
 HYPOTHESES = (
     *(NORMALIZATIONS + CONVOLUTIONS + ACTIVATION_MISTAKES + POOLING + STRUCTURE),
@@ -108,7 +108,10 @@ def search_in(
 
 
 def _outputs(runs: Runs, program: Program, values: Sequence[torch.Tensor]) -> list[np.ndarray]:
-    results = outputs_of(mapped(program.output, lambda slot: values[slot.index]))
+    def value_in(slot: Slot) -> torch.Tensor:
+        return values[slot.index]
+
+    results = outputs_of(mapped(program.output, value_in))
     return [runs.frame.output(name, results[name]) for name in sorted(results)]
 
 

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Finds which tensor of a JAX module is which of PyTorch's, without a line written by hand.
 
 Both sides are taken in the order in which a run reads their tensors, see `name_order`. Where layers
@@ -5,8 +6,8 @@ of one shape are read in another order, as the branches of a block may be, what 
 agree decides; so it does where a linear layer reads a flattened image.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from flax import nnx
@@ -72,7 +73,8 @@ def _jax_order(port: nnx.Module, x: Input) -> list[str]:
     port = nnx.clone(port)
     program = flax_side.program(port, x, "eval")
     by_id = {id(e.variable): n for n, e in entries(port).items() if e.variable is not None}
-    names = [by_id.get(id(_at(port, path)), "") for path, _ in nnx.to_flat_state(nnx.state(port))]
+    flat = cast(Iterable[tuple[Sequence[Any], Any]], nnx.to_flat_state(nnx.state(port)))
+    names = [by_id.get(id(_at(port, path)), "") for path, _ in flat]
     return [names[i] for i in program.read_order() if i < len(names) and names[i]]
 
 

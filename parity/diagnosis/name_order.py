@@ -119,7 +119,7 @@ def _parts(
         for own, native in ((name, weights[0]), (_bias(name), _bias(weights[0]))):
             if own in theirs and native in ours:
                 found[own] = {"name": native, "rows": list(rows)}
-    for native in {entry["name"] for entry in found.values() if isinstance(entry, dict)}:
+    for native in {entry["name"] for entry in found.values() if not isinstance(entry, str)}:
         left.remove(native)
     return found
 

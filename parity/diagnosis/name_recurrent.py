@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from parity.sides.links import Link, Names
+from torch_ref.harness.passes import modules_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 GATES: dict[type[nn.Module], str] = {nn.LSTM: "ifgo", nn.GRU: "rzn"}
@@ -33,7 +34,7 @@ def recurrent_names(module: nn.Module, ours: Shapes, taken: Sequence[str]) -> Na
     """
     left = _cells([*dict.fromkeys((*taken, *ours))], ours)
     found: Names = {}
-    for path, layer in module.named_modules():
+    for path, layer in modules_of(module).items():
         gates = GATES.get(type(layer))
         for name, weight in layer.named_parameters(recurse=False) if gates else ():
             if gates is None or not name.startswith("weight_ih_"):

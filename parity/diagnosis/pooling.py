@@ -108,7 +108,7 @@ def resizing(site: Site) -> Iterator[Change]:
         for n, m in _MODES.items()
     }
     their = names.get(own, str(own[0]))
-    plain = {"align_corners": None, "antialias": False}
+    plain: dict[str, Any] = {"align_corners": None, "antialias": False}
     for name, mode in _MODES.items():
         if name != their:
             text = f"resizing: JAX takes {name}, PyTorch {their}"

@@ -72,8 +72,9 @@ class Search:
     read: Callable[[Sequence[torch.Tensor]], list[np.ndarray]]
     training: bool
     limit: float
-    runs: dict[int, Run] = field(default_factory=dict)
-    bound_to_run: set[int] = field(default_factory=set)  # operations whose change is not portable
+    runs: dict[int, Run] = field(default_factory=dict[int, Run])
+    # Operations whose change is not portable.
+    bound_to_run: set[int] = field(default_factory=set[int])
 
     def __post_init__(self):
         self.agreement = Agreement.of(self.program, self.index)
@@ -114,7 +115,7 @@ class Search:
 
         What JAX does to an input that agrees, and PyTorch does not, shows in the next operation.
         """
-        suspects = []
+        suspects: list[Operation] = []
         for operation in left:
             reads = set(operation.reads)
             for maker in reversed(self.program.operations[: operation.index]):

@@ -6,13 +6,14 @@ from torch import nn
 
 from parity.diagnosis.sentences import Cause
 from parity.sides.pairing import Pair
+from torch_ref.harness.passes import modules_of
 
 Shape = tuple[int, ...]
 
 
 def in_shapes(pair: Pair) -> Iterator[Cause]:
     """Yield a cause for each parameter that only differs in shape."""
-    layers = dict(pair.torch_module.named_modules())
+    layers = modules_of(pair.torch_module)
     for name, theirs, ours in pair.misshapen:
         path = name.rpartition(".")[0]
         reason = _reason(layers[path], theirs, ours) or "shapes differ, cause unknown"

@@ -84,7 +84,8 @@ class Site:
 
     def followers(self) -> list[Operation]:
         """Return the operations that read this one's output, layouts passed over."""
-        slots, found = set(self.operation.writes), []
+        slots = set(self.operation.writes)
+        found: list[Operation] = []
         for operation in self.program.operations[self.operation.index + 1 :]:
             if slots & set(operation.reads):
                 if operation.kind in LAYOUT:

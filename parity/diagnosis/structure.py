@@ -1,6 +1,7 @@
 """Mistakes in how operations are joined: residuals, scales, axes, order."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ import torch
 from parity.diagnosis.activations import name_of
 from parity.diagnosis.site import Change, Site
 from parity.trace.operations import ACTIVATIONS, LAYOUT, NORMS
+from parity.trace.torch_program import Run
 
 _RECENT = 12  # operations back that a residual may come from
 
@@ -37,8 +39,12 @@ def unexpected_residual(site: Site) -> Iterator[Change]:
         slot = other.writes[0]
         if other.kind not in LAYOUT and site.values[slot].shape == shape:
             text = f"residual: JAX adds the output of {other.path or other.kind}, PyTorch nothing"
-            run = {site.operation.index: lambda a, s=slot: site.original(a) + site.values[s]}
-            yield Change(text, run, "leave it out", portable=False)
+            run = partial(_plus, site, slot)
+            yield Change(text, {site.operation.index: run}, "leave it out", portable=False)
+
+
+def _plus(site: Site, slot: int, arguments: dict[str, Any]) -> Any:
+    return site.original(arguments) + site.values[slot]
 
 
 def scale(site: Site) -> Iterator[Change]:
@@ -133,8 +139,12 @@ def order(site: Site) -> Iterator[Change]:
         return norm.original({**arguments, norm_key: activated(arguments[norm_key])})
 
     text = f"order: JAX applies {first} before {second}, PyTorch after it"
-    runs = {norm.operation.index: both, act.operation.index: lambda a: next(iter(a.values()))}
+    runs: dict[int, Run] = {norm.operation.index: both, act.operation.index: _first}
     yield Change(text, runs, f"apply {second} first")
+
+
+def _first(arguments: dict[str, Any]) -> Any:
+    return next(iter(arguments.values()))
 
 
 def joined(site: Site) -> Iterator[Change]:

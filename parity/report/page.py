@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The report as a page: the table, both programs side by side, and a plot of the errors."""
 
 from collections.abc import Sequence

@@ -1,10 +1,10 @@
 """The rows of a comparison's report."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 WHOLE = "the whole module"
 """The path of the compared module itself, as a report says it."""
@@ -95,8 +95,8 @@ class Report:
     causes: tuple[str, ...] = ()
     parameters: tuple[int, int] = (0, 0)
     seconds: float = 0.0
-    layers: dict[str, dict[str, float]] = field(default_factory=dict)
-    names: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    names: dict[str, Any] = field(default_factory=dict[str, Any])
     places: tuple[tuple[str, ...], ...] = ()
     operations: tuple[Step, ...] = ()
 
@@ -131,7 +131,9 @@ class Report:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Report":
         """Return the report that `to_dict` wrote."""
-        rows = [{**row, "value": _infinite(row["value"])} for row in data["rows"]]
+        rows: list[dict[str, Any]] = [
+            {**row, "value": _infinite(row["value"])} for row in data["rows"]
+        ]
         return cls(
             data["name"],
             tuple(Row(**row) for row in rows),
@@ -169,14 +171,15 @@ class Report:
 
 
 def _step(data: dict[str, Any]) -> Step:
-    return Step(**{**data, "beside": tuple((kind, line) for kind, line in data["beside"])})
+    read: dict[str, Any] = {**data, "beside": tuple((k, line) for k, line in data["beside"])}
+    return Step(**read)
 
 
 def _finite(data: Any) -> Any:
     if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
+        return {key: _finite(value) for key, value in cast(dict[str, Any], data).items()}
     if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
+        return [_finite(value) for value in cast(Sequence[Any], data)]
     return None if isinstance(data, float) and not isfinite(data) else data
 
 

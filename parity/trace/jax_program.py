@@ -1,10 +1,11 @@
+# pyright: reportUnknownMemberType=false
 """A JAX function's run as its jaxpr, of which every intermediate value is kept."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +15,14 @@ import flaxblocks
 from flaxblocks._base.jax_internals import ClosedJaxpr, Literal
 from parity.trace.loops import loop
 
-INLINED = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"}
-INLINED |= {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"}
-_LAYOUT = {"reshape", "transpose", "squeeze", "broadcast_in_dim", "copy", "stop_gradient"}
-_LAYOUT |= {"expand_dims", "convert_element_type"}
+INLINED = {
+    *("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"),
+    *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"),
+}
+_LAYOUT = {
+    *("reshape", "transpose", "squeeze", "broadcast_in_dim", "copy", "stop_gradient"),
+    *("expand_dims", "convert_element_type"),
+}
 _DTYPES = ("new_dtype", "dtype", "preferred_element_type", "out_dtype")
 _LOW = ("bfloat16", "float16", "float32")
 _EXACT = frozenset(_LOW)  # dtypes that are left out where nothing is to be rounded
@@ -83,7 +88,7 @@ class JaxProgram:
     @cached_property
     def lowered(self) -> list[tuple[str, str]]:
         """Where values are rounded to a narrower dtype than float64: line and dtype."""
-        found = []
+        found: list[tuple[str, str]] = []
         for equation in self.equations:
             if not any(np.size(v.aval) >= SMALLEST for v in equation.invars if hasattr(v, "aval")):
                 continue
@@ -237,8 +242,9 @@ def equations_of(jaxpr: Any) -> Iterator[Any]:
     for equation in jaxpr.eqns:
         yield equation
         for value in equation.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
+            several = cast(Sequence[Any], value if isinstance(value, tuple | list) else (value,))
+            for program in several:
+                inner = getattr(program, "jaxpr", program)
                 if hasattr(inner, "eqns"):
                     yield from equations_of(inner)
 

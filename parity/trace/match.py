@@ -21,7 +21,7 @@ class Index:
 
     def __init__(self, values: Sequence[Value]):
         self.values = values
-        places = defaultdict(list)
+        places: defaultdict[int, list[int]] = defaultdict(list)
         for i, value in enumerate(values):
             if np.isfinite(value.array).all():
                 places[value.array.size].append(i)
@@ -40,8 +40,8 @@ class Index:
         limit = AGREES * max(float(own[1]), 1e-300)
         near = np.abs(self.moments[array.size] - own).max(1) <= limit
         return frozenset(
-            int(i)
-            for i in self.places[array.size][near]
+            i
+            for i in map(int, self.places[array.size][near])
             if is_same(self.values[i].array, array, 10 * limit)
         )
 

@@ -47,19 +47,22 @@ _NAMES: dict[str, Sequence[str]] = {
         *("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"),
     ),
 }
-_SPELLINGS = {"iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul", "multiply": "mul"}
-_SPELLINGS |= {"truediv": "div", "itruediv": "div", "divide": "div", "isub": "sub"}
-_SPELLINGS |= {"_max_pool1d": "max_pool1d", "_max_pool2d": "max_pool2d", "_softmax": "softmax"}
-_SPELLINGS |= {"max_pool3d_with_indices": "max_pool3d", "clip": "clamp", "hardswish_": "hardswish"}
+_SPELLINGS = {
+    **{"iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul", "multiply": "mul"},
+    **{"truediv": "div", "itruediv": "div", "divide": "div", "isub": "sub"},
+    **{"_max_pool1d": "max_pool1d", "_max_pool2d": "max_pool2d", "_softmax": "softmax"},
+    **{"max_pool3d_with_indices": "max_pool3d", "clip": "clamp", "hardswish_": "hardswish"},
+}
 
 
 def kind_of(function: Callable[..., Any]) -> str:
     """Return an operation's name, the same for a function, a method, and a method in place."""
     name = function.__name__
+    owner: object = getattr(function, "__self__", None)
     if isinstance(function, OpOverload):
         name = name.partition(".")[0]
     if name == "__get__":
-        name = getattr(getattr(function, "__self__", None), "__name__", name).lower()
+        name = getattr(owner, "__name__", name).lower()
     name = name.strip("_") if name.startswith("__") else name.removesuffix("_")
     return _SPELLINGS.get(name, name)
 
@@ -70,7 +73,8 @@ def named_arguments(
     """Return the arguments by name; those whose names are unknown are numbered."""
     names = _NAMES.get(kind_of(function))
     if isinstance(function, OpOverload):
-        taken = [argument.name for argument in function._schema.arguments]
+        schema = function._schema  # pyright: ignore[reportPrivateUsage]
+        taken = [argument.name for argument in schema.arguments]
         names = tuple("input" if name == "self" else name for name in taken)
     elif names is None:
         try:

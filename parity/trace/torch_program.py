@@ -1,18 +1,22 @@
+# pyright: reportUnknownMemberType=false
 """A PyTorch module's run as a list of operations, which can be run again with some changed."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from parity.trace.operations import kind_of, named_arguments
 from parity.trace.resized import RESHAPES, resized
 from torch_ref.harness.no_dropout import DROPS
+from torch_ref.harness.passes import modules_of
 
 _SKIPPED = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 _OWN = str(Path(__file__).parents[1])  # what runs a program that has no code of its own
@@ -57,17 +61,20 @@ Run = Callable[[dict[str, Any]], Any]
 class Program:
     """The operations of one run, and every tensor of it."""
 
-    operations: list[Operation] = field(default_factory=list)
-    values: list[torch.Tensor] = field(default_factory=list)  # statistics as before the run
+    operations: list[Operation] = field(default_factory=list[Operation])
+    # Statistics as before the run.
+    values: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
     inputs: tuple[int, ...] = ()  # slots of the inputs
-    parameters: dict[str, int] = field(default_factory=dict)  # slots of parameters and buffers
-    state: dict[str, int] = field(default_factory=dict)  # of the same after the run
-    moved: dict[int, int] = field(default_factory=dict)  # of statistics: slots after their move
+    # Slots of parameters and buffers, of the same after the run, and of statistics, by their slots,
+    # after their move.
+    parameters: dict[str, int] = field(default_factory=dict[str, int])
+    state: dict[str, int] = field(default_factory=dict[str, int])
+    moved: dict[int, int] = field(default_factory=dict[int, int])
     output: Any = None  # a slot, or a structure of slots
 
     def arguments(self, operation: Operation, values: Sequence[torch.Tensor]) -> dict[str, Any]:
         """Return an operation's arguments by name."""
-        args, kwargs = mapped((operation.args, operation.kwargs), lambda s: values[s.index])
+        args, kwargs = mapped((operation.args, operation.kwargs), partial(_value, values))
         return named_arguments(operation.function, args, kwargs)
 
     def replay(
@@ -91,7 +98,7 @@ class Program:
         moved = [slot for slot in given if slot in self.moved]
         for slot in (*moved, *_written_over(operation)):
             given[slot] = given[slot].clone()
-        args, kwargs = mapped((operation.args, operation.kwargs), lambda s: given[s.index])
+        args, kwargs = mapped((operation.args, operation.kwargs), partial(_value, given))
         if operation.kind in RESHAPES:
             args = self._fitted(operation, args)
         with torch.no_grad():
@@ -107,7 +114,8 @@ class Program:
     def _fitted(self, operation: Operation, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return a reshape's arguments for an array that an earlier change made larger."""
         before, now = self.values[operation.reads[0]].shape, args[0].shape
-        sizes = args[1] if len(args) == 2 and isinstance(args[1], tuple | list) else args[1:]
+        joined = len(args) == 2 and isinstance(args[1], tuple | list)
+        sizes = cast(Sequence[Any], args[1] if joined else args[1:])
         if before == now or len(before) != len(now) or not all(type(n) is int for n in sizes):
             return args
         return args[0], resized(sizes, before, now)
@@ -155,8 +163,8 @@ class _Recorder(TorchFunctionMode):
         self.program, self.module, self.stack = program, module, [""]
         self.kept: list[torch.Tensor] = []  # alive, so that no two have the same id
         self.known: dict[int, int] = {}
-        self.handles = []
-        for path, part in module.named_modules():
+        self.handles: list[RemovableHandle] = []
+        for path, part in modules_of(module).items():
             enter, leave = self._enters(path), self._leaves
             self.handles.append(part.register_forward_pre_hook(enter))
             self.handles.append(part.register_forward_hook(leave))
@@ -167,7 +175,10 @@ class _Recorder(TorchFunctionMode):
             handle.remove()
 
     def _enters(self, path: str) -> Callable[..., None]:
-        return lambda *_: self.stack.append(path)
+        def enter(*_: object) -> None:
+            self.stack.append(path)
+
+        return enter
 
     def _leaves(self, *_: object) -> None:
         self.stack.pop()
@@ -185,7 +196,7 @@ class _Recorder(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         args, kwargs = self.slotted((tuple(args), dict(kwargs or {})))
-        given = mapped((args, kwargs), lambda s: self.kept[s.index])
+        given = mapped((args, kwargs), partial(_value, self.kept))
         kind = kind_of(func)
         if kind in DROPS and not self.drop:
             func = _same
@@ -205,6 +216,10 @@ class _Recorder(TorchFunctionMode):
         return result
 
 
+def _value(values: Sequence[torch.Tensor] | Mapping[int, torch.Tensor], slot: Slot) -> torch.Tensor:
+    return values[slot.index]
+
+
 def _same(input: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     return input.clone()
 
@@ -217,7 +232,7 @@ def _set_item(target: torch.Tensor, key: Any, value: Any) -> torch.Tensor:
 
 def _line() -> str:
     """Return the line outside PyTorch that called the operation."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED):
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename.startswith(_OWN):
@@ -230,17 +245,15 @@ def mapped(tree: Any, function: Callable[[Any], Any], kind: type = Slot) -> Any:
     if isinstance(tree, kind):
         return function(tree)
     if isinstance(tree, dict):
-        return {key: mapped(value, function, kind) for key, value in tree.items()}
+        items = cast(dict[Any, Any], tree).items()
+        return {key: mapped(value, function, kind) for key, value in items}
     if isinstance(tree, tuple | list):
-        parts = [mapped(value, function, kind) for value in tree]
-        named = isinstance(tree, tuple) and hasattr(tree, "_fields")
-        return (
-            type(tree)(*parts)
-            if named
-            else type(tree)(parts)
-            if type(tree) in (tuple, list)
-            else tuple(parts)
-        )
+        several = cast(Sequence[Any], tree)
+        own = cast(Callable[..., Any], type(several))
+        parts = [mapped(value, function, kind) for value in several]
+        if hasattr(several, "_fields"):  # a named tuple
+            return own(*parts)
+        return own(parts) if type(several) in (tuple, list) else tuple(parts)
     return tree
 
 

@@ -1,7 +1,8 @@
 """A module's modes, its loss in comparisons, and what it holds."""
 
+from collections.abc import Iterable
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,11 @@ def train_mode(module: nn.Module) -> None:
         owns = [*part.parameters(recurse=False), *part.buffers(recurse=False), *part.children()]
         if not owns:
             part.eval()
+
+
+def modules_of(module: nn.Module) -> dict[str, nn.Module]:
+    """Return the module and every one within it, by their paths."""
+    return dict(cast(Iterable[tuple[str, nn.Module]], module.named_modules()))
 
 
 def half_mean_square(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
