@@ -30,6 +30,11 @@ BOUNDS: dict[tuple[str, str], Bound] = {
         "makes of this network in float64, on both sides and with room; a wrong eps does far more",
     ),
     ("float64", "deepest"): Bound(1e-7, "however badly the network is conditioned"),
+    ("float64", "recomputed"): Bound(
+        1e-14,
+        "where a program asks whether numbers are equal: XLA computes one of them again, and then "
+        "may multiply and add in one rounding where it did in two",
+    ),
     ("float64", "trajectory"): Bound(
         1e-8,
         "twenty steps of an optimizer, each of which carries the last one's rounding on; up to the "

@@ -197,13 +197,21 @@ def _loss_and_gradients(
     return loss_and_gradients(graphdef, params, rest, floats, target, loss=_summed, apply=apply)
 
 
+def _finding_maxima(function: Callable[..., Any], graphdef: Any, *arguments: Any) -> Any:
+    """Call the function; in float64 numbers are equal where rounding alone tells them apart."""
+    if not any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(arguments)):
+        return function(graphdef, *arguments)
+    return JaxProgram.of(partial(function, graphdef), *arguments).outputs(arguments)
+
+
 def _summed(outputs: Any, target: Any) -> jax.Array:
     return sum((half_mean_square(outputs[n], target[n]) for n in target), jnp.zeros(()))
 
 
 _FORWARD = {training: compiled(partial(_forward, training)) for training in (False, True)}
 LOSS_AND_GRADIENTS = {
-    training: compiled(partial(_loss_and_gradients, training)) for training in (False, True)
+    training: compiled(partial(_finding_maxima, partial(_loss_and_gradients, training)))
+    for training in (False, True)
 }
 """By whether it trains, and by dtype."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import flaxblocks
 from flaxblocks._base.jax_internals import ClosedJaxpr, Literal
 from parity.trace.loops import loop
+from parity.trace.nearly import nearly_equal
 
 INLINED = {
     *("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"),
@@ -128,7 +129,19 @@ class JaxProgram:
         """
         dtypes = frozenset(("float32",))
         outputs = _evaluate(
-            self.jaxpr.jaxpr, self.jaxpr.consts, jax.tree.leaves(arguments), [], dtypes, constant
+            self.jaxpr.jaxpr, self.jaxpr.consts, jax.tree.leaves(arguments), None, dtypes, constant
+        )
+        return jax.tree.unflatten(self.structure, outputs)
+
+    def outputs(self, arguments: Any) -> Any:
+        """Return the outputs; numbers that are equal but for rounding are equal.
+
+        Args:
+            arguments: inputs in place of the program's own.
+        """
+        leaves = jax.tree.leaves(arguments)
+        outputs = _evaluate(
+            self.jaxpr.jaxpr, self.jaxpr.consts, leaves, None, frozenset(), bind=_bound_nearly
         )
         return jax.tree.unflatten(self.structure, outputs)
 
@@ -181,12 +194,17 @@ def _evaluate(
     jaxpr: Any,
     consts: Sequence[Any],
     arguments: Sequence[Any],
-    kept: list[Any],
+    kept: list[Any] | None,
     dtypes: frozenset[str],
     constant: Callable[[float], float] = float,
     called: str = "",
+    bind: Callable[..., list[Any]] | None = None,
 ) -> list[Any]:
-    """Run a program, with what is of these dtypes in float64; `called` is the line that does."""
+    """Run a program, with what is of these dtypes in float64; `called` is the line that does.
+
+    What it computes is added to `kept`, if that is a list. An operation is computed by `bind` of
+    its equation, inputs and those dtypes.
+    """
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
@@ -197,20 +215,23 @@ def _evaluate(
         return jnp.float64(constant(float(atom.val))) if is_number else _wide(atom.val, dtypes)
 
     def step(program: Any, inputs: Sequence[Any]) -> list[Any]:
-        return _evaluate(program.jaxpr, program.consts, inputs, [], dtypes, constant)
+        return _evaluate(program.jaxpr, program.consts, inputs, None, dtypes, constant, "", bind)
 
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
         inner = _inner(equation)
         if inner is not None:
-            line = _line(equation) or called
-            outputs = _evaluate(inner.jaxpr, inner.consts, inputs, kept, dtypes, constant, line)
+            line = called if kept is None else _line(equation) or called
+            outputs = _evaluate(
+                inner.jaxpr, inner.consts, inputs, kept, dtypes, constant, line, bind
+            )
         elif dtypes == _EXACT and equation.primitive.name == "reduce_precision":
             outputs = inputs
         else:
-            outputs = loop(equation, inputs, step) if dtypes else None
-            outputs = _bound(equation, inputs, dtypes) if outputs is None else outputs
-        if inner is None and equation.primitive.name not in _LAYOUT:
+            outputs = loop(equation, inputs, step) if dtypes or bind else None
+            if outputs is None:
+                outputs = (bind or _bound)(equation, inputs, dtypes)
+        if kept is not None and inner is None and equation.primitive.name not in _LAYOUT:
             maker = equation.primitive.name, _line(equation) or called
             kept += [(x, maker) for x in outputs if x.size >= SMALLEST and _is_number(x)]
         known |= dict(zip(equation.outvars, outputs, strict=True))
@@ -224,6 +245,11 @@ def _bound(equation: Any, inputs: Sequence[Any], dtypes: frozenset[str]) -> list
             params[name] = jnp.dtype("float64")
     outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(params))
     return list(outputs) if equation.primitive.multiple_results else [outputs]
+
+
+def _bound_nearly(equation: Any, inputs: Sequence[Any], dtypes: frozenset[str]) -> list[Any]:
+    equal = nearly_equal(equation, inputs)
+    return _bound(equation, inputs, dtypes) if equal is None else [equal]
 
 
 def _inner(equation: Any) -> Any:

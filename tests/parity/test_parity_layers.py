@@ -89,6 +89,11 @@ def max_of_blocks(x):
     return nnx.max_pool(x, (4, 4), (4, 4))
 
 
+def greatest_of_blocks(x):
+    """Return the same by `jnp.max`, whose gradient asks where the maxima are."""
+    return jnp.max(x.reshape(len(x), 2, 4, 3, 4, -1), (2, 4))
+
+
 def root_of_squares(x):
     return jnp.sqrt(4 * mean_of_twos(jnp.square(x)))
 
@@ -109,6 +114,7 @@ def apart(x):
         (image(lambda x: F.local_response_norm(x, 3)), (3, 3), response, IMAGE),
         (image(lambda x: F.adaptive_avg_pool2d(x, (2, 3))), (3, 3), mean_of_blocks, IMAGE),
         (image(lambda x: F.adaptive_max_pool2d(x, (2, 3))), (3, 3), max_of_blocks, IMAGE),
+        (image(lambda x: F.adaptive_max_pool2d(x, (2, 3))), (3, 3), greatest_of_blocks, IMAGE),
         (image(lambda x: F.lp_pool2d(x, 2.0, 2)), (3, 3), root_of_squares, IMAGE),
     ],
 )

@@ -10,6 +10,7 @@ from flax import nnx
 from torch import nn
 
 from parity import compare
+from parity.trace.jax_program import JaxProgram
 from parity.trace.widen import in_float64, unrounded
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -164,3 +165,16 @@ def test_a_program_for_float32_keeps_float64():
         x = jnp.asarray(1 / 7, "float64")
         assert float(jax.jit(in_float64(narrow))(x)) == pytest.approx(0.1 / 7, rel=1e-15)
         assert in_float64(narrow)(jnp.float32(1)).dtype == jnp.float32
+
+
+def scanned_equal(x, y):
+    return jax.lax.map(lambda pair: jnp.equal(*pair), (x, y))
+
+
+@pytest.mark.parametrize("equal", [jnp.equal, scanned_equal])
+def test_what_rounding_alone_tells_apart_is_equal(equal):
+    with jax.enable_x64(True):
+        x = jnp.asarray([1, 1, 1, jnp.inf, jnp.inf, jnp.nan])
+        y = jnp.asarray([1, 1 + 2.0**-52, 1 + 1e-12, jnp.inf, 1, jnp.nan])
+        found = JaxProgram.of(equal, x, y).outputs((x, y))
+    assert found.tolist() == [True, True, False, True, False, False]
