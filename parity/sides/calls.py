@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -40,7 +40,8 @@ def as_inputs(x: Any) -> list[Input]:
     Raises:
         ValueError: if there is none, or an array is empty or not finite.
     """
-    inputs = [as_input(each) for each in (x if isinstance(x, list) else [x])]
+    given = cast(list[Any], x if isinstance(x, list) else [x])
+    inputs = [as_input(each) for each in given]
     if not inputs or any(not jax.tree.leaves(each) for each in inputs):
         raise ValueError("`x` must hold at least one input, got none")
     return inputs
@@ -49,13 +50,17 @@ def as_inputs(x: Any) -> list[Input]:
 def arguments(x: Input) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return an input as the positional and the named arguments of a call."""
     if isinstance(x, dict):
-        return (), x
-    return (x if isinstance(x, tuple) else (x,)), {}
+        return (), cast(dict[str, Any], x)
+    return cast(tuple[Any, ...], x if isinstance(x, tuple) else (x,)), {}
 
 
 def widened(x: Input, dtype: Any) -> Input:
     """Return an input with its floating point numbers in a dtype."""
-    return jax.tree.map(lambda a: a.astype(dtype) if is_float(a) else a, x)
+
+    def wide(array: Any) -> Any:
+        return array.astype(dtype) if is_float(array) else array
+
+    return jax.tree.map(wide, x)
 
 
 def inputs_of(x: Input) -> dict[str, Any]:
@@ -80,10 +85,12 @@ def _named(tree: Any, first: str, kind: str) -> dict[str, Any]:
 
 
 def _leaves(tree: Any, path: str) -> list[tuple[str, Any]]:
+    parts: list[tuple[str, Any]]
     if isinstance(tree, Mapping):
-        parts = [(str(key), tree[key]) for key in sorted(tree)]
+        items = cast(Mapping[Any, Any], tree)
+        parts = [(str(key), items[key]) for key in sorted(items)]
     elif isinstance(tree, Sequence):
-        parts = [(str(i), value) for i, value in enumerate(tree)]
+        parts = [(str(i), value) for i, value in enumerate(cast(Sequence[Any], tree))]
     elif is_dataclass(tree):
         parts = [(field.name, getattr(tree, field.name)) for field in fields(tree)]
     else:

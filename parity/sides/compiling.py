@@ -1,8 +1,9 @@
+# pyright: reportUnknownMemberType=false
 """Compiles functions of modules for each dtype."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -33,9 +34,14 @@ def compiled(function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
 
     def made(compile_: Callable[..., Any]) -> Callable[..., Any]:
         jitted = compile_(unwrapped, static_argnums=0)
-        return lambda graphdef, *arguments: jitted(_Structure(graphdef), *arguments)
 
-    return {"float32": made(jax.jit), "float64": made(compiled_float64)}
+        def call(graphdef: Any, *arguments: Any) -> Any:
+            return jitted(_Structure(graphdef), *arguments)
+
+        return call
+
+    as_users_do = cast(Callable[..., Any], jax.jit)
+    return {"float32": made(as_users_do), "float64": made(compiled_float64)}
 
 
 def compiled_float64(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:

@@ -1,10 +1,11 @@
+# pyright: reportUnknownMemberType=false
 """Runs a JAX module under `jax.jit` and names what it did as PyTorch would."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial, wraps
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,17 +31,17 @@ class FlaxRun:
 
     # each module's output by its path, NHWC; the whole module's is under ``""``, its further ones
     # are under their names
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    outputs: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     loss: float = 0.0  # the loss of a train-mode step
     # the gradient of each parameter by name, in PyTorch's layout, and those of the inputs, NHWC,
     # the first under ``"input"``
-    gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    gradients: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     # parameters and statistics after the run, in PyTorch's layout
-    state: dict[str, np.ndarray] = field(default_factory=dict)
+    state: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
 
 
 @contextmanager
-def precision(dtype: str) -> Iterator[None]:
+def precision(dtype: str) -> Generator[None]:
     """Run in ``"float32"`` or ``"float64"``, with products as exact as the device can make them."""
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         yield
@@ -78,14 +79,23 @@ def _exact_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
 
 def output_shapes(module: nnx.Module, x: Input) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the module's outputs, without running it."""
-    output = nnx.eval_shape(lambda module, x: calling.call(module, x, False), module, x)
+
+    def output_of(module: nnx.Module, x: Input) -> Any:
+        return calling.call(module, x, False)
+
+    output = nnx.eval_shape(output_of, module, x)
     return {name: value.shape for name, value in outputs_of(output).items()}
+
+
+def _split(module: nnx.Module, *filters: Any) -> tuple[Any, ...]:
+    """Return what `nnx.split` does, of which NNX tells no types."""
+    return cast(tuple[Any, ...], nnx.split(module, *filters))
 
 
 def forward(module: nnx.Module, x: Input, dtype: str) -> FlaxRun:
     """Run the module in eval mode."""
     module.eval()
-    graphdef, state = nnx.split(module)
+    graphdef, state = _split(module)
     outputs, _ = _FORWARD[False][dtype](graphdef, state, widened(x, dtype))
     return FlaxRun(outputs=_numpy(outputs))
 
@@ -93,7 +103,7 @@ def forward(module: nnx.Module, x: Input, dtype: str) -> FlaxRun:
 def train_forward(module: nnx.Module, x: Input, dtype: str, training: bool) -> FlaxRun:
     """Run the module forward alone in train mode: its outputs, and where its statistics move."""
     switch(module, training)
-    graphdef, state = nnx.split(module)
+    graphdef, state = _split(module)
     outputs, stats = _FORWARD[training][dtype](graphdef, state, widened(x, dtype))
     after = nnx.merge(graphdef, state)
     nnx.update(after, stats)
@@ -115,7 +125,7 @@ def train_step(
         training: whether in train mode.
     """
     switch(module, training)
-    graphdef, params, rest = nnx.split(module, nnx.Param, ...)
+    graphdef, params, rest = _split(module, nnx.Param, ...)
     loss, stats, gradients, outputs = LOSS_AND_GRADIENTS[training][dtype](
         graphdef, params, rest, widened(x, dtype), widened(target, dtype)
     )
@@ -148,7 +158,7 @@ def program(module: nnx.Module, x: Input, mode: str) -> JaxProgram:
         mode: ``"eval"``, ``"train"``, or ``"dropout"``: train mode with dropout switched on.
     """
     module.train() if mode == "dropout" else switch(module, mode == "train")
-    graphdef, state = nnx.split(module)
+    graphdef, state = _split(module)
 
     def function(state: Any, x: Any) -> Any:
         merged = nnx.merge(graphdef, state)

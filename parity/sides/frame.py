@@ -23,8 +23,8 @@ class Frame:
         outputs: the same of the outputs.
     """
 
-    inputs: Mapping[str, bool] = field(default_factory=dict)
-    outputs: Mapping[str, bool] = field(default_factory=dict)
+    inputs: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    outputs: Mapping[str, bool] = field(default_factory=dict[str, bool])
 
     @classmethod
     def of(cls, module: nn.Module, x: Input) -> "Frame":
@@ -67,9 +67,11 @@ class Frame:
     def tensors(self, x: Input, dtype: torch.dtype) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what PyTorch's module is called with."""
         names = {id(array): name for name, array in inputs_of(x).items()}
-        return arguments(
-            jax.tree.map(lambda a: self._tensor(names[id(a)], a, dtype, self.inputs), x)
-        )
+
+        def tensor(array: np.ndarray) -> torch.Tensor:
+            return self._tensor(names[id(array)], array, dtype, self.inputs)
+
+        return arguments(jax.tree.map(tensor, x))
 
     def target(self, name: str, array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
         """Return what an output of PyTorch's is compared with, from its value in JAX's layout."""

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from flax import linen, nnx
@@ -63,7 +63,8 @@ def jax_side(given: Any, x: Input) -> nnx.Module:
     Raises:
         TypeError: if it is none of these.
     """
-    known, more = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+    one = not isinstance(given, tuple) or len(cast(tuple[Any, ...], given)) != 2
+    known, more = cast(tuple[Any, Any], (given, None) if one else given)
     if isinstance(known, nnx.Module) and more is None:
         return known
     if isinstance(known, linen.Module):
@@ -85,7 +86,7 @@ def jax_side(given: Any, x: Input) -> nnx.Module:
         return function_port.as_port(module, more)
     raise TypeError(
         "`jax_module` must be a module of Flax NNX, Flax Linen, Equinox or Keras, or a function "
-        f"and its parameters, got {type(given)}"
+        f"and its parameters, got {type(cast(object, given))}"
     )
 
 

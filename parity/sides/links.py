@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -51,13 +51,14 @@ class Link:
         name, their_rows = (part[1], (int(part[2]), int(part[3]))) if part else (theirs, None)
         if isinstance(native, str):
             return cls(name, native, their_rows)
-        if not isinstance(native, Mapping) or "name" not in native or {*native} - {*_KEYS}:
+        said = cast(Mapping[str, Any], native if isinstance(native, Mapping) else {})
+        if "name" not in said or {*said} - {*_KEYS}:
             raise ValueError(
                 f"`names` must have a name, or a dictionary of {', '.join(_KEYS)}, for each "
                 f"tensor, got {native!r} for {theirs}"
             )
-        more = {key: tuple(native[key]) for key in _KEYS[1:-1] if key in native}
-        return cls(name, native["name"], their_rows, **more, adds=bool(native.get("adds")))
+        more: dict[str, Any] = {key: tuple(said[key]) for key in _KEYS[1:-1] if key in said}
+        return cls(name, said["name"], their_rows, **more, adds=bool(said.get("adds")))
 
     @property
     def entry(self) -> tuple[str, Any]:
@@ -88,7 +89,7 @@ def joined(
     parts: dict[str, list[Link]] = {}
     for link in links:
         parts.setdefault(link.native, []).append(link)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for native, own in parts.items():
         if not all(link.theirs in arrays for link in own):
             continue

@@ -1,10 +1,12 @@
+# pyright: reportUnknownMemberType=false
 """Lines up a PyTorch module and a JAX module: names, shapes, and what the input must look like."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+import jax
 import numpy as np
 import torch
 from flax import nnx
@@ -17,6 +19,7 @@ from parity.sides import flax_side
 from parity.sides.calls import Input, is_float
 from parity.sides.links import Link, Names, joined, same_shape
 from parity.sides.torch_side import children_after, output_shape
+from torch_ref.harness.passes import modules_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Pair:
     # names, with both shapes, of what differs in shape alone
     misshapen: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
     links: tuple[Link, ...] = ()  # which tensor becomes which, where JAX's has its own layout too
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # of native tensors
+    # Of native tensors.
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
 
     @property
     def lines_up(self) -> bool:
@@ -60,11 +64,9 @@ class Pair:
     @property
     def parameter_counts(self) -> tuple[int, int]:
         """The number of parameters in PyTorch and in JAX."""
-        ours = nnx.state(self.jax_module, nnx.Param)
-        flax_count = sum(
-            int(np.prod(leaf.get_value().shape)) for _, leaf in nnx.to_flat_state(ours)
-        )
-        return sum(p.numel() for p in self.torch_module.parameters()), flax_count
+        ours = jax.tree.leaves(nnx.state(self.jax_module, nnx.Param))
+        theirs = self.torch_module.parameters()
+        return sum(p.numel() for p in theirs), sum(leaf.size for leaf in ours)
 
     @property
     def added(self) -> int:
@@ -191,11 +193,11 @@ def check_input(pair: Pair, x: Input) -> None:
     first = next((m for m in pair.torch_module.modules() if isinstance(m, nn.Conv2d)), None)
     if first is None:
         return
-    channels = first.in_channels
-    if x.ndim == 4 and (x.shape[-1] == channels or _takes(pair.torch_module, x)):
+    channels, image = first.in_channels, cast(np.ndarray, x)
+    if image.ndim == 4 and (image.shape[-1] == channels or _takes(pair.torch_module, image)):
         return
-    message = f"`x` must have shape (n, h, w, {channels}), got {x.shape}"
-    if x.ndim == 4 and x.shape[1] == channels:
+    message = f"`x` must have shape (n, h, w, {channels}), got {image.shape}"
+    if image.ndim == 4 and image.shape[1] == channels:
         message += (
             f"; axis 1, of size {channels}, looks like the channels (NCHW): "
             "give NHWC, x.transpose(0, 2, 3, 1)"
@@ -267,9 +269,9 @@ def _paths(
     ours = dict(flax_side.named_modules(jax_module))
     owners = {t.rpartition(".")[0]: n.rpartition(".")[0] for t, n in keys.items()}
     ends = dict(_ends_of_units(torch_module, owners, ours))
-    renames = names if isinstance(names, Mapping) else {}
+    renames: Mapping[str, str] = {} if isinstance(names, str) else names
     paths = {"": ""}
-    for path, _ in torch_module.named_modules():
+    for path in modules_of(torch_module):
         parent = path.rpartition(".")[0]
         native = ends.get(path) or owners.get(path) or _renamed(path, renames)
         own_names = names == "native" or isinstance(names, Mapping)
@@ -291,7 +293,7 @@ def _ends_of_units(
 
     A unit without an activation has none to compare: what encloses it may apply it.
     """
-    for path, part in torch_module.named_modules():
+    for path, part in modules_of(torch_module).items():
         name = owners.get(path, "").rpartition(".")[0]
         unit = ours.get(name)
         if isinstance(unit, ConvNormAct) and unit.act is not None:

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Float32's rounding, simulated in float64: how far any order of summing may be off.
 
 What one float32 run errs is luck: it depends on the order in which a library sums, and that on the
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 UNIT = 2.0**-24
 FRACTION = 2.0**-10
@@ -37,7 +39,7 @@ class Rounding:
     def __init__(self, module: nn.Module, seed: int):
         self.random = torch.Generator().manual_seed(seed)
         self.pixels = 1  # of the last image, which a vector's means were taken over
-        self.handles = []
+        self.handles: list[RemovableHandle] = []
         for part in module.modules():
             self.handles.append(part.register_forward_pre_hook(self._round_means))
             self.handles.append(part.register_forward_hook(self._round))

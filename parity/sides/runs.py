@@ -36,7 +36,7 @@ class Runs:
     randomize: bool = True  # whether to draw random weights, or keep PyTorch's own
     backward: bool = True  # whether gradients are wanted of a train-mode run
     stepwise: bool = False  # whether diagnosis runs JAX's programs one operation at a time
-    made: dict[Hashable, Any] = field(default_factory=dict)  # the runs made so far
+    made: dict[Hashable, Any] = field(default_factory=dict[Hashable, Any])  # the runs made so far
     # called within a long check with what it is at, and how much of it is done, from 0 to 1
     on_step: Callable[[str, float], None] = lambda step, done: None
 

@@ -1,11 +1,14 @@
+# pyright: reportUnknownMemberType=false
 """Runs a PyTorch module and brings what it did into NumPy and NHWC."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from parity.sides.calls import Input, inputs_of, outputs_of
 from parity.sides.frame import Frame
@@ -14,7 +17,7 @@ from parity.sides.weights import BATCH_NORM
 from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import to_nhwc
 from torch_ref.harness.no_dropout import NoDropout
-from torch_ref.harness.passes import dtype_of, half_mean_square, state_of, train_mode
+from torch_ref.harness.passes import dtype_of, half_mean_square, modules_of, state_of, train_mode
 
 NORMS = (BATCH_NORM, nn.GroupNorm, nn.LayerNorm)
 
@@ -26,17 +29,17 @@ class TorchRun:
     # each module's output by its path, NHWC, in the order they were computed; the whole module's is
     # under ``""``, its further ones are under their names. A norm's is what it hands to its
     # `children_after`.
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    outputs: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     # each module's first input by its path, NHWC
-    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    inputs: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     loss: float = 0.0  # the loss of a train-mode step
     # the gradient of each parameter by name, in PyTorch's layout, and those of the inputs, NHWC,
     # the first under ``"input"``
-    gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    gradients: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     # parameters and buffers after the run, in PyTorch's layout
-    state: dict[str, np.ndarray] = field(default_factory=dict)
+    state: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     # of a train-mode step: the activations with kinks
-    kinks: list[Kink] = field(default_factory=list)
+    kinks: list[Kink] = field(default_factory=list[Kink])
 
 
 def features_of(module: nn.Module) -> tuple[int | None, int | None]:
@@ -131,10 +134,10 @@ class _recording:
     """
 
     def __init__(self, module: nn.Module, run: TorchRun):
-        self.handles = []
+        self.handles: list[RemovableHandle] = []
         self.alive: list[object] = []  # so that no two outputs have the same id
         self.paths: dict[int, list[str]] = {}
-        for path, part in module.named_modules():
+        for path, part in modules_of(module).items():
             taken, given = features_of(part)
             self.handles.append(part.register_forward_pre_hook(self._keep(run.inputs, path, taken)))
             keep_output = self._keep(run.outputs, path, given, note=True)
@@ -156,8 +159,10 @@ class _recording:
         self, store: dict[str, np.ndarray], path: str, features: int | None, note: bool = False
     ) -> Callable[..., None]:
         def hook(_module: nn.Module, *tensors: object) -> None:
-            value = tensors[-1]
-            value = value[0] if isinstance(value, tuple) and value else value
+            several = tensors[-1]
+            value = several
+            if isinstance(several, tuple) and several:
+                value = cast(tuple[object, ...], several)[0]
             if isinstance(value, torch.Tensor):
                 store.pop(path, None)  # the last call counts, also in the order
                 store[path] = to_nhwc(value, features)

@@ -1,4 +1,7 @@
+# pyright: reportUnknownMemberType=false
 """The weights that comparisons run with: random ones, and ones with which nothing rounds."""
+
+from typing import cast
 
 import numpy as np
 import torch
@@ -6,7 +9,9 @@ from torch import nn
 
 from flaxblocks._base.random_weights import random_tensor
 
-BATCH_NORM = nn.modules.batchnorm._BatchNorm  # PyTorch's base of all that keep statistics
+BATCH_NORM = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
+"""PyTorch's base of all that keep statistics."""
+
 TERMS = 4  # nonzero weights per output of a dyadic kernel
 
 
@@ -58,7 +63,7 @@ def dyadic_input(x: np.ndarray, bits: int) -> np.ndarray:
     """Return `x` rounded to this many bits of its own range, which is taken as a power of two."""
     top = float(np.abs(x).max()) or 1.0
     step = 2.0 ** (np.ceil(np.log2(top)) - bits)
-    return np.round(x / step) * step
+    return cast(np.ndarray, np.round(x / step) * step)
 
 
 def _sparse_ternary(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

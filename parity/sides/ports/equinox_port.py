@@ -1,7 +1,8 @@
+# pyright: reportUnknownMemberType=false
 """A module of Equinox, which takes one example, channels first, with its state if it has one."""
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import equinox
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 
 from flaxblocks.weights.axes import AS_IT_IS, Axes, joined
 from parity.sides.ports.function_port import key
-from parity.sides.ports.port import STATISTICS, Arrays, Port, named, variable
+from parity.sides.ports.port import STATISTICS, Arrays, Port, flattened, named, variable
 
 BATCH = "batch"  # the axis over which Equinox's examples take means
 IMAGE = 3  # axes of an example that has channels
@@ -22,8 +23,8 @@ def as_port(module: equinox.Module, state: equinox.nn.State | None) -> Port:
         module: takes one example, as Equinox's modules do; norms mean over the axis ``batch``.
         state: what `equinox.nn.make_with_state` made beside it.
     """
-    own, fixed = equinox.partition(module, equinox.is_array)
-    flat, structure = jax.tree_util.tree_flatten_with_path(own)
+    own, fixed = cast(tuple[Any, Any], equinox.partition(module, equinox.is_array))
+    flat, structure = flattened(own)
     names = [named(key(part) for part in path) for path, _ in flat]
     values = dict(zip(names, (value for _, value in flat), strict=True))
     indices = {} if state is None else _indices(module, state)
@@ -34,9 +35,9 @@ def as_port(module: equinox.Module, state: equinox.nn.State | None) -> Port:
     held |= {n: variable(n, v, AS_IT_IS) for n, v in statistics.items()}
 
     def call(arrays: Arrays, args: Any, kwargs: Any, training: bool) -> tuple[Any, Arrays]:
-        tree = equinox.combine(jax.tree.unflatten(structure, [arrays[n] for n in names]), fixed)
-        tree = equinox.nn.inference_mode(tree, not training)
-        tree = _without_dropout(tree)
+        own_tree = jax.tree.unflatten(structure, [arrays[n] for n in names])
+        tree: Any = equinox.combine(own_tree, fixed)
+        tree = _without_dropout(equinox.nn.inference_mode(tree, not training))
         own = None if state is None else _set(state, indices, arrays)
         output, after = _batched(tree, own, args, kwargs)
         return output, {n: after.get(i)[at] for n, (i, at) in indices.items()} if after else {}
@@ -70,15 +71,18 @@ def _channels_last(array: Any) -> Any:
 def _without_dropout(module: Any) -> Any:
     def rested(part: Any) -> Any:
         is_dropout = isinstance(part, equinox.nn.Dropout)
-        return equinox.nn.inference_mode(part, True) if is_dropout else part
+        return cast(Any, equinox.nn.inference_mode(part, True) if is_dropout else part)
 
     return jax.tree.map(rested, module, is_leaf=lambda x: isinstance(x, equinox.nn.Dropout))
 
 
 def _indices(module: Any, state: Any) -> dict[str, tuple[Any, int]]:
     """Return where the state holds each norm's mean and variance."""
-    is_index = lambda x: isinstance(x, equinox.nn.StateIndex)  # noqa: E731
-    flat, _ = jax.tree_util.tree_flatten_with_path(module, is_leaf=is_index)
+
+    def is_index(part: Any) -> bool:
+        return isinstance(part, equinox.nn.StateIndex)
+
+    flat, _ = flattened(module, is_leaf=is_index)
     pairs = [(path, x) for path, x in flat if is_index(x) and isinstance(state.get(x), tuple)]
     return {
         named([*(key(part) for part in path[:-1]), leaf]): (index, at)
@@ -104,7 +108,7 @@ def _transposed_convolutions(module: Any) -> set[str]:
     def is_one(part: Any) -> bool:
         return isinstance(part, equinox.nn.ConvTranspose)
 
-    flat, _ = jax.tree_util.tree_flatten_with_path(module, is_leaf=is_one)
+    flat, _ = flattened(module, is_leaf=is_one)
     return {named(key(step) for step in path) for path, part in flat if is_one(part)}
 
 

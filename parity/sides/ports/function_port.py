@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A pure function ``apply(params, x)`` of a tree of parameters."""
 
 from collections.abc import Callable
@@ -7,7 +8,7 @@ import jax
 
 from flaxblocks.weights.axes import AS_IT_IS, LINEAR, Axes, conv
 from parity.sides.calling import mode_arguments
-from parity.sides.ports.port import Arrays, Port, named, variable
+from parity.sides.ports.port import Arrays, Port, flattened, named, variable
 
 
 def as_port(apply: Callable[..., Any], params: Any) -> Port:
@@ -19,7 +20,7 @@ def as_port(apply: Callable[..., Any], params: Any) -> Port:
         params: a tree of arrays. Those called ``kernel`` are laid out as Flax's, others as
             PyTorch's; ``mean`` and ``var`` are statistics, which stay.
     """
-    flat, structure = jax.tree_util.tree_flatten_with_path(params)
+    flat, structure = flattened(params)
     names = [named(key(part) for part in path) for path, _ in flat]
     layouts = {n: _layout(key(path[-1]), v) for n, (path, v) in zip(names, flat, strict=True)}
 

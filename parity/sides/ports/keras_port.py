@@ -1,3 +1,4 @@
+# pyright: basic
 """A Keras 3 model on JAX."""
 
 from collections.abc import Iterator

@@ -1,11 +1,11 @@
+# pyright: reportUnknownMemberType=false
 """A module of Flax Linen with its variables."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import jax
-from flax import linen
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax import linen, traverse_util
 
 from flaxblocks.weights import axes
 from flaxblocks.weights.axes import Axes
@@ -27,6 +27,7 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
         x: what it is called with.
     """
     args, kwargs = arguments(x)
+    own_call = cast(Callable[..., Any], type(module).__call__)
     kinds: dict[Path, linen.Module] = {}
 
     def noted(next_call: Any, args: Any, kwargs: Any, context: linen.module.InterceptorContext):
@@ -35,9 +36,9 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
 
     with linen.intercept_methods(noted):
         rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-        rest = {**mode_arguments(type(module).__call__, False), **kwargs}
+        rest = {**mode_arguments(own_call, False), **kwargs}
         started = module.init(rngs, *args, **rest)
-    flat = flatten_dict(dict(started if variables is None else variables))
+    flat = _flat(started if variables is None else variables)
     names = {path: named(path[1:]) for path in flat}
     known = {names[p]: _layout(kinds.get(p[1:-1]), p[-1], v) for p, v in flat.items()}
     held = {
@@ -48,8 +49,9 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
     moving = sorted({path[0] for path in flat} - {PARAMS})
 
     def call(arrays: Arrays, args: Any, kwargs: Any, training: bool) -> tuple[Any, Arrays]:
-        tree = unflatten_dict({path: arrays[name] for path, name in names.items()})
-        rest = {**mode_arguments(type(module).__call__, training), **kwargs}
+        given = {path: arrays[name] for path, name in names.items()}
+        tree = cast(Any, traverse_util.unflatten_dict(given))
+        rest = {**mode_arguments(own_call, training), **kwargs}
 
         def run(tree: Any, args: Any, rest: Any) -> Any:
             # A module may take what it can write for the mode, as jax-resnet's do.
@@ -63,10 +65,15 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
 
         with linen.intercept_methods(_without_dropout):
             output, moved = (in_float64(run) if recurrent else run)(tree, args, rest)
-        after = flatten_dict(dict(moved))
+        after = _flat(moved)
         return output, {names[path]: value for path, value in after.items() if path in names}
 
     return Port(held, known, {name: "/".join(path) for path, name in names.items()}, call)
+
+
+def _flat(variables: Any) -> dict[Path, Any]:
+    """Return the arrays of collections, by their paths."""
+    return cast(dict[Path, Any], traverse_util.flatten_dict(dict(variables)))
 
 
 def _without_dropout(

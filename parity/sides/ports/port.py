@@ -1,7 +1,8 @@
+# pyright: reportUnknownMemberType=false
 """A network of another library as an NNX module: named variables, and a call."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ class Port(Part):
 
     def __init__(
         self,
-        variables: Mapping[str, nnx.Variable],
+        variables: Mapping[str, nnx.Variable[Any]],
         layouts: Mapping[str, Axes],
         own_names: Mapping[str, str],
         call: Call,
@@ -75,7 +76,7 @@ class Port(Part):
         """Return how the library lays out an array."""
         return self.layouts.get(name, AS_IT_IS)
 
-    def _variable(self, name: str) -> nnx.Variable:
+    def _variable(self, name: str) -> nnx.Variable[Any]:
         part: Any = self
         for key in name.split("."):
             part = getattr(part, key)
@@ -88,13 +89,20 @@ def named(path: Iterable[Any]) -> str:
     return ".".join([*keys[:-1], ROLES.get(keys[-1], keys[-1])])
 
 
-def variable(name: str, value: Any, layout: Axes, trained: bool = True) -> nnx.Variable:
+def flattened(
+    tree: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> tuple[list[tuple[Sequence[Any], Any]], Any]:
+    """Return a tree's leaves, each with the steps that lead to it, and its structure."""
+    return cast(Any, jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf))
+
+
+def variable(name: str, value: Any, layout: Axes, trained: bool = True) -> nnx.Variable[Any]:
     """Return what holds an array, in PyTorch's layout: a parameter, a statistic, or neither."""
     shape = layout.shape(tuple(value.shape))
     floating = jnp.issubdtype(value.dtype, jnp.inexact)
-    kind = (nnx.Param if trained else nnx.BatchStat) if floating else nnx.Variable
-    if name.rpartition(".")[2] in STATISTICS:
-        kind = nnx.BatchStat
+    known = (nnx.Param if trained else nnx.BatchStat) if floating else nnx.Variable
+    is_statistic = name.rpartition(".")[2] in STATISTICS
+    kind = cast(type[nnx.Variable[Any]], nnx.BatchStat if is_statistic else known)
     if isinstance(value, jax.ShapeDtypeStruct):
         return kind(jax.ShapeDtypeStruct(shape, value.dtype))
     return kind(layout.to_torch(jnp.asarray(value)))
