@@ -64,6 +64,10 @@ def torch_steps(
             results = outputs_of(module(*args, **kwargs))
             loss = torch_side.loss_of(results, target, runs.frame)
         loss.backward()
+        for parameter in module.parameters():
+            if parameter.grad is None and parameter.requires_grad:
+                # Where a loss does not depend on it: optax decays it, PyTorch would leave it out.
+                parameter.grad = torch.zeros_like(parameter)
         stepper.step()
         yield loss.item(), partial(_arrays, module)
 

@@ -38,3 +38,28 @@ def test_training_that_explodes_is_compared_for_its_first_steps(monkeypatch):
     report = compare(theirs, ours, 30 * X, checks=["trajectory"])
     loss, state = report.of("trajectory")
     assert loss.ok and state.ok and "after which rounding alone leads" in loss.detail
+
+
+class TorchSpare(nn.Module):
+    """A layer, and another that is not called."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.spare = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+class FlaxSpare(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.used, self.spare = nnx.Linear(8, 8, rngs=rngs), nnx.Linear(8, 8, rngs=rngs)
+
+    def __call__(self, x):
+        return self.used(x)
+
+
+def test_a_layer_that_is_not_called_decays_on_both_sides():
+    report = compare(TorchSpare(), FlaxSpare(), X, checks=["trajectory"])
+    assert report.ok, str(report)
