@@ -154,6 +154,21 @@ inline Buffer<T> make_buffer(std::initializer_list<int64_t> sizes) {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// A range of channels.
+struct Channels {
+  int64_t first, last;
+
+  int64_t count() const { return last - first; }
+};
+
+// One of `parts` parts of some channels, which share no cache lines.
+template <typename T>
+Channels part_of(int64_t channels, int64_t part, int64_t parts) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const int64_t lines = ceil_div(channels, kLine);
+  return {lines * part / parts * kLine, std::min(channels, lines * (part + 1) / parts * kLine)};
+}
+
 // Calls `f` with `value`, from 1 to Most, as a compile-time constant.
 template <int Most, typename F>
 inline void with_constant(int64_t value, F&& f) {
@@ -224,9 +239,9 @@ struct Axis {
     }
     return true;
   }
-  // How many taps of a phase read what the next position's read, but one: all of them, or 1.
+  // How many taps of a phase read numbers one after the other: all of them, or 1.
   int64_t run(int64_t phase) const {
-    return step == 1 && are_adjacent(phase) ? static_cast<int64_t>(phases[phase].size()) : 1;
+    return are_adjacent(phase) ? static_cast<int64_t>(phases[phase].size()) : 1;
   }
   // Whether all taps of the `width` positions from m on lie within the operand.
   bool inside(int64_t phase, int64_t m, int64_t width) const {

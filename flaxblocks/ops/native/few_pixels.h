@@ -7,21 +7,6 @@
 
 namespace flaxblocks {
 
-// A range of channels.
-struct Channels {
-  int64_t first, last;
-
-  int64_t count() const { return last - first; }
-};
-
-// One of `parts` parts of some channels, which share no cache lines.
-template <typename T>
-Channels part_of(int64_t channels, int64_t part, int64_t parts) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  const int64_t lines = ceil_div(channels, kLine);
-  return {lines * part / parts * kLine, std::min(channels, lines * (part + 1) / parts * kLine)};
-}
-
 template <typename T>
 struct Layer {
   const T* weights = nullptr;  // null for none

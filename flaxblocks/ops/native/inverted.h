@@ -103,21 +103,26 @@ void filter(const Inverted<T>& block, const T* image, int64_t first, int64_t las
     ring->start(first * block.rows.step + taps.front().offset);
   }
   std::vector<RowTap> met;
+  const int64_t parts = parts_in_cache<T>(block.rows, block.columns, block.hidden);
   for (int64_t begin = first, end; begin < last; begin = end) {
     end = std::min(begin + block.step(), last);
     const int64_t needed = (end - 1) * block.rows.step + taps.back().offset + 1;
     if (ring) ring->fill(image, std::min(needed, block.rows.from));
-    for (int64_t row = begin; row < end; ++row) {
-      met.clear();
-      for (const Axis::Tap& tap : taps) {
-        const int64_t at = row * block.rows.step + tap.offset;
-        if (at < 0 || at >= block.rows.from) continue;
-        const int64_t offset = ring ? ring->offset(at) : at * block.width * block.features;
-        met.push_back({offset, tap.kernel * block.columns.taps * block.all_hidden});
+    for (int64_t part = 0; part < parts; ++part) {
+      for (int64_t row = begin; row < end; ++row) {
+        met.clear();
+        for (const Axis::Tap& tap : taps) {
+          const int64_t at = row * block.rows.step + tap.offset;
+          if (at < 0 || at >= block.rows.from) continue;
+          const int64_t offset = ring ? ring->offset(at) : at * block.width * block.features;
+          met.push_back({offset, tap.kernel * block.columns.taps * block.all_hidden});
+        }
+        narrow_runs<1, kNarrow<T, 1>>(
+            NarrowRow<T>{ring ? ring->data() : image, block.kernel, to(row), met, block.columns, 0,
+                         block.all_hidden, block.hidden, 0, ring ? ring->apart() : block.features,
+                         block.after}
+                .slice(part_of<T>(block.hidden, part, parts)));
       }
-      narrow_runs<1, kNarrow<T, 1>>(NarrowRow<T>{
-          ring ? ring->data() : image, block.kernel, to(row), met, block.columns, 0,
-          block.all_hidden, block.hidden, 0, ring ? ring->apart() : block.features, block.after});
     }
     done(begin, end);
   }

@@ -21,17 +21,46 @@ template <int Vectors, int Width, typename V, typename T>
   add_sums(totals, sums, is_first);
 }
 
+// Computes and stores a cell whose pixels fit in one partial sum.
+//
+// Of few inputs the sums' way through memory to `store_cell` was a third of the time: 16 to 64
+// channels took 1.6 us in place of 1.1 for 112 pixels.
+template <int Vectors, int Width, typename T>
+[[gnu::noinline]] void short_cell(const Layer<T>& layer, const T* from, T* to, int64_t first,
+                                  int64_t apart, int64_t o) {
+  constexpr int kLanes = kRegister / sizeof(T);
+  using V = Vector<T, kLanes>;
+  V sums[Width][Vectors] = {};
+  const T* x[Width];
+  for (int w = 0; w < Width; ++w) x[w] = from + w * layer.inputs;
+  add_products(sums, [&](int w, int64_t i) { return x[w][i]; }, layer.weights + o, layer.apart,
+               layer.inputs);
+  if (is_smooth(layer.after.activation)) {
+    V copy[Width][Vectors];
+    std::memcpy(copy, sums, sizeof(sums));
+    return store_cell(copy, layer.after, to, first, apart, o);
+  }
+#pragma GCC unroll 16
+  for (int w = 0; w < Width; ++w) {
+    layer.after.template store_all<kLanes>(to, first + w * apart, kLanes, o, kLanes, sums[w]);
+  }
+}
+
 template <int Vectors, int Width, typename T>
 void pointwise_cell(const Layer<T>& layer, const T* from, T* to, int64_t apart, int64_t pixel,
                     int64_t o) {
   constexpr int kLanes = kRegister / sizeof(T);
+  const int64_t first = pixel * apart + o;
+  from += pixel * layer.inputs;
+  if (layer.inputs <= kTogether) {
+    return short_cell<Vectors, Width>(layer, from, to, first, apart, o);
+  }
   Vector<T, kLanes> totals[Width][Vectors];
   for (int64_t i = 0; i < layer.inputs; i += kTogether) {
-    multiply(totals, from + pixel * layer.inputs + i, layer.inputs,
-             layer.weights + i * layer.apart + o, std::min(kTogether, layer.inputs - i),
-             layer.apart, i == 0);
+    multiply(totals, from + i, layer.inputs, layer.weights + i * layer.apart + o,
+             std::min(kTogether, layer.inputs - i), layer.apart, i == 0);
   }
-  store_cell(totals, layer.after, to, pixel * apart + o, apart, o);
+  store_cell(totals, layer.after, to, first, apart, o);
 }
 
 // All outputs of `rows` rows of `pixels` pixels each, which need not be contiguous. Each block of
