@@ -97,6 +97,8 @@ def run(options: argparse.Namespace) -> None:
     check_writable(options.json, options.plot)
     # A contestant that took all of a GPU's memory would leave the others none.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # A network's weights would be in memory twice, in the program too.
+    os.environ.setdefault("JAX_USE_SIMPLIFIED_JAXPR_CONSTANTS", "true")
     about = facts(tasks[0].threads, tasks[0].dtype)
     try:
         with _stopped_as_interrupted():
