@@ -32,10 +32,18 @@ class Excitation {
         products_(make_buffer<T>({parts_, squeeze.outputs})),
         factors_(make_buffer<T>({excite.outputs})) {}
 
+  // A thread's share of the channels: those of its parts.
+  Channels channels(int64_t share, int64_t shares) const {
+    const int64_t first = parts_ * share / shares, last = parts_ * (share + 1) / shares;
+    if (first == last) return {0, 0};
+    return {part_of<T>(excite_.outputs, first, parts_).first,
+            part_of<T>(excite_.outputs, last - 1, parts_).last};
+  }
+
   // Where the sums of a row belong.
   T* row(int64_t i) { return rows_sums_.get() + i * excite_.outputs; }
 
-  // Multiplies a thread's share of the means, after all rows are summed.
+  // Multiplies a thread's share of the means, after all rows of its channels are summed.
   void squeeze(int64_t share, int64_t shares) {
     const auto means = make_buffer<T>({excite_.outputs});
     for (int64_t part = parts_ * share / shares; part < parts_ * (share + 1) / shares; ++part) {
@@ -70,7 +78,7 @@ class Excitation {
   const T* factors() const { return factors_.get(); }
 
  private:
-  static constexpr int64_t kPart = 64, kMost = 16;
+  static constexpr int64_t kPart = 32, kMost = 16;
 
   static void activate_all(Activation activation, T* x, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
@@ -99,10 +107,11 @@ struct Gate {
 };
 
 // As many images at a time as there are threads, so that an image is still in the cache when its
-// factors are known. Where there are fewer, the threads share their rows.
+// factors are known. Where there are fewer, the threads share their channels, as they do in the
+// grouped convolution before a gate: what another core wrote takes several times as long to read.
 template <typename T>
 void gated(ffi::ThreadPool& threads, const Gate<T>& gate) {
-  constexpr int64_t kLeast = 1 << 16;
+  constexpr int64_t kLeast = 1 << 14, kStages = 2;
   const int64_t channels = gate.channels();
   // To share few numbers takes longer than to compute them.
   const int64_t sharing = gate.offset(gate.images, 0) < kLeast ? 1 : size(threads);
@@ -111,28 +120,26 @@ void gated(ffi::ThreadPool& threads, const Gate<T>& gate) {
   for (int64_t i = 0; i < most; ++i) {
     excitations.emplace_back(gate.squeeze, gate.excite, gate.rows, gate.columns);
   }
-  constexpr int64_t kStages = 4;
   std::vector<int64_t> counts;
   for (int64_t first = 0; first < gate.images; first += most) {
     counts.insert(counts.end(), kStages, std::min(most, gate.images - first) * shares);
   }
   parallel_stages(threads, counts, [&](int64_t stage, int64_t task) {
     const int64_t slot = task / shares, share = task % shares;
-    const int64_t image = stage / kStages * most + slot;
-    const int64_t first = gate.rows * share / shares, last = gate.rows * (share + 1) / shares;
-    const T* x = gate.x + gate.offset(image, first);
+    const int64_t image = gate.offset(stage / kStages * most + slot, 0);
     Excitation<T>& excitation = excitations[slot];
-    switch (stage % kStages) {
-      case 0:
-        for (int64_t row = first; row < last; ++row, x += gate.columns * channels) {
-          sum_row(x, gate.columns, channels, channels, excitation.row(row));
-        }
-        return;
-      case 1: return excitation.squeeze(share, shares);
-      case 2: return excitation.excite(part_of<T>(channels, share, shares));
-      default:
-        scale(x, (last - first) * gate.columns, channels, {0, channels}, excitation.factors(),
-              gate.y + gate.offset(image, first));
+    const Channels some = excitation.channels(share, shares);
+    if (some.count() == 0) return;
+    if (stage % kStages == 0) {
+      for (int64_t row = 0; row < gate.rows; ++row) {
+        sum_row(gate.x + image + gate.offset(0, row) + some.first, gate.columns, channels,
+                some.count(), excitation.row(row) + some.first);
+      }
+      excitation.squeeze(share, shares);
+    } else {
+      excitation.excite(some);
+      scale(gate.x + image, gate.rows * gate.columns, channels, some, excitation.factors(),
+            gate.y + image);
     }
   });
 }

@@ -131,7 +131,7 @@ void grouped(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand, c
              T* result, const Epilogue<T>& after) {
   constexpr int64_t kLanes = kRegister / sizeof(T);
   const int64_t groups = shapes.from_channels / kLanes, rows = shapes.rows.to;
-  const int64_t enough = ceil_div(4 * size(threads), shapes.images * groups);
+  const int64_t enough = ceil_div(8 * size(threads), shapes.images * groups);
   const int64_t bands = std::min(rows, enough);
   parallel_for(threads, shapes.images * bands * groups, [&](int64_t i) {
     const int64_t image = i / groups / bands, band = i / groups % bands;
