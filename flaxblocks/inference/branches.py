@@ -6,11 +6,11 @@ from operator import add
 from typing import cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from flaxblocks.blocks.rep_conv import RepConv, unchanged
+from flaxblocks.inference.by_numpy import by_numpy, namespace
 from flaxblocks.inference.fold import Arrays, Weights, arrays_of, folded, set_weights
 from flaxblocks.layers import ConvNormAct
 
@@ -49,7 +49,7 @@ def _merge(block: RepConv) -> None:
     if block.skip is not None:
         branches.append(arrays_of(None, block.skip))
     first = units[0]
-    weights = cast(Weights, _sum(branches, arrays_of(None, block.final_norm)))
+    (weights,) = _sum([(branches, arrays_of(None, block.final_norm))])
     set_weights(cast(nnx.Conv, first.conv), *weights)
     first.norm = nnx.static(None)
     block.convs = nnx.List([first])
@@ -58,11 +58,12 @@ def _merge(block: RepConv) -> None:
         first.act, block.act = block.act, None
 
 
-@jax.jit
-def _sum(branches: list[Arrays], final: Arrays) -> Weights:
-    """Return the kernel and the bias of the convolution that is the normalized sum."""
+@by_numpy
+def _sum(given: tuple[list[Arrays], Arrays]) -> Weights:
+    """Return the kernel and the bias of the convolution that is the sum of branches, normalized."""
+    branches, final = given
     widest = branches[0]["kernel"]
-    identity = _identity(widest.shape, widest.dtype)
+    identity = namespace(widest).asarray(_identity(widest.shape, widest.dtype))
     pairs = [folded({"kernel": identity} | branch) for branch in branches]
     sums = {
         "kernel": reduce(add, (_centered(kernel, widest.shape) for kernel, _ in pairs)),
@@ -72,15 +73,15 @@ def _sum(branches: list[Arrays], final: Arrays) -> Weights:
     return kernel.astype(widest.dtype), bias.astype(widest.dtype)
 
 
-def _identity(shape: tuple[int, ...], dtype: np.dtype) -> jax.Array:
+def _identity(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return the 1x1 kernel that leaves an image as it is, in a kernel's groups."""
     width, features = shape[2:]
     kernel = np.zeros((1, 1, width, features), dtype)
     kernel[0, 0, np.arange(features) % width, np.arange(features)] = 1
-    return jnp.asarray(kernel)
+    return kernel
 
 
 def _centered(kernel: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Return the kernel in the middle of one of this shape, zeros around it."""
     sides = [((wide - own) // 2,) * 2 for wide, own in zip(shape, kernel.shape, strict=True)]
-    return jnp.pad(kernel, sides)
+    return namespace(kernel).pad(kernel, sides)

@@ -52,7 +52,8 @@ def for_inference(model: M) -> M:
     Raises:
         ValueError: if a weight or a statistic of the model is abstract; its random streams may be.
     """
-    copy = _copy(model)
+    given = _variables(model)
+    copy = nnx.merge(*given)
     fold_standardization(copy)
     fold_branches(copy)
     fold_heads(copy)
@@ -63,11 +64,12 @@ def for_inference(model: M) -> M:
     for _, module in list(nnx.iter_modules(copy)):
         if has_forms(type(module).__call__):
             _convert(module)
+    _copy_shared(copy, given)
     return copy
 
 
-def _copy(model: M) -> M:
-    # Not jax.tree.map of the module itself: it would make two copies of a shared part.
+def _variables(model: M) -> tuple[nnx.GraphDef[M], Any, Any]:
+    """Return the model's structure, and variables of their own with its arrays."""
     graphdef, streams, state = cast(
         tuple[nnx.GraphDef[M], Any, Any], nnx.split(model, nnx.RngState, ...)
     )
@@ -76,8 +78,25 @@ def _copy(model: M) -> M:
             "`model` is abstract and has no weights; "
             "nnx.eval_shape(fb.for_inference, model) gives the shapes of the copy"
         )
-    streams = jax.tree.map(_started, streams)
-    return nnx.merge(graphdef, *jax.device_put((streams, state), may_alias=False))
+    return graphdef, jax.tree.map(_started, streams), jax.tree.map(_same, state)
+
+
+def _same(leaf: Any) -> Any:
+    return leaf
+
+
+def _copy_shared(copy: nnx.Module, given: Any) -> None:
+    """Replace what is left of the given arrays by copies.
+
+    Not sooner: what is folded would be in memory three times.
+    """
+    theirs = {id(array) for array in jax.tree.leaves(given)}
+    leaves, tree = jax.tree.flatten(nnx.state(copy))
+    shared = [i for i, leaf in enumerate(leaves) if id(leaf) in theirs]
+    own = jax.device_put([leaves[i] for i in shared], may_alias=False)
+    for i, leaf in zip(shared, own, strict=True):
+        leaves[i] = leaf
+    nnx.update(copy, jax.tree.unflatten(tree, leaves))
 
 
 def _is_abstract(leaf: Any) -> bool:

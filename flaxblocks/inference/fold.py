@@ -2,14 +2,14 @@
 """Batch normalizations folded into the convolutions before them."""
 
 from collections import Counter
-from typing import cast
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from flaxblocks.blocks import ConvNeXtBlock
+from flaxblocks.inference.by_numpy import by_numpy, namespace
 from flaxblocks.layers import ConvNormAct, MixedConv
 from flaxblocks.layers.squeeze_excite import SqueezeNormExcite
 
@@ -20,7 +20,8 @@ PAIRS: dict[type[nnx.Module], tuple[str, str]] = {
 }
 """Each class's attributes that hold a convolution and the normalization after it."""
 
-Arrays = dict[str, jax.Array]
+Arrays = dict[str, Any]
+"""NumPy's or JAX's, by name."""
 
 Weights = tuple[jax.Array, jax.Array]
 """A kernel and a bias."""
@@ -50,7 +51,7 @@ def fold_batch_norms(model: nnx.Module) -> None:
         if uses[id(conv)] == 1:  # else each normalization would need a kernel of its own
             layers += _layers(conv, norm)
             setattr(module, norm_name, nnx.static(None))
-    results = cast(list[Weights], _folded([arrays for _, arrays in layers]))
+    results = _folded([arrays for _, arrays in layers])
     for (conv, _), weights in zip(layers, results, strict=True):
         set_weights(conv, *weights)
 
@@ -77,7 +78,7 @@ def arrays_of(conv: nnx.Conv | None, norm: object) -> Arrays:
     numbers = {}
     if isinstance(norm, nnx.BatchNorm):
         variables |= {"mean": norm.mean, "var": norm.var, "scale": norm.scale, "shift": norm.bias}
-        numbers = {"epsilon": jnp.asarray(norm.epsilon, norm.var.dtype)}
+        numbers = {"epsilon": np.asarray(norm.epsilon, norm.var.dtype)}
     return numbers | {name: v.get_value() for name, v in variables.items() if v is not None}
 
 
@@ -93,23 +94,32 @@ def folded(arrays: Arrays) -> Weights:
 
     An absent scale is 1, an absent bias or shift 0, and an absent normalization changes nothing.
     """
-    wide = {n: a.astype(np.promote_types(a.dtype, np.float32)) for n, a in arrays.items()}
-    bias = wide.get("bias", jnp.zeros(wide["kernel"].shape[-1:], wide["kernel"].dtype))
+    wide = widened(arrays)
+    xp = namespace(wide["kernel"])
+    bias = wide.get("bias", xp.zeros(wide["kernel"].shape[-1:], wide["kernel"].dtype))
     if "var" not in wide:
         return wide["kernel"], bias
-    multiplier = wide.get("scale", 1) / jnp.sqrt(wide["var"] + wide["epsilon"])
+    multiplier = wide.get("scale", 1) / xp.sqrt(wide["var"] + wide["epsilon"])
     bias = wide.get("shift", 0) + (bias - wide["mean"]) * multiplier
     return wide["kernel"] * over_outputs(multiplier, wide["kernel"].ndim), bias
 
 
+def widened(arrays: Arrays) -> Arrays:
+    """Return the arrays in at least float32."""
+    return {
+        name: a.astype(np.promote_types(a.dtype, np.float32), copy=False)
+        for name, a in arrays.items()
+    }
+
+
 def over_outputs(values: jax.Array, ndim: int) -> jax.Array:
     """Return a number for each output as it meets a kernel of `ndim` axes."""
-    return jnp.expand_dims(values, range(ndim - 1))
+    return namespace(values).expand_dims(values, tuple(range(ndim - 1)))
 
 
-@jax.jit
-def _folded(layers: list[Arrays]) -> list[Weights]:
-    """Return each layer's kernel and bias; of all layers, since one program compiles sooner."""
-    dtypes = [arrays["kernel"].dtype for arrays in layers]
-    pairs = [folded(arrays) for arrays in layers]
-    return [(k.astype(d), b.astype(d)) for (k, b), d in zip(pairs, dtypes, strict=True)]
+@by_numpy
+def _folded(arrays: Arrays) -> Weights:
+    """Return a layer's kernel and bias in the kernel's dtype."""
+    kernel, bias = folded(arrays)
+    dtype = arrays["kernel"].dtype
+    return kernel.astype(dtype, copy=False), bias.astype(dtype, copy=False)

@@ -1,13 +1,12 @@
 # pyright: reportUnknownMemberType=false
 """Two classifiers made one."""
 
-from typing import Any, cast
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from flaxblocks.blocks.distilled_head import DistilledHead
+from flaxblocks.inference.by_numpy import by_numpy, namespace
 from flaxblocks.inference.fold import Arrays, Weights, arrays_of
 from flaxblocks.inference.norms_first import after_norm
 
@@ -27,17 +26,17 @@ def _merge(head: Any) -> None:
     pairs = (head.classifier_norm, head.classifier), (head.taught_norm, head.taught)
     if not all(isinstance(norm, nnx.BatchNorm) for norm, _ in pairs):
         return
-    arrays = [arrays_of(linear, norm) for norm, linear in pairs]
-    kernel, bias = cast(Weights, _mean(arrays))
+    ((kernel, bias),) = _mean([[arrays_of(linear, norm) for norm, linear in pairs]])
     head.classifier.kernel.set_value(kernel)
     head.classifier.bias.set_value(bias)
     head.classifier_norm = head.taught_norm = head.taught = nnx.data(None)
 
 
-@jax.jit
+@by_numpy
 def _mean(layers: list[Arrays]) -> Weights:
     """Return the kernel and the bias of the mean of layers, each with the normalization before."""
     dtype = layers[0]["kernel"].dtype
     kernels, biases = zip(*map(after_norm, layers), strict=True)
-    halves = [jnp.stack(values).mean(0).astype(dtype) for values in (kernels, biases)]
+    xp = namespace(kernels[0])
+    halves = [xp.stack(values).mean(0).astype(dtype) for values in (kernels, biases)]
     return halves[0], halves[1]

@@ -9,6 +9,7 @@ from flax import nnx
 
 from flaxblocks.blocks import ConvNeXtBlock
 from flaxblocks.blocks.universal import UniversalInvertedBottleneck
+from flaxblocks.inference.by_numpy import by_numpy
 from flaxblocks.inference.fold import over_outputs
 from flaxblocks.layers import Conv, ConvNormAct, Linear
 
@@ -42,7 +43,13 @@ def _last_layer(project: Any) -> Conv | Linear | None:
 def _scale(layer: Conv | Linear, scale: jax.Array) -> None:
     for variable in (layer.kernel, layer.bias):
         if variable is not None:
-            value = variable.get_value()
-            wide = np.promote_types(value.dtype, np.float32)
-            factor = over_outputs(scale.astype(wide), value.ndim)
-            variable.set_value((value.astype(wide) * factor).astype(value.dtype))
+            (scaled,) = _scaled([(variable.get_value(), scale)])
+            variable.set_value(scaled)
+
+
+@by_numpy
+def _scaled(given: tuple[jax.Array, jax.Array]) -> jax.Array:
+    weights, scale = given
+    wide = np.promote_types(weights.dtype, np.float32)
+    factor = over_outputs(scale.astype(wide), weights.ndim)
+    return (weights.astype(wide) * factor).astype(weights.dtype)

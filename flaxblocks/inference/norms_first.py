@@ -2,15 +2,14 @@
 """Batch normalizations folded into the layers after them."""
 
 from collections import Counter
-from typing import Any, cast
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from flaxblocks.blocks import ConvNeXtBlock, NormConv
-from flaxblocks.inference.fold import Arrays, Weights, arrays_of, set_weights
+from flaxblocks.inference.by_numpy import by_numpy, namespace
+from flaxblocks.inference.fold import Arrays, Weights, arrays_of, set_weights, widened
 from flaxblocks.layers import Conv, Linear
 
 PAIRS: dict[type[nnx.Module], tuple[str, str]] = {
@@ -39,7 +38,8 @@ def fold_into_next(model: nnx.Module) -> None:
         if not isinstance(norm, nnx.BatchNorm) or between is not None or uses[id(layer)] > 1:
             continue
         if _sees_no_border(layer):
-            set_weights(layer, *cast(Weights, _folded(arrays_of(layer, norm))))
+            (weights,) = _folded([arrays_of(layer, norm)])
+            set_weights(layer, *weights)
             setattr(module, norm_name, nnx.static(None))
 
 
@@ -52,11 +52,11 @@ def _sees_no_border(layer: Any) -> bool:
     return layer.padding == "VALID" or layer.padding == ((0, 0), (0, 0))
 
 
-@jax.jit
+@by_numpy
 def _folded(arrays: Arrays) -> Weights:
     kernel, bias = after_norm(arrays)
     dtype = arrays["kernel"].dtype
-    return kernel.astype(dtype), bias.astype(dtype)
+    return kernel.astype(dtype, copy=False), bias.astype(dtype, copy=False)
 
 
 def after_norm(arrays: Arrays) -> Weights:
@@ -64,8 +64,8 @@ def after_norm(arrays: Arrays) -> Weights:
 
     An absent scale is 1, an absent bias or shift 0.
     """
-    wide = {n: a.astype(np.promote_types(a.dtype, np.float32)) for n, a in arrays.items()}
-    multiplier = wide.get("scale", 1) / jnp.sqrt(wide["var"] + wide["epsilon"])
+    wide = widened(arrays)
+    multiplier = wide.get("scale", 1) / namespace(wide["var"]).sqrt(wide["var"] + wide["epsilon"])
     shift = wide.get("shift", 0) - wide["mean"] * multiplier
     kernel = wide["kernel"]
     shift, multiplier = (_over_inputs(values, kernel.ndim) for values in (shift, multiplier))
@@ -74,4 +74,4 @@ def after_norm(arrays: Arrays) -> Weights:
 
 
 def _over_inputs(values: jax.Array, ndim: int) -> jax.Array:
-    return jnp.expand_dims(values, (*range(ndim - 2), ndim - 1))
+    return namespace(values).expand_dims(values, (*range(ndim - 2), ndim - 1))
