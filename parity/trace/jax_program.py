@@ -134,14 +134,10 @@ class JaxProgram:
         return jax.tree.unflatten(self.structure, outputs)
 
     def outputs(self, arguments: Any) -> Any:
-        """Return the outputs; numbers that are equal but for rounding are equal.
-
-        Args:
-            arguments: inputs in place of the program's own.
-        """
+        """Return the outputs of arguments like its own; what rounding tells apart is equal."""
         leaves = jax.tree.leaves(arguments)
         outputs = _evaluate(
-            self.jaxpr.jaxpr, self.jaxpr.consts, leaves, None, frozenset(), bind=_bound_nearly
+            self.jaxpr.jaxpr, self.jaxpr.consts, leaves, None, frozenset(), special=nearly_equal
         )
         return jax.tree.unflatten(self.structure, outputs)
 
@@ -198,12 +194,12 @@ def _evaluate(
     dtypes: frozenset[str],
     constant: Callable[[float], float] = float,
     called: str = "",
-    bind: Callable[..., list[Any]] | None = None,
+    special: Callable[[Any, Sequence[Any]], list[Any] | None] = lambda equation, inputs: None,
 ) -> list[Any]:
     """Run a program, with what is of these dtypes in float64; `called` is the line that does.
 
-    What it computes is added to `kept`, if that is a list. An operation is computed by `bind` of
-    its equation, inputs and those dtypes.
+    What it computes is added to `kept`, if that is a list; `special` may compute an equation's
+    outputs in another way.
     """
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     known |= dict(zip(jaxpr.invars, arguments, strict=True))
@@ -215,7 +211,7 @@ def _evaluate(
         return jnp.float64(constant(float(atom.val))) if is_number else _wide(atom.val, dtypes)
 
     def step(program: Any, inputs: Sequence[Any]) -> list[Any]:
-        return _evaluate(program.jaxpr, program.consts, inputs, None, dtypes, constant, "", bind)
+        return _evaluate(program.jaxpr, program.consts, inputs, None, dtypes, constant, "", special)
 
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
@@ -223,14 +219,16 @@ def _evaluate(
         if inner is not None:
             line = called if kept is None else _line(equation) or called
             outputs = _evaluate(
-                inner.jaxpr, inner.consts, inputs, kept, dtypes, constant, line, bind
+                inner.jaxpr, inner.consts, inputs, kept, dtypes, constant, line, special
             )
         elif dtypes == _EXACT and equation.primitive.name == "reduce_precision":
             outputs = inputs
         else:
-            outputs = loop(equation, inputs, step) if dtypes or bind else None
+            outputs = special(equation, inputs)
+            if outputs is None and (dtypes or kept is None):
+                outputs = loop(equation, inputs, step)
             if outputs is None:
-                outputs = (bind or _bound)(equation, inputs, dtypes)
+                outputs = _bound(equation, inputs, dtypes)
         if kept is not None and inner is None and equation.primitive.name not in _LAYOUT:
             maker = equation.primitive.name, _line(equation) or called
             kept += [(x, maker) for x in outputs if x.size >= SMALLEST and _is_number(x)]
@@ -245,11 +243,6 @@ def _bound(equation: Any, inputs: Sequence[Any], dtypes: frozenset[str]) -> list
             params[name] = jnp.dtype("float64")
     outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(params))
     return list(outputs) if equation.primitive.multiple_results else [outputs]
-
-
-def _bound_nearly(equation: Any, inputs: Sequence[Any], dtypes: frozenset[str]) -> list[Any]:
-    equal = nearly_equal(equation, inputs)
-    return _bound(equation, inputs, dtypes) if equal is None else [equal]
 
 
 def _inner(equation: Any) -> Any:
