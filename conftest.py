@@ -19,6 +19,8 @@ os.environ["XLA_FLAGS"] = " ".join(
     (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=4")
 ).strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Before Keras is imported, by doctests too.
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import jaxtyping
 

@@ -1,9 +1,5 @@
 """Networks of Linen, Equinox and Keras are compared as they are; their one difference is found."""
 
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
-
 import equinox as eqx
 import jax
 import keras

@@ -1,9 +1,5 @@
 """LSTM and GRU layers: their gates and biases are found, whatever the library makes of them."""
 
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
-
 from typing import Any
 
 import equinox as eqx
