@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from math import prod
 from typing import Any
 
 from parity.sides.links import Names, same_shape
@@ -49,7 +50,8 @@ def in_order(
             left.remove(native)
             done.add(name)
     rest = [name for name in order if name not in done]
-    return found | _of_other_roles(rest, left, theirs, ours)
+    found |= _over_images(rest, left, theirs, ours)
+    return found | _of_other_roles([n for n in rest if n not in found], left, theirs, ours)
 
 
 def owner(name: str) -> str:
@@ -74,6 +76,23 @@ def _entry(native: str, axes: tuple[int, ...]) -> Any:
     if axes == tuple(range(len(axes))):
         return native
     return {"name": native, "transpose": list(axes)}
+
+
+def _over_images(rest: Iterable[str], left: list[str], theirs: Shapes, ours: Shapes) -> Names:
+    """Match linear layers of flattened images with convolutions over whole images; remove these."""
+    found: Names = {}
+    for name in rest:
+        fitting = [
+            n
+            for n in left
+            if role(n) == role(name) == "weight"
+            and len(theirs[name]) == 2 < len(ours[n])
+            and theirs[name] == (ours[n][0], prod(ours[n][1:]))
+        ]
+        if fitting:
+            found[name] = {"name": fitting[0], "reshape": list(ours[fitting[0]])}
+            left.remove(fitting[0])
+    return found
 
 
 def _of_other_roles(rest: list[str], left: list[str], theirs: Shapes, ours: Shapes) -> Names:

@@ -81,3 +81,36 @@ def test_kernels_that_are_turned_are_found():
     report = compare(Convolved(), (haiku, params), X, names="found", checks=CHECKS)
     assert report.ok, str(report)
     assert report.names["fc.weight"] == {"name": "b.weight", "transpose": [1, 0]}
+
+
+class Flattened(nn.Module):
+    """A convolution, and linear layers of the flattened image, as VGG has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc, self.head = nn.Conv2d(6, 3, 1), nn.Linear(24, 5), nn.Linear(5, 5)
+
+    def forward(self, x):
+        return self.head(F.relu(self.fc(self.conv(x).flatten(1))))
+
+
+class Convolutions(nnx.Module):
+    """The same by convolutions over the whole image."""
+
+    def __init__(self, padding):
+        rngs = nnx.Rngs(0)
+        self.a = nnx.Conv(6, 3, (1, 1), rngs=rngs)
+        self.b = nnx.Conv(3, 5, (4, 2), padding=padding, rngs=rngs)
+        self.c = nnx.Conv(5, 5, (1, 1), rngs=rngs)
+
+    def __call__(self, x):
+        return self.c(nnx.relu(self.b(self.a(x)))).mean((1, 2))
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+def test_a_linear_layer_may_be_a_convolution_over_the_image(padding):
+    names = find_names(Flattened(), Convolutions(padding), X)
+    assert names["fc.weight"] == {"name": "b.weight", "reshape": [5, 3, 4, 2]}
+    report = compare(Flattened(), Convolutions(padding), X, names=names, checks=CHECKS)
+    assert report.ok is (padding == "VALID"), str(report)
+    assert all(text.startswith("first divergence at b ") for text in report.causes)
