@@ -149,49 +149,52 @@ inline V gelu_of(V x, T) {
   return gelu<sizeof(V) / sizeof(T)>(x);
 }
 
+// Calls `use` with the function of a vector that the activation is, which must be a smooth one.
+template <typename T, typename F>
+[[gnu::always_inline]] inline void with_smooth(Activation activation, const F& use) {
+  switch (activation) {
+    case Activation::kSigmoid: return use([](auto x) { return sigmoid_of(x, T()); });
+    case Activation::kSilu: return use([](auto x) { return x * sigmoid_of(x, T()); });
+    case Activation::kHardSigmoid:
+      return use([](auto x) { return clamp(x + 3, T(0), T(6)) * (T(1) / 6); });
+    case Activation::kHardSwish:
+      return use([](auto x) { return x * (clamp(x + 3, T(0), T(6)) * (T(1) / 6)); });
+    case Activation::kGelu: return use([](auto x) { return gelu_of(x, T()); });
+    default: return;
+  }
+}
+
 // Not inlined: in every kernel, at every width, they would be most of the library. Called for many
 // vectors at once, whose arithmetic overlaps.
 template <typename T, int N>
 [[gnu::noinline]] void activate_smoothly(Activation activation, Vector<T, N>* values, int count) {
-  auto each = [&](auto f) {
+  with_smooth<T>(activation, [&](auto f) {
     for (int i = 0; i < count; ++i) replace<T, N>(values[i], f);
-  };
-  switch (activation) {
-    case Activation::kSigmoid: return each([](auto x) { return sigmoid_of(x, T()); });
-    case Activation::kSilu: return each([](auto x) { return x * sigmoid_of(x, T()); });
-    case Activation::kHardSigmoid:
-      return each([](auto x) { return clamp(x + 3, T(0), T(6)) * (T(1) / 6); });
-    case Activation::kHardSwish:
-      return each([](auto x) { return x * (clamp(x + 3, T(0), T(6)) * (T(1) / 6)); });
-    case Activation::kGelu: return each([](auto x) { return gelu_of(x, T()); });
-    default: return;
-  }
+  });
 }
 
 // Whether the activation takes more than a maximum and a minimum.
 inline bool is_smooth(Activation activation) { return activation > Activation::kRelu6; }
 
-// Applies the activation to each of a few vectors, in place.
+// Applies the activation, which must not be smooth, to each of a few vectors, in place.
 template <typename T, int N, int Count>
-[[gnu::always_inline]] inline void activate(Activation activation, Vector<T, N> (&values)[Count]) {
+[[gnu::always_inline]] inline void clip(Activation activation, Vector<T, N> (&values)[Count]) {
   auto each = [&](auto f) {
 #pragma GCC unroll 16
     for (Vector<T, N>& value : values) replace<T, N>(value, f);
   };
   switch (activation) {
-    case Activation::kNone: return;
     case Activation::kRelu: return each([](auto x) { return at_least(T(0), x); });
     case Activation::kRelu6: return each([](auto x) { return clamp(x, T(0), T(6)); });
-    default: break;
+    default: return;
   }
-  // Of a copy: an array whose address goes elsewhere stays in memory from the first sum on. Without
-  // it a 3x3 cell took twice the time, whatever its activation.
-  Vector<T, N> copy[Count];
-#pragma GCC unroll 16
-  for (int i = 0; i < Count; ++i) copy[i] = values[i];
-  activate_smoothly<T, N>(activation, copy, Count);
-#pragma GCC unroll 16
-  for (int i = 0; i < Count; ++i) values[i] = copy[i];
+}
+
+// Applies the activation to each of a few vectors, in place.
+template <typename T, int N, int Count>
+[[gnu::always_inline]] inline void activate(Activation activation, Vector<T, N> (&values)[Count]) {
+  if (is_smooth(activation)) return activate_smoothly<T, N>(activation, values, Count);
+  clip<T, N>(activation, values);
 }
 
 // What is applied to the sums before they are stored: `activation(sums + bias + residual)`.
@@ -233,10 +236,39 @@ struct Epilogue {
   template <int N, int Count>
   [[gnu::always_inline]] void store_all(T* result, int64_t offset, int64_t apart, int64_t c,
                                         int64_t step, Vector<T, N> (&sums)[Count]) const {
+    if (is_smooth(activation)) {
+      // Of a copy: an array whose address goes elsewhere stays in memory from the first sum on. A
+      // 3x3 cell took twice the time, whatever its activation.
+      Vector<T, N> copy[Count];
+#pragma GCC unroll 16
+      for (int i = 0; i < Count; ++i) copy[i] = sums[i];
+      return step ? store_smoothly<N>(result, offset, apart, c, copy, 1, Count)
+                  : store_smoothly<N>(result, offset, apart, c, copy, Count, 1);
+    }
     add_all<N>(offset, apart, c, step, sums);
-    activate<T, N>(activation, sums);
+    clip<T, N>(activation, sums);
 #pragma GCC unroll 16
     for (int i = 0; i < Count; ++i) store(result + offset + i * apart, sums[i]);
+  }
+
+  // Stores a smooth activation of a cell's sums: of some pixels, `apart` in the result, and of each
+  // some vectors one after the other, of the channels from `c` on.
+  template <int N>
+  [[gnu::noinline]] void store_smoothly(T* result, int64_t offset, int64_t apart, int64_t c,
+                                        const Vector<T, N>* sums, int pixels, int vectors) const {
+    using V = Vector<T, N>;
+    with_smooth<T>(activation, [&](auto f) {
+      for (int w = 0; w < pixels; ++w) {
+        for (int v = 0; v < vectors; ++v) {
+          const int64_t at = offset + w * apart + v * N;
+          V value = sums[w * vectors + v];
+          if (bias) value += load<V>(bias + c + v * N);
+          if (residual) value += load<V>(residual + at);
+          replace<T, N>(value, f);
+          store(result + at, value);
+        }
+      }
+    });
   }
 };
 

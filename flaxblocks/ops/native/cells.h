@@ -123,16 +123,12 @@ template <int Vectors, int Width, typename V, typename T>
 [[gnu::noinline]] void store_cell(V (&sums)[Width][Vectors], const Epilogue<T>& after, T* result,
                                   int64_t first, int64_t apart, int64_t channel) {
   constexpr int kLanes = kRegister / sizeof(T);
-  Epilogue<T> rest = after;
   if (is_smooth(after.activation)) {
-    for (int w = 0; w < Width; ++w) {
-      after.template add_all<kLanes>(first + w * apart, kLanes, channel, kLanes, sums[w]);
-    }
-    activate_smoothly<T, kLanes>(after.activation, sums[0], Width * Vectors);
-    rest = {};
+    return after.template store_smoothly<kLanes>(result, first, apart, channel, sums[0], Width,
+                                                 Vectors);
   }
   for (int w = 0; w < Width; ++w) {
-    rest.template store_all<kLanes>(result, first + w * apart, kLanes, channel, kLanes, sums[w]);
+    after.template store_all<kLanes>(result, first + w * apart, kLanes, channel, kLanes, sums[w]);
   }
 }
 

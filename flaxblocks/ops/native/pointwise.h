@@ -38,7 +38,8 @@ template <int Vectors, int Width, typename T>
   if (is_smooth(layer.after.activation)) {
     V copy[Width][Vectors];
     std::memcpy(copy, sums, sizeof(sums));
-    return store_cell(copy, layer.after, to, first, apart, o);
+    return layer.after.template store_smoothly<kLanes>(to, first, apart, o, copy[0], Width,
+                                                       Vectors);
   }
 #pragma GCC unroll 16
   for (int w = 0; w < Width; ++w) {
