@@ -21,7 +21,6 @@ struct Winograd {
   Epilogue<T> after;
   const T* zeros;  // a pixel
   Blocks<T> blocks;
-  T* weights;  // by block, product, input and output
 
   static constexpr int64_t kLanes = Blocks<T>::kLanes, kBlock = kVectors * kLanes;
   using V = Vector<T, kLanes>;
@@ -33,9 +32,8 @@ struct Winograd {
   // more than there are, as 16 that are a power of two apart would share a few sets of the cache.
   static int64_t weights_size(int64_t inputs) { return inputs * kBlock + kLanes; }
   int64_t tiles_size(int64_t tiles) const { return tiles * inputs() + kLanes; }
-  T* weights_of(int64_t block, int product) const {
-    return weights + (block * kProducts + product) * weights_size(inputs());
-  }
+  // Numbers of a block's transformed kernel, by product, input and output.
+  int64_t block_size() const { return kProducts * weights_size(inputs()); }
 
   // Whether it is a convolution that this computes in less time than `dense`.
   static bool fits(const Shapes& shapes, int64_t inputs) {
@@ -51,17 +49,15 @@ struct Winograd {
            shapes.images * ceil_div(shapes.rows.to, 2) * ceil_div(shapes.columns.to, 2) >= kFewest;
   }
 
-  // Transforms the kernel of the inputs from `first` to `last`, a row of all outputs at a time.
-  void transform_kernel(int64_t first, int64_t last) const {
-    for (int64_t i = first; i < last; ++i) {
-      for (int64_t block = 0; block < blocks.count; ++block) {
-        blocks.with(block, [&](int64_t o, auto vectors) {
-          for (int v = 0; v < vectors; ++v) {
-            transform_taps(i, o + v * kLanes, weights_of(block, 0) + (i * vectors + v) * kLanes);
-          }
-        });
+  // Transforms the kernel of the inputs from `first` to `last` and a block's outputs.
+  void transform_kernel(int64_t first, int64_t last, int64_t block, T* to) const {
+    blocks.with(block, [&](int64_t o, auto vectors) {
+      for (int64_t i = first; i < last; ++i) {
+        for (int v = 0; v < vectors; ++v) {
+          transform_taps(i, o + v * kLanes, to + (i * vectors + v) * kLanes);
+        }
       }
-    }
+    });
   }
 
   // Transforms the tiles from `first` to `last` of the operand: by product, tile and input.
@@ -105,13 +101,17 @@ struct Winograd {
     }
   }
 
-  // Computes the results of the tiles from `first` to `last` for some blocks of outputs.
-  void compute(int64_t first, int64_t last, std::pair<int64_t, int64_t> some) const {
+  // Computes the results of the tiles from `first` to `last` for some blocks of outputs, whose
+  // transformed kernels `weights_of(block)` returns.
+  template <typename F>
+  void compute(int64_t first, int64_t last, std::pair<int64_t, int64_t> some,
+               const F& weights_of) const {
     const int64_t count = last - first;
     const auto tiles = make_buffer<T>({kProducts, tiles_size(count)});
     transform_tiles(first, last, tiles.get());
     const auto sums = make_buffer<V>({kProducts, (count + 2 * kPixels) * kVectors});
     for (int64_t block = some.first; block < some.second; ++block) {
+      const T* const weights = weights_of(block);
       blocks.with(block, [&](int64_t o, auto vectors) {
         with_pixels<T, vectors>(count, [&](auto width) {
           const int64_t cells = ceil_div(count, width);
@@ -121,7 +121,7 @@ struct Winograd {
             for (int64_t cell = 0; cell < cells; ++cell) {
               const int64_t tile = std::min<int64_t>(cell * width, count - width);
               const T* const from = tiles.get() + p * tiles_size(count) + tile * inputs();
-              multiply_all(products[p * cells + cell], from, weights_of(block, p));
+              multiply_all(products[p * cells + cell], from, weights + p * weights_size(inputs()));
             }
           }
           for (int64_t cell = 0; cell < cells; ++cell) {
@@ -207,32 +207,57 @@ struct Winograd {
   }
 };
 
+// Each thread transforms the kernel of its outputs, a block at a time, which its cache holds.
+template <typename T>
+void winograd_by_outputs(ffi::ThreadPool& threads, const Winograd<T>& all, int64_t tiles) {
+  const int64_t spans = size(threads);
+  parallel_for(threads, spans, [&](int64_t i) {
+    const auto weights = make_buffer<T>({all.block_size()});
+    all.compute(0, tiles, all.blocks.span(i, spans), [&](int64_t block) {
+      all.transform_kernel(0, all.inputs(), block, weights.get());
+      return weights.get();
+    });
+  });
+}
+
 // The threads share the kernel's transform, then bands of tiles and blocks of outputs.
 template <typename T>
-void winograd(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand, const T* kernel,
-              T* result, const Epilogue<T>& after) {
+void winograd_by_tiles(ffi::ThreadPool& threads, const Winograd<T>& all, int64_t tiles) {
   constexpr int64_t kMost = 4, kInputs = 16;  // cells of a band; inputs of a task
-  const int64_t inputs = shapes.from_channels, enough = 2 * size(threads);
-  const std::vector<T> zeros(inputs);
-  const Blocks<T> blocks(shapes.to_channels);
-  const auto weights =
-      make_buffer<T>({blocks.count, kProducts, Winograd<T>::weights_size(inputs)});
-  const Winograd<T> all{shapes,       operand, kernel,       result, after,
-                        zeros.data(), blocks,  weights.get()};
-  const int64_t tiles = shapes.images * all.in_image(), cells = ceil_div(tiles, kPixels);
-  const int64_t spans = std::min(blocks.tasks, ceil_div(enough, ceil_div(cells, kMost)));
+  const int64_t inputs = all.inputs(), enough = 2 * size(threads), cells = ceil_div(tiles, kPixels);
+  const auto weights = make_buffer<T>({all.blocks.count, all.block_size()});
+  auto weights_of = [&](int64_t block) { return weights.get() + block * all.block_size(); };
+  const int64_t spans = std::min(all.blocks.tasks, ceil_div(enough, ceil_div(cells, kMost)));
   const int64_t bands = std::max(ceil_div(cells, kMost), std::min(cells, ceil_div(enough, spans)));
   const int64_t parts = ceil_div(inputs, kInputs);
   parallel_stages(threads, {parts, bands * spans}, [&](int64_t stage, int64_t i) {
     if (stage == 0) {
-      all.transform_kernel(inputs * i / parts, inputs * (i + 1) / parts);
+      for (int64_t input = inputs * i / parts; input < inputs * (i + 1) / parts; ++input) {
+        for (int64_t block = 0; block < all.blocks.count; ++block) {
+          all.transform_kernel(input, input + 1, block, weights_of(block));
+        }
+      }
     } else {
       const int64_t band = i / spans;
       all.compute(cells * band / bands * kPixels,
                   std::min(tiles, cells * (band + 1) / bands * kPixels),
-                  blocks.span(i % spans, spans));
+                  all.blocks.span(i % spans, spans), weights_of);
     }
   });
+}
+
+template <typename T>
+void winograd(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand, const T* kernel,
+              T* result, const Epilogue<T>& after) {
+  const std::vector<T> zeros(shapes.from_channels);
+  const Blocks<T> blocks(shapes.to_channels);
+  const Winograd<T> all{shapes, operand, kernel, result, after, zeros.data(), blocks};
+  const int64_t tiles = shapes.images * all.in_image();
+  // Of few tiles each thread transforms all, which takes less than to read half of the transformed
+  // kernel from another core.
+  const bool by_outputs = tiles < blocks.outputs && size(threads) <= blocks.tasks;
+  return by_outputs ? winograd_by_outputs(threads, all, tiles)
+                    : winograd_by_tiles(threads, all, tiles);
 }
 
 }  // namespace flaxblocks
