@@ -120,13 +120,16 @@ void dense_kernels() {
   check("dense_kernel", 9 * kInputs * kOutputs, [&](ffi::ThreadPool& threads, float* y) {
     dense_kernel(threads, s, kInputs, x.data(), g.data(), y);
   });
-  constexpr int64_t kVector = 17;
-  const Shapes tiled = shapes(kVector, kOutputs, 1);
-  const Numbers image = numbers(operand_size(tiled)), taps = numbers(9 * kVector * kOutputs);
-  check("winograd", result_size(tiled), [&](ffi::ThreadPool& threads, float* y) {
-    const Epilogue<float> after{bias.data(), Activation::kSilu};
-    winograd(threads, tiled, image.data(), taps.data(), y, after);
-  });
+  constexpr int64_t kVector = 17, kManyOutputs = 613;  // more than there are tiles
+  for (int64_t outputs : {kOutputs, kManyOutputs}) {
+    const Shapes tiled = shapes(kVector, outputs, 1);
+    const Numbers image = numbers(operand_size(tiled)), taps = numbers(9 * kVector * outputs);
+    const Numbers shift = numbers(outputs);
+    check("winograd", result_size(tiled), [&](ffi::ThreadPool& threads, float* y) {
+      const Epilogue<float> after{shift.data(), Activation::kSilu};
+      winograd(threads, tiled, image.data(), taps.data(), y, after);
+    });
+  }
   if constexpr (kRegisters == 32) {
     constexpr int64_t kLanes = kRegister / sizeof(float), kGroups = 3 * kLanes;
     const Shapes both[] = {shapes(kGroups, kGroups, 1), shapes(kGroups, kGroups, 2)};
@@ -158,13 +161,13 @@ void dense_kernels() {
   });
 }
 
-// More numbers than one thread alone gates.
+// More numbers than one thread alone gates, and channels for several.
 void gates() {
-  constexpr int64_t kImages = 3, kRows = 23, kColumns = 31, kChannels = 37, kFew = 5;
+  constexpr int64_t kImages = 3, kRows = 23, kColumns = 31, kChannels = 133, kFew = 5;
   constexpr int64_t kSize = kImages * kRows * kColumns * kChannels;
   const Numbers x = numbers(kSize), squeeze = numbers(kChannels * kFew);
   const Numbers excite = numbers(kFew * kChannels), bias = numbers(kChannels);
-  for (int64_t images : {int64_t{2}, kImages}) {
+  for (int64_t images : {int64_t{1}, int64_t{2}, kImages}) {
     check("gates", images * kRows * kColumns * kChannels, [&](ffi::ThreadPool& threads, float* y) {
       gated(threads, Gate<float>{images, kRows, kColumns,
                                  {squeeze.data(), kChannels, kFew, kFew,
