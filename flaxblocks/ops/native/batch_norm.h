@@ -103,8 +103,9 @@ int64_t shares_of(ffi::ThreadPool& threads, int64_t channels) {
   return std::min(size(threads), ceil_div(channels, static_cast<int64_t>(64 / sizeof(T))));
 }
 
-// Normalizes. The values are summed about a rough mean, that of some pixels: sums of values that are
-// far larger than their deviation would lose it to rounding.
+// Normalizes. The values are summed about a rough mean, that of some pixels, and their distances
+// from it are normalized: of values that are far larger than their deviation, sums and a rounded
+// mean lose it.
 template <typename T>
 void batch_norm(ffi::ThreadPool& threads, const BatchNorm<T>& norm, const T* x, T* y, T* mean,
                 T* var) {
@@ -113,6 +114,7 @@ void batch_norm(ffi::ThreadPool& threads, const BatchNorm<T>& norm, const T* x, 
   using V = Vector<T, kLanes>;
   const int64_t channels = norm.channels, shares = shares_of<T>(threads, channels);
   const auto rough = make_buffer<T>({channels}), factor = make_buffer<T>({channels});
+  const auto shift = make_buffer<T>({channels});
   PairSums<T> sums(norm.blocks(), channels);
   auto estimate = [&](int64_t share) {
     const Channels some = part_of<T>(channels, share, shares);
@@ -138,6 +140,7 @@ void batch_norm(ffi::ThreadPool& threads, const BatchNorm<T>& norm, const T* x, 
       mean[c] = static_cast<T>(rough[c] + correction);
       var[c] = static_cast<T>(std::max(square - correction * correction, 0.0));
       factor[c] = norm.scale[c] / std::sqrt(var[c] + norm.epsilon);
+      shift[c] = static_cast<T>(norm.bias[c] - correction * factor[c]);
     }
   };
   auto apply = [&](int64_t i) {
@@ -147,9 +150,9 @@ void batch_norm(ffi::ThreadPool& threads, const BatchNorm<T>& norm, const T* x, 
         V values[count];
         for (int v = 0; v < count; ++v) {
           const int64_t channel = c + v * kLanes;
-          values[v] = (load<V>(x + p * channels + channel) - load<V>(mean + channel)) *
+          values[v] = (load<V>(x + p * channels + channel) - load<V>(rough.get() + channel)) *
                           load<V>(factor.get() + channel) +
-                      load<V>(norm.bias + channel);
+                      load<V>(shift.get() + channel);
         }
         activate<T, kLanes>(norm.activation, values);
         for (int v = 0; v < count; ++v) store(y + p * channels + c + v * kLanes, values[v]);
