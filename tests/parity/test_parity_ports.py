@@ -178,3 +178,10 @@ def test_what_rounding_alone_tells_apart_is_equal(equal):
         y = jnp.asarray([1, 1 + 2.0**-52, 1 + 1e-12, jnp.inf, 1, jnp.nan])
         found = JaxProgram.of(equal, x, y).outputs((x, y))
     assert found.tolist() == [True, True, False, True, False, False]
+
+
+def test_what_is_near_to_a_constant_is_not_equal_to_it():
+    with jax.enable_x64(True):
+        x = jnp.asarray([1, 1e-20, 0])
+        found = JaxProgram.of(lambda x: x == 0, x).outputs((x,))
+    assert found.tolist() == [False, False, True]
