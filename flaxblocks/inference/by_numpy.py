@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 from jax.core import Tracer
 
 X = TypeVar("X")
@@ -38,9 +39,15 @@ def by_numpy(function: Callable[[X], R]) -> Callable[[Sequence[X]], list[R]]:
         if len(devices) != 1:
             return compiled(items)
         (device,) = devices
-        return [jax.device_put(function(jax.device_get(item)), device) for item in items]
+        results = (jax.tree.map(_own, function(jax.device_get(item))) for item in items)
+        return [jax.device_put(result, device) for result in results]
 
     return call
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    """Return a copy of what is a view, perhaps of an item's array, whose memory JAX would share."""
+    return array if array.base is None else array.copy()
 
 
 def namespace(array: Any) -> Any:

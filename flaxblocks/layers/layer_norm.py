@@ -54,11 +54,9 @@ class LayerNorm(Scoped, nnx.LayerNorm):
         rngs: nnx.Rngs,
     ):
         check_rngs(rngs)
-        if not epsilon >= 0:
-            raise ValueError(f"`epsilon` must be at least 0, got {epsilon!r}")
         super().__init__(
             checks.positive_int("num_features", num_features),
-            epsilon=epsilon,
+            epsilon=checks.at_least_0("epsilon", epsilon),
             dtype=dtype,
             param_dtype=param_dtype,
             use_bias=use_bias,

@@ -25,6 +25,12 @@ def test_one_device_needs_no_program(caplog):
     np.testing.assert_allclose(result, np.arange(8) / np.sqrt(140), rtol=1e-6)
 
 
+def test_what_stays_as_it_is_is_a_copy():
+    weights = jnp.arange(1024.0)
+    (same,) = by_numpy(lambda w: w)([weights])
+    assert same.unsafe_buffer_pointer() != weights.unsafe_buffer_pointer()
+
+
 def test_what_is_traced_or_on_several_devices_goes_through_one(caplog):
     weights = jnp.arange(8.0)
     sharding = NamedSharding(jax.make_mesh((4,), ("x",)), PartitionSpec("x"))
