@@ -38,6 +38,10 @@ def _mean(operation: Operation, x: Any) -> jax.Array:
     return jnp.mean(x, operation.parameters["axes"], keepdims=operation.parameters["keepdims"])
 
 
+def _softmax(operation: Operation, x: Any) -> jax.Array:
+    return jax.nn.softmax(x, operation.parameters["axis"])
+
+
 def _slice(operation: Operation, x: Any) -> jax.Array:
     given = operation.parameters
     return jax.lax.slice(x, given["start_indices"], given["limit_indices"], given["strides"])
@@ -64,6 +68,7 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "dot_general": _biased,
     "reduce_window_mean": _mean_of_window,
     "mean": _mean,
+    "softmax": _softmax,
     "slice": _slice,
     "squeeze": _squeeze,
     "relu": _relu,

@@ -17,6 +17,7 @@ from flaxblocks.exporting.activations import BY_NAME
 from flaxblocks.exporting.operation import Operand, Operation, Value
 from flaxblocks.exporting.simplify import simplified
 from flaxblocks.exporting.slices import as_slices
+from flaxblocks.exporting.softmax import with_softmax
 from flaxblocks.ops.switch import convolution
 
 WITHIN = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -50,6 +51,7 @@ def program_of(function: Callable[[jax.Array], jax.Array], images: Any) -> Progr
     (aval,) = jaxpr.in_avals
     program = Program(Value(aval.shape, aval.dtype))
     (program.result,) = _written_out(program, jaxpr.jaxpr, jaxpr.consts, [program.images], "")
+    program.operations = with_softmax(program.operations)
     steps = [step for used in _used(program) for step in as_slices(used)]
     program.operations = simplified(steps, program.result)
     return program

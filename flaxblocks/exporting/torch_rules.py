@@ -176,6 +176,10 @@ def _reduced(method: str, operation: Operation, x: Tensor) -> Tensor:
     return getattr(x, method)(dim=tuple(given["axes"]), keepdim=given.get("keepdims", False))
 
 
+def _softmax(operation: Operation, x: Tensor) -> Tensor:
+    return x.softmax(operation.parameters["axis"])
+
+
 def _named(path: str, operation: Operation, *operands: Tensor) -> Tensor:
     import torch
 
@@ -253,6 +257,7 @@ RULES: dict[str, Rule] = {
     "reduce_max": partial(_reduced, "amax"),
     "reduce_min": partial(_reduced, "amin"),
     "mean": partial(_reduced, "mean"),
+    "softmax": _softmax,
     "integer_pow": _power,
     "convert_element_type": _converted,
 }

@@ -128,7 +128,7 @@ def test_each_block_is_the_same_function(format: str, case, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "dtype"),
-    [(name, dtype) for name in FORMAT_NAMES for dtype in FORMATS[name].dtypes[1:]],
+    [(n, dtype) for n in FORMAT_NAMES for dtype in FORMATS[n].dtypes if "float16" in dtype],
 )
 def test_half_precision_differs_by_its_rounding(format: str, dtype: str, network, tmp_path):
     path = tmp_path / f"model{suffix(format)}"

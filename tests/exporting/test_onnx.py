@@ -180,10 +180,79 @@ def test_products_of_two_arrays_of_the_images(suffix: str, tmp_path):
 def test_products_take_arrays_as_they_are_stored(tmp_path):
     bilinear = LAYERS["BilinearAttention"](8, rngs=nnx.Rngs(0))
     bilinear.eval()
-    for model, features in ((Attention(), 3), (bilinear, 8)):
-        path = fb.export(model, tmp_path / "a.onnx", input_size=(4, 4), in_features=features)
-        assert operators(path)["Einsum"] == 2
-        assert operators(path)["Transpose"] == 2  # at the borders
+    path = fb.export(bilinear, tmp_path / "a.onnx", input_size=(4, 4), in_features=8)
+    assert operators(path)["Einsum"] == 2
+    assert operators(path)["Transpose"] == 2  # at the borders
+
+
+class Correlation(nnx.Module):
+    """Mixes the channels of each pixel by the products of whole channels."""
+
+    def __init__(self):
+        self.conv, self.project = (fb.Conv(3, 3, 1, rngs=nnx.Rngs(seed)) for seed in (0, 1))
+
+    def __call__(self, x):
+        n, h, w, c = x.shape
+        pixels = jnp.tanh(self.conv(x)).reshape(n, h * w, c)
+        products = jnp.einsum("npc,npd->ncd", pixels, pixels)
+        mixed = jnp.einsum("npc,ncd->npd", pixels, products)
+        return self.project(mixed.reshape(n, h, w, c))
+
+
+PRODUCTS = {"attention": (Attention, 1), "correlation": (Correlation, 0)}
+"""Modules of two products of matrices, and how often they have softmax."""
+
+
+@pytest.mark.parametrize("batch", [1, "dynamic"])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_of_matrices_move_nothing(name: str, batch, tmp_path):
+    make, count = PRODUCTS[name]
+    model, path = make(), tmp_path / "a.onnx"
+    fb.export(model, path, input_size=(4, 5), batch=batch)
+    x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    assert fb.verify_exported(model, path, x).ok
+    found = operators(path)
+    assert (found["MatMul"], found["Softmax"], found["Einsum"]) == (2, count, 0)
+    nodes = onnx.load(path).graph.node
+    axes = [node.attribute[0].i for node in nodes if node.op_type == "Softmax"]
+    assert axes == [3] * count  # the last one, which ONNX Runtime is fast along
+    turns = [list(node.attribute[0].ints) for node in nodes if node.op_type == "Transpose"]
+    moved = [turn for turn in turns if turn[:-2] != list(range(len(turn) - 2))]
+    assert moved == [[0, 3, 1, 2], [0, 2, 3, 1]]  # at the borders; the products do the others
+
+
+def crossed(x: jax.Array) -> jax.Array:
+    """Return what is a softmax but for the axis that is added up."""
+    powers = jnp.exp(x - x.max(1, keepdims=True))
+    return powers / powers.sum(2, keepdims=True)
+
+
+def of_another(x: jax.Array) -> jax.Array:
+    """Return what is a softmax but for the array whose greatest number is taken off."""
+    powers = jnp.exp(x - jnp.tanh(x).max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+SOFTMAXES = {
+    "channels": (jax.nn.softmax, 1),
+    "rows": (partial(jax.nn.softmax, axis=1), 1),
+    "pixels": (partial(jax.nn.softmax, axis=(1, 2)), 0),
+    "crossed": (crossed, 0),
+    "of another": (of_another, 0),
+}
+"""Functions, and whether each is a softmax along one axis."""
+
+
+@pytest.mark.parametrize("suffix", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("function", SOFTMAXES)
+def test_softmax_is_one_operation(function: str, suffix: str, tmp_path):
+    computed, count = SOFTMAXES[function]
+    model, path = Indexed(computed), tmp_path / f"model.{suffix}"
+    fb.export(model, path, input_size=(6, 5))
+    x = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
+    assert fb.verify_exported(model, path, x).ok
+    if suffix == "onnx":
+        assert operators(path)["Softmax"] == count
 
 
 class Routed(nnx.Module):

@@ -1,11 +1,11 @@
-"""Convolutions, pools, means and products with matrices."""
+"""Convolutions, pools, means, softmax and products with matrices."""
 
 from typing import Any
 
 import numpy as np
 
-from flaxblocks.exporting.einsum import equation
-from flaxblocks.exporting.onnx.graph import NCHW, Graph, plain, usual
+from flaxblocks.exporting.onnx.graph import NCHW, Graph, usual
+from flaxblocks.exporting.onnx.products import product_of_arrays
 from flaxblocks.exporting.onnx.rule import rule
 from flaxblocks.exporting.operation import Operation, Value, group_count
 
@@ -94,7 +94,7 @@ def _product(graph: Graph, operation: Operation) -> None:
     (result,) = operation.results
     rank = len(x.shape)
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or batch != ((), ()):
-        _general_product(graph, operation)
+        product_of_arrays(graph, operation)
         return
     if not isinstance(x, Value) or tuple(x_axes) != (rank - 1,):
         raise NotImplementedError
@@ -112,31 +112,13 @@ def _product(graph: Graph, operation: Operation) -> None:
     graph.store(result, name, order)
 
 
-def _general_product(graph: Graph, operation: Operation) -> None:
-    """Write a product of two arrays that both depend on the images, as attention has them.
-
-    Each is taken as it is stored. Where the larger one is stored otherwise than the program has it,
-    the result is stored as that one, a sum's axis replaced by what the other has instead.
-    """
-    x, y, *bias = operation.operands
-    if bias:
-        raise NotImplementedError
-    (result,), ranks = operation.results, (len(x.shape), len(y.shape))
-    text = equation(operation.parameters["dimension_numbers"], *ranks)
-    terms, made = text.partition("->")[0].split(","), text.partition("->")[2]
-    orders = [
-        graph.stored(array).order if isinstance(array, Value) else plain(rank)
-        for array, rank in zip((x, y), ranks, strict=True)
-    ]
-    stored = ["".join(term[axis] for axis in o) for term, o in zip(terms, orders, strict=True)]
-    first, target = ranks.index(max(ranks)), made
-    if orders[first] != plain(ranks[first]):
-        new = "".join(letter for letter in stored[1 - first] if letter not in stored[first])
-        gone = next(letter for letter in stored[first] if letter not in made)
-        target = "".join(a for a in stored[first].replace(gone, gone + new) if a in made)
-    names = [graph.take(array, o) for array, o in zip((x, y), orders, strict=True)]
-    name = graph.add("Einsum", names, equation=f"{','.join(stored)}->{target}")
-    graph.store(result, name, tuple(made.index(letter) for letter in target))
+@rule("softmax")
+def _softmax(graph: Graph, operation: Operation) -> None:
+    (x,), (result,) = operation.operands, operation.results
+    assert isinstance(x, Value)
+    order = graph.stored(x).order
+    axis = order.index(operation.parameters["axis"])
+    graph.store(result, graph.add("Softmax", [graph.take(x, order)], axis=axis), order)
 
 
 @rule("affine")

@@ -46,13 +46,17 @@ def _target(before: tuple[Any, ...], after: tuple[Any, ...], order: Order) -> Or
 
 
 def _with_ones(target: Order, loose: list[int], rank: int) -> Order:
-    """Return the order with new axes of size 1, where the usual order of this rank has them."""
+    """Return the order with new axes of size 1, where the usual order of this rank has them.
+
+    Else they come last, but for those before all others, as the number of images is where it is 1.
+    """
     if not loose:
         return target
     wanted = usual(rank)
     if tuple(axis for axis in wanted if axis in target) == target:
         return wanted
-    return (*target, *loose)
+    first = [axis for axis in loose if axis < min(target, default=rank)]
+    return (*first, *target, *(axis for axis in loose if axis not in first))
 
 
 def _groups(before: tuple[Any, ...], after: tuple[Any, ...]) -> Groups | None:

@@ -1,0 +1,113 @@
+"""Products of two arrays that both depend on the images, as attention has them."""
+
+from dataclasses import dataclass
+
+from flaxblocks.exporting.einsum import equation
+from flaxblocks.exporting.onnx.graph import Graph, Order, plain
+from flaxblocks.exporting.operation import Operand, Operation, Value
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """An operand.
+
+    Args:
+        array: the operand.
+        term: a letter for each of its axes, as the program has them.
+        order: in which its axes are stored.
+    """
+
+    array: Operand
+    term: str
+    order: Order
+
+    @property
+    def stored(self) -> str:
+        """The letters as the axes are stored."""
+        return "".join(self.term[axis] for axis in self.order)
+
+    @property
+    def turned(self) -> bool:
+        """Whether it is stored otherwise than the program has it."""
+        return self.order != plain(len(self.order))
+
+    def take(self, graph: Graph, letters: str) -> str:
+        """Return its name, its axes in the order of these letters."""
+        return graph.take(self.array, tuple(self.term.index(letter) for letter in letters))
+
+
+def product_of_arrays(graph: Graph, operation: Operation) -> None:
+    """Write a product: of matrices as MatMul, which ONNX Runtime is fast at, else as Einsum.
+
+    Raises:
+        NotImplementedError: if it has a bias.
+    """
+    x, y, *bias = operation.operands
+    if bias:
+        raise NotImplementedError
+    ranks = len(x.shape), len(y.shape)
+    text = equation(operation.parameters["dimension_numbers"], *ranks)
+    terms, _, made = text.partition("->")
+    factors = tuple(
+        _Factor(array, term, _order(graph, array))
+        for array, term in zip((x, y), terms.split(","), strict=True)
+    )
+    target = _target(factors, made)
+    matrices = _of_matrices(graph, factors, made, target)
+    name, letters = matrices or (_einsum(graph, factors, target), target)
+    (result,) = operation.results
+    graph.store(result, name, tuple(made.index(letter) for letter in letters))
+
+
+def _order(graph: Graph, array: Operand) -> Order:
+    return graph.stored(array).order if isinstance(array, Value) else plain(array.ndim)
+
+
+def _target(factors: tuple[_Factor, ...], made: str) -> str:
+    """Return the order of the result's axes.
+
+    Where the larger factor is stored otherwise than the program has it, the result is stored as
+    that one, the sum's axis replaced by what the other has instead.
+    """
+    larger, other = sorted(factors, key=lambda factor: -len(factor.term))
+    if not larger.turned:
+        return made
+    new = "".join(letter for letter in other.stored if letter not in larger.term)
+    gone = next(letter for letter in larger.stored if letter not in made)
+    return "".join(a for a in larger.stored.replace(gone, gone + new) if a in made)
+
+
+def _of_matrices(
+    graph: Graph, factors: tuple[_Factor, ...], made: str, target: str
+) -> tuple[str, str] | None:
+    """Write a product of a matrix with a matrix, in each of a batch; None where it is another.
+
+    A factor's two last axes may change places: ONNX Runtime makes one operation of that and the
+    product. Where the sum is over channels, the result has none, and is stored as the program has
+    it.
+    """
+    first, second = factors
+    batch = [letter for letter in first.stored if letter in second.term and letter in made]
+    summed = [letter for letter in first.term if letter in second.term and letter not in made]
+    rows = [letter for letter in made if letter not in second.term]
+    columns = [letter for letter in made if letter not in first.term]
+    if not len(summed) == len(rows) == len(columns) == 1:
+        return None
+    channels_gone = all(factor.turned and factor.stored[-1] not in summed for factor in factors)
+    wanted = made if channels_gone else target
+    if wanted.index(rows[0]) > wanted.index(columns[0]):
+        first, second, rows, columns = second, first, columns, rows
+    name = graph.add(
+        "MatMul",
+        [
+            first.take(graph, "".join([*batch, *rows, *summed])),
+            second.take(graph, "".join([*batch, *summed, *columns])),
+        ],
+    )
+    return name, "".join([*batch, *rows, *columns])
+
+
+def _einsum(graph: Graph, factors: tuple[_Factor, ...], target: str) -> str:
+    names = [factor.take(graph, factor.stored) for factor in factors]
+    terms = ",".join(factor.stored for factor in factors)
+    return graph.add("Einsum", names, equation=f"{terms}->{target}")
