@@ -228,7 +228,8 @@ void winograd_by_tiles(ffi::ThreadPool& threads, const Winograd<T>& all, int64_t
   const auto weights = make_buffer<T>({all.blocks.count, all.block_size()});
   auto weights_of = [&](int64_t block) { return weights.get() + block * all.block_size(); };
   const int64_t spans = std::min(all.blocks.tasks, ceil_div(enough, ceil_div(cells, kMost)));
-  const int64_t bands = std::max(ceil_div(cells, kMost), std::min(cells, ceil_div(enough, spans)));
+  const int64_t least = std::max(ceil_div(cells, kMost), ceil_div(enough, spans));
+  const int64_t bands = std::min(cells, ceil_div(least, size(threads)) * size(threads));
   const int64_t parts = ceil_div(inputs, kInputs);
   parallel_stages(threads, {parts, bands * spans}, [&](int64_t stage, int64_t i) {
     if (stage == 0) {
