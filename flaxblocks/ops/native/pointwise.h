@@ -111,13 +111,15 @@ bool shares_sets(const Layer<T>& layer, int64_t pixels) {
   return apart % kApart == 0 && layer.inputs >= kMany && pixels >= kMuch;
 }
 
-// The threads share the blocks of outputs, see `dense`.
+// The threads share the pixels, where each has enough to be worth reading all weights, and else the
+// blocks of outputs: pixels stay in the cache of the thread that computed them.
 template <typename T>
 void pointwise_packed(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x,
                       T* y) {
-  constexpr int64_t kMost = 512;  // pixels of a piece
+  constexpr int64_t kLeast = 64, kMost = 512;  // pixels of a piece
   const Blocks<T> blocks(layer.outputs);
-  const int64_t pieces = ceil_div(pixels, kMost);
+  const int64_t pieces =
+      std::max(ceil_div(pixels, kMost), std::min(pixels / kLeast, size(threads)));
   const int64_t spans = std::min(blocks.tasks, ceil_div(size(threads), pieces));
   parallel_for(threads, pieces * spans, [&](int64_t i) {
     const int64_t piece = i / spans;
