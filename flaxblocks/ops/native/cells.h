@@ -102,17 +102,21 @@ inline void add_sums(V (&totals)[Width][Vectors], const V (&sums)[Width][Vectors
   }
 }
 
-// Prefetches what `store_cell` will read and write.
-template <int Vectors, int Width, typename T>
-[[gnu::always_inline]] inline void fetch_cell(const Epilogue<T>& after, const T* result,
-                                              int64_t first, int64_t apart) {
-  constexpr int kLanes = kRegister / sizeof(T), kStep = std::max<int>(1, 64 / kRegister);
+// Stores sums that are in registers, see `store_cell`.
+template <int Vectors, int Width, typename V, typename T>
+[[gnu::always_inline]] inline void store_sums(V (&sums)[Width][Vectors], const Epilogue<T>& after,
+                                              T* result, int64_t first, int64_t apart,
+                                              int64_t channel) {
+  constexpr int kLanes = kRegister / sizeof(T);
+  if (is_smooth(after.activation)) {
+    V copy[Width][Vectors];
+    std::memcpy(copy, sums, sizeof(sums));
+    return after.template store_smoothly<kLanes>(result, first, apart, channel, copy[0], Width,
+                                                 Vectors);
+  }
+#pragma GCC unroll 16
   for (int w = 0; w < Width; ++w) {
-    for (int v = 0; v < Vectors; v += kStep) {
-      const int64_t at = first + w * apart + v * kLanes;
-      __builtin_prefetch(result + at, 1, 3);
-      if (after.residual) __builtin_prefetch(after.residual + at, 0, 3);
-    }
+    after.template store_all<kLanes>(result, first + w * apart, kLanes, channel, kLanes, sums[w]);
   }
 }
 

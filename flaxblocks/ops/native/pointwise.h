@@ -35,16 +35,7 @@ template <int Vectors, int Width, typename T>
   for (int w = 0; w < Width; ++w) x[w] = from + w * layer.inputs;
   add_products(sums, [&](int w, int64_t i) { return x[w][i]; }, layer.weights + o, layer.apart,
                layer.inputs);
-  if (is_smooth(layer.after.activation)) {
-    V copy[Width][Vectors];
-    std::memcpy(copy, sums, sizeof(sums));
-    return layer.after.template store_smoothly<kLanes>(to, first, apart, o, copy[0], Width,
-                                                       Vectors);
-  }
-#pragma GCC unroll 16
-  for (int w = 0; w < Width; ++w) {
-    layer.after.template store_all<kLanes>(to, first + w * apart, kLanes, o, kLanes, sums[w]);
-  }
+  store_sums(sums, layer.after, to, first, apart, o);
 }
 
 template <int Vectors, int Width, typename T>
