@@ -52,7 +52,7 @@ def program_of(function: Callable[[jax.Array], jax.Array], images: Any) -> Progr
     program = Program(Value(aval.shape, aval.dtype))
     (program.result,) = _written_out(program, jaxpr.jaxpr, jaxpr.consts, [program.images], "")
     program.operations = with_softmax(program.operations)
-    steps = [step for used in _used(program) for step in as_slices(used)]
+    steps = [step for used in used_steps(program) for step in as_slices(used)]
     program.operations = simplified(steps, program.result)
     return program
 
@@ -98,7 +98,7 @@ def _step(program: Program, equation: JaxprEqn, given: list[Any], layer: str) ->
     return list(results)
 
 
-def _used(program: Program) -> list[Operation]:
+def used_steps(program: Program) -> list[Operation]:
     """Return the operations that the result depends on."""
     wanted = {id(program.result)}
     kept: list[Operation] = []

@@ -1,6 +1,5 @@
 """What ONNX graphs look like: nothing but what ONNX Runtime has a fast kernel for."""
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -18,11 +17,7 @@ from flaxblocks.layers.channel_attention import EfficientChannelAttention
 from flaxblocks.layers.group_norm import GroupNorm
 from flaxblocks.layers.response_norm import GlobalResponseNorm
 from flaxblocks.ops.resize import bilinear_resize, nearest_resize
-from tests.helpers.exported import SIZE, randomized
-
-
-def operators(path) -> Counter:
-    return Counter(node.op_type for node in onnx.load(path).graph.node)
+from tests.helpers.exported import SIZE, operators, randomized
 
 
 def test_the_graph_has_one_node_for_each_operation(network, tmp_path):
@@ -156,103 +151,12 @@ def test_indices_leave_the_number_of_images_open(index: str, suffix: str, tmp_pa
     assert fb.verify_exported(model, path, x).ok
 
 
-class Attention(nnx.Module):
-    """Weighs pixels by their products with each other, in two heads."""
-
-    def __init__(self):
-        self.conv = fb.Conv(3, 12, 1, rngs=nnx.Rngs(0))
-
-    def __call__(self, x):
-        n, h, w, _ = x.shape
-        first, second, values = jnp.split(self.conv(x).reshape(n, h * w, 2, 6), 3, axis=3)
-        weights = jax.nn.softmax(jnp.einsum("nphc,nqhc->nhpq", first, second))
-        return jnp.einsum("nhpq,nqhc->nphc", weights, values).reshape(n, h, w, 4)
-
-
-@pytest.mark.parametrize("suffix", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
-def test_products_of_two_arrays_of_the_images(suffix: str, tmp_path):
-    model, path = Attention(), tmp_path / f"model.{suffix}"
-    fb.export(model, path, input_size=(3, 4))
-    x = np.random.default_rng(0).normal(size=(2, 3, 4, 3)).astype(np.float32)
-    assert fb.verify_exported(model, path, x).ok
-
-
 def test_products_take_arrays_as_they_are_stored(tmp_path):
     bilinear = LAYERS["BilinearAttention"](8, rngs=nnx.Rngs(0))
     bilinear.eval()
     path = fb.export(bilinear, tmp_path / "a.onnx", input_size=(4, 4), in_features=8)
     assert operators(path)["Einsum"] == 2
     assert operators(path)["Transpose"] == 2  # at the borders
-
-
-class Correlation(nnx.Module):
-    """Mixes the channels of each pixel by the products of whole channels."""
-
-    def __init__(self):
-        self.conv, self.project = (fb.Conv(3, 3, 1, rngs=nnx.Rngs(seed)) for seed in (0, 1))
-
-    def __call__(self, x):
-        n, h, w, c = x.shape
-        pixels = jnp.tanh(self.conv(x)).reshape(n, h * w, c)
-        products = jnp.einsum("npc,npd->ncd", pixels, pixels)
-        mixed = jnp.einsum("npc,ncd->npd", pixels, products)
-        return self.project(mixed.reshape(n, h, w, c))
-
-
-PRODUCTS = {"attention": (Attention, 1), "correlation": (Correlation, 0)}
-"""Modules of two products of matrices, and how often they have softmax."""
-
-
-@pytest.mark.parametrize("batch", [1, "dynamic"])
-@pytest.mark.parametrize("name", PRODUCTS)
-def test_products_of_matrices_move_nothing(name: str, batch, tmp_path):
-    make, count = PRODUCTS[name]
-    model, path = make(), tmp_path / "a.onnx"
-    fb.export(model, path, input_size=(4, 5), batch=batch)
-    x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
-    assert fb.verify_exported(model, path, x).ok
-    found = operators(path)
-    assert (found["MatMul"], found["Softmax"], found["Einsum"]) == (2, count, 0)
-    nodes = onnx.load(path).graph.node
-    axes = [node.attribute[0].i for node in nodes if node.op_type == "Softmax"]
-    assert axes == [3] * count  # the last one, which ONNX Runtime is fast along
-    turns = [list(node.attribute[0].ints) for node in nodes if node.op_type == "Transpose"]
-    moved = [turn for turn in turns if turn[:-2] != list(range(len(turn) - 2))]
-    assert moved == [[0, 3, 1, 2], [0, 2, 3, 1]]  # at the borders; the products do the others
-
-
-def crossed(x: jax.Array) -> jax.Array:
-    """Return what is a softmax but for the axis that is added up."""
-    powers = jnp.exp(x - x.max(1, keepdims=True))
-    return powers / powers.sum(2, keepdims=True)
-
-
-def of_another(x: jax.Array) -> jax.Array:
-    """Return what is a softmax but for the array whose greatest number is taken off."""
-    powers = jnp.exp(x - jnp.tanh(x).max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
-
-
-SOFTMAXES = {
-    "channels": (jax.nn.softmax, 1),
-    "rows": (partial(jax.nn.softmax, axis=1), 1),
-    "pixels": (partial(jax.nn.softmax, axis=(1, 2)), 0),
-    "crossed": (crossed, 0),
-    "of another": (of_another, 0),
-}
-"""Functions, and whether each is a softmax along one axis."""
-
-
-@pytest.mark.parametrize("suffix", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("function", SOFTMAXES)
-def test_softmax_is_one_operation(function: str, suffix: str, tmp_path):
-    computed, count = SOFTMAXES[function]
-    model, path = Indexed(computed), tmp_path / f"model.{suffix}"
-    fb.export(model, path, input_size=(6, 5))
-    x = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
-    assert fb.verify_exported(model, path, x).ok
-    if suffix == "onnx":
-        assert operators(path)["Softmax"] == count
 
 
 class Routed(nnx.Module):

@@ -1,6 +1,8 @@
 """Modules to export, with weights and statistics that show each part, and photographs."""
 
+from collections import Counter
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 from flax import nnx
@@ -42,6 +44,13 @@ SMALL_RECORD = fb.ModelRecord(
     preprocess=PREPROCESS,
 )
 """A network of one's own, which compiles fast."""
+
+
+def operators(path: Path) -> Counter[str]:
+    """Return how many nodes of each kind an ONNX file has."""
+    import onnx
+
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
 def randomized(model: nnx.Module, seed: int = 0) -> nnx.Module:

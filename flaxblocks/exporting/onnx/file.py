@@ -16,10 +16,12 @@ from flaxblocks.exporting.onnx import (  # noqa: F401 (they register rules)
     shapes,
 )
 from flaxblocks.exporting.onnx.graph import NCHW, Graph, plain
+from flaxblocks.exporting.onnx.norms import with_group_norms
+from flaxblocks.exporting.onnx.resizing import with_resizes
 from flaxblocks.exporting.onnx.rule import RULES
 from flaxblocks.exporting.operation import Value, unsupported
 from flaxblocks.exporting.prepare import Prepared
-from flaxblocks.exporting.program import Program, program_of
+from flaxblocks.exporting.program import Program, program_of, used_steps
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -65,7 +67,8 @@ def _graph(program: Program) -> tuple[Graph, str]:
     graph.store(program.images, IMAGES, plain(len(program.images.shape)))
     turned = graph.add("Transpose", [IMAGES], perm=NCHW)
     graph.store(program.images, turned, NCHW)
-    for operation in program.operations:
+    program.operations = with_resizes(with_group_norms(program.operations))
+    for operation in used_steps(program):
         rule = RULES.get(operation.name)
         if rule is None:
             raise unsupported(operation.name, operation.layer)
