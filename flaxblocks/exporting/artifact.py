@@ -86,7 +86,7 @@ def export(
         batch: how many images a call takes, or ``"dynamic"`` for any number.
         dtype: what is computed in, but for a quantized model; images and results stay float32.
         preprocess: how images are prepared, for the artifact to tell; as for the network's first
-            weights where absent.
+            weights where absent, at `input_size` where that is square.
         classes: the names of the outputs, in order, for the artifact to tell.
         prepare_images: whether the program prepares the images itself: it then takes bytes,
             resized and cropped, and returns probabilities.
@@ -104,11 +104,12 @@ def export(
     """
     path = Path(path)
     target = format_of(format, path)
-    name = INT8 if isinstance(model, Quantized) else jnp.dtype(dtype).name
+    name = INT8 if isinstance(model, Quantized) else _name_of(dtype)
     if name == INT8 and not isinstance(model, Quantized):
         raise ValueError("`model` must be what `quantize` returns for int8")
     if name not in target.dtypes:
-        raise ValueError(f"`dtype` must be {' or '.join(target.dtypes)}, got {name!r}")
+        got = repr(dtype if name is None else name)
+        raise ValueError(f"`dtype` must be {' or '.join(target.dtypes)}, got {got}")
     if input_size == DYNAMIC and not target.any_size:
         raise ValueError(
             f"`input_size` must be a number of pixels for {target.runtime}, got {input_size!r}"
@@ -127,6 +128,14 @@ def export(
     with replacing(path) as temporary:
         target.write(prepared, temporary)
     return path
+
+
+def _name_of(dtype: DTypeLike | None) -> str | None:
+    """Return the name of a dtype, None where it is none."""
+    try:
+        return None if dtype is None else jnp.dtype(dtype).name
+    except TypeError:
+        return None
 
 
 def load_exported(path: str | os.PathLike[str], *, format: str | None = None) -> Exported:

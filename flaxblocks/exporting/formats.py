@@ -107,9 +107,12 @@ def format_of(name: str | None, path: Path) -> Format:
     """Return a format by name, or that of a file by its suffix where no name is given.
 
     Raises:
+        TypeError: if the name is no text.
         ValueError: if there is none; the message lists the nearest.
     """
     if name is not None:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"`format` must be the name of one, got {name!r}")
         if name not in FORMATS:
             hint = _hint(name) or nearest(name, list(FORMATS))
             raise ValueError(f"`format` must be one of {len(FORMATS)} formats, got {name!r}{hint}")

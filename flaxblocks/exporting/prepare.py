@@ -80,7 +80,9 @@ def prepare(
     if isinstance(model, Backbone | Quantized):
         name, in_features = model.name, model.in_features
     if preprocess is None and name is not None:
-        preprocess = model_info(name).preprocess
+        preprocess = _of_size(model_info(name).preprocess, input_size)
+    if not isinstance(preprocess, Preprocess | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"`preprocess` must be a Preprocess, got {preprocess!r}")
     if prepare_images and preprocess is None:
         raise ValueError("`preprocess` must say how the graph prepares images, got None")
     call = model if isinstance(model, Quantized) else ready(model, dtype)
@@ -171,6 +173,14 @@ def around(call: Images, preprocess: Preprocess | None, x: jax.Array) -> jax.Arr
     return jax.nn.softmax(call(x.astype(jnp.float32) * scale + shift))
 
 
+def _of_size(preprocess: Preprocess | None, size: Size | None) -> Preprocess | None:
+    """Return a network's own preprocessing, for images of this size where they are square."""
+    height, width = size if isinstance(size, tuple) and len(size) == 2 else (size, size)
+    if preprocess is None or preprocess.whole or height != width or not isinstance(height, int):
+        return preprocess
+    return preprocess.at_size(height) if height > 0 else preprocess
+
+
 def _example(
     input_size: Size | None, batch: Batch, preprocess: Preprocess | None, channels: int
 ) -> tuple[int, int, int, int]:
@@ -180,6 +190,9 @@ def _example(
                 f"`input_size` must be given where no `preprocess` tells it, got {input_size!r}"
             )
         input_size = preprocess.crop
+    for name, given in (("input_size", input_size), ("batch", batch)):
+        if isinstance(given, str) and given != DYNAMIC:
+            raise ValueError(f"`{name}` must be a number or {DYNAMIC!r}, got {given!r}")
     height, width = checks.pair("input_size", input_size)  # pyright: ignore[reportArgumentType]
     return 2 if batch == DYNAMIC else checks.positive_int("batch", batch), height, width, channels
 

@@ -46,6 +46,11 @@ SMALL_RECORD = fb.ModelRecord(
 """A network of one's own, which compiles fast."""
 
 
+def suffix(format: str) -> str:
+    """Return how files of a format end."""
+    return FORMATS[format].suffixes[0]
+
+
 def operators(path: Path) -> Counter[str]:
     """Return how many nodes of each kind an ONNX file has."""
     import onnx
