@@ -26,8 +26,10 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("float64", "statistic"): Bound(1e-10, "a mean over the batch, moved by one step"),
     ("float64", "depth"): Bound(
         32.0,
-        "times PyTorch's own float32 error and float64's unit over float32's: what rounding alone "
-        "makes of this network in float64, on both sides and with room; a wrong eps does far more",
+        "times PyTorch's own float32 error and float64's unit over float32's; where the two are "
+        "further apart, as far as PyTorch's float64 run moves if each parameter moves by as many "
+        "of its last bits: what rounding alone makes of this network, on both sides and with room; "
+        "a wrong eps does far more",
     ),
     ("float64", "deepest"): Bound(1e-7, "however badly the network is conditioned"),
     ("float64", "recomputed"): Bound(

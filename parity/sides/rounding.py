@@ -20,9 +20,12 @@ Source: Higham and Mary 2019, theorem 2.4: the square root of k, whatever the or
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
+
+from parity.checks.tolerance import bound
 
 UNIT = 2.0**-24
 FRACTION = 2.0**-10
@@ -107,3 +110,12 @@ def _root_of_squares(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     for name, parameter in module.named_parameters(recurse=False):
         parameter.data = kept[name]
     return squared.clamp(min=0).sqrt()
+
+
+@torch.no_grad()
+def round_parameters(module: nn.Module, random: np.random.Generator) -> None:
+    """Move every parameter by what the rounding of a run may come to, up or down, in place."""
+    share = bound("float64", "depth") * 2.0**-52
+    for parameter in module.parameters():
+        signs = torch.from_numpy(random.choice([-1.0, 1.0], tuple(parameter.shape)))
+        parameter.mul_(1 + share * signs.to(parameter.device))

@@ -10,19 +10,20 @@ import torch
 from torch import nn
 
 from parity.checks import measure
-from parity.checks.tolerance import conditioned
 from parity.sides import flax_side, torch_side, weights
 from parity.sides.calls import Input, is_float, is_result
 from parity.sides.dropout import Rates, rates
 from parity.sides.flax_side import FlaxRun
 from parity.sides.frame import Frame
+from parity.sides.limits import limit
 from parity.sides.pairing import Pair
-from parity.sides.rounding import Rounding
+from parity.sides.rounding import Rounding, round_parameters
 from parity.sides.torch_side import TorchRun
 from parity.trace.torch_program import record
 from torch_ref.harness import passes
 
 DRAWS = 4  # of float32's errors, to know their usual size
+STARTS = 2  # that are rounded otherwise, to know how far that leads
 TARGETS = 7  # sets the targets' random numbers apart: a target equal to the input has no gradient
 
 
@@ -71,6 +72,13 @@ class Runs:
             ("rounded steps", i), lambda: [self._rounded_step(i, seed) for seed in range(DRAWS)]
         )
 
+    def from_rounded(self, i: int, training: bool) -> list[TorchRun]:
+        """Run PyTorch's side in float64 from parameters that rounding has moved."""
+        return self.once(
+            ("from rounded", i, training),
+            lambda: [self._from_rounded(i, training, seed) for seed in range(STARTS)],
+        )
+
     def train_step(self, dtype: str, i: int) -> tuple[TorchRun, FlaxRun]:
         """Run both sides forward and backward in train mode on input `i`."""
         return self.once(("train", dtype, i), lambda: self._train_step(dtype, i))
@@ -95,12 +103,13 @@ class Runs:
 
     def torch_forward(self, dtype: str, i: int) -> TorchRun:
         """Run PyTorch's side in eval mode on input `i`."""
+        return self.once(
+            ("torch eval", dtype, i),
+            lambda: self._torch_forward(self.torch_module(dtype), dtype, i),
+        )
 
-        def make() -> TorchRun:
-            module = self.torch_module(dtype)
-            return self.renamed(torch_side.forward(module, self.inputs[i], dtype, self.frame))
-
-        return self.once(("torch eval", dtype, i), make)
+    def _torch_forward(self, module: nn.Module, dtype: str, i: int) -> TorchRun:
+        return self.renamed(torch_side.forward(module, self.inputs[i], dtype, self.frame))
 
     def _ours(self, dtype: str, i: int) -> FlaxRun:
         def make() -> FlaxRun:
@@ -112,12 +121,18 @@ class Runs:
     def _rounded(self, i: int, seed: int) -> TorchRun:
         module = self.torch_module("float64")
         with Rounding(module, seed):
-            return self.renamed(torch_side.forward(module, self.inputs[i], "float64", self.frame))
+            return self._torch_forward(module, "float64", i)
 
     def _rounded_step(self, i: int, seed: int) -> TorchRun:
         module = self.torch_module("float64")
         with Rounding(module, seed):
             return self._torch_step(module, "float64", i)
+
+    def _from_rounded(self, i: int, training: bool, seed: int) -> TorchRun:
+        module = self.torch_module("float64")
+        round_parameters(module, np.random.default_rng((seed, self.seed)))
+        run = self._torch_step if training else self._torch_forward
+        return run(module, "float64", i)
 
     def _torch_step(self, module: nn.Module, dtype: str, i: int) -> TorchRun:
         step = torch_side.train_step(module, self.inputs[i], self.target(i), dtype, self.frame)
@@ -156,7 +171,7 @@ class Runs:
     def limit(self, quantity: str, i: int, training: bool) -> float:
         """Return how far outputs, gradients or statistics of float64 runs may be apart."""
         return self.once(
-            ("limit", quantity, i, training), lambda: self._limit(quantity, i, training)
+            ("limit", quantity, i, training), lambda: limit(self, quantity, i, training)
         )
 
     def apart(self, i: int) -> frozenset[str]:
@@ -165,22 +180,6 @@ class Runs:
         The two may join their steps otherwise: what such a layer gives is no comparison.
         """
         return self.once(("apart", i), lambda: self._apart(i))
-
-    def _limit(self, quantity: str, i: int, training: bool) -> float:
-        if not training:
-            narrow, wide = (
-                {"": self.torch_forward(dtype, i).outputs[""]} for dtype in ("float32", "float64")
-            )
-        else:
-            pairs = [self.torch_step(dtype, i) for dtype in ("float32", "float64")]
-            kind = {"output": "outputs", "gradient": "gradients", "statistic": "state"}[quantity]
-            narrow, wide = (getattr(run, kind) for run in pairs)
-            if quantity == "output":
-                narrow, wide = {"": narrow[""]}, {"": wide[""]}
-        # Each as a part of what it will be judged by.
-        scales = {n: measure.layer_scale(n, wide) for n in wide if quantity == "gradient"}
-        errors = [measure.rms_error(narrow[n], value, scales.get(n)) for n, value in wide.items()]
-        return conditioned(quantity, max((e for e in errors if np.isfinite(e)), default=0.0))
 
     def _apart(self, i: int) -> frozenset[str]:
         found: set[str] = set()

@@ -15,10 +15,10 @@ from torch import nn
 
 from flaxblocks.weights import state_dict
 from flaxblocks.weights.entries import entries
-from parity.checks.tolerance import bound
 from parity.sides import flax_side, torch_side
 from parity.sides.calls import Input, outputs_of, widened
 from parity.sides.compiling import compiled_float64
+from parity.sides.rounding import round_parameters
 from parity.sides.runs import Runs
 from torch_ref.harness import passes
 from torch_ref.harness.exact_gradients import ExactGradients
@@ -54,7 +54,7 @@ def torch_steps(
     """
     module = runs.torch_module("float64")
     if rounded:
-        _round(module, np.random.default_rng(runs.seed))
+        round_parameters(module, np.random.default_rng(runs.seed))
     passes.train_mode(module)
     stepper = optimizer.make_torch(module.parameters())
     for x, target in batches:
@@ -110,12 +110,3 @@ def _held(graphdef: Any, *states: Any) -> State:
 
 def _arrays(module: nn.Module) -> State:
     return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
-
-
-@torch.no_grad()
-def _round(module: nn.Module, rng: np.random.Generator) -> None:
-    """Move every parameter by what the rounding of a run may come to, up or down, in place."""
-    share = bound("float64", "depth") * 2.0**-52
-    for parameter in module.parameters():
-        signs = torch.from_numpy(rng.choice([-1.0, 1.0], tuple(parameter.shape)))
-        parameter.mul_(1 + share * signs.to(parameter.device))

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 import torch.nn.functional as F
 from flax import nnx
 from torch import nn
@@ -183,3 +184,38 @@ def test_statistics_in_float32_are_no_difference_in_float64(eps):
     report = compare(theirs, ours, X, checks=CHECKS)
     assert report.ok is (eps == 1e-3)
     assert ["eps" in cause and "1e-05" in cause for cause in report.causes] == [True] * (eps > 1e-3)
+
+
+class TorchGate(nn.Module):
+    """A gate that is half open where large terms cancel, which float32 holds exactly."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 1, bias=False)
+        self.linear.weight.data.copy_(torch.tensor([-3 * 2**18, 5 * 2**18, 1]))
+
+    def forward(self, x):
+        return torch.sigmoid(self.linear(x))
+
+
+class FlaxGate(nnx.Module):
+    """The same, which rounds before it sums."""
+
+    def __init__(self, scale):
+        self.linear = nnx.Linear(3, 1, use_bias=False, rngs=nnx.Rngs(0))
+        self.scale = scale
+
+    def __call__(self, x):
+        return nnx.sigmoid(self.scale * self.linear(x / 7))
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 + 1e-6])
+def test_a_lucky_run_in_float32_does_not_hide_what_rounding_does(factor):
+    x = np.array([[5, 3, 0.5], [10, 6, -0.25], [5, 3, 1.5]])
+    report = compare(
+        TorchGate(), FlaxGate(7 * factor), x, randomize=False, checks=("float64", "gradients")
+    )
+    assert report.ok is (factor == 1)
+    (whole,) = (row for row in report.rows if row.quantity == "the whole module (eval, input 0)")
+    assert bound("float64", "output") < whole.limit < bound("float64", "deepest")
+    assert whole.value > bound("float64", "output")
