@@ -16,7 +16,8 @@ from parity.diagnosis.steps import steps
 from parity.report.rows import Report, Row
 from parity.sides import given
 from parity.sides.calls import as_inputs
-from parity.sides.pairing import check_input, pair_up
+from parity.sides.image import check_input
+from parity.sides.pairing import pair_up
 from parity.sides.runs import Runs
 
 CHECKS: dict[str, Callable[[Runs], Iterator[Row]]] = {
@@ -90,7 +91,7 @@ def compare(
         names = find_names(torch_module, jax_module, inputs[0])
     pair = pair_up(torch_module, jax_module, names)
     for each in inputs:
-        check_input(pair, each)
+        check_input(torch_module, each)
     backward = bool({"gradients", "float32"} & {*wanted})
     runs = Runs(pair, inputs, seed, randomize, backward, on_step=on_step)
     if not pair.lines_up or runs.output_shapes[0] != runs.output_shapes[1]:

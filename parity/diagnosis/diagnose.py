@@ -24,6 +24,7 @@ from parity.diagnosis.sentences import Cause, merged, place
 from parity.diagnosis.shapes import in_shapes
 from parity.diagnosis.site import place_of
 from parity.diagnosis.structure import STRUCTURE, unexpected_residual
+from parity.diagnosis.tied import in_ties
 from parity.report.rows import Row
 from parity.sides import flax_side
 from parity.sides.calls import outputs_of
@@ -48,8 +49,8 @@ def causes(runs: Runs, rows: Iterable[Row]) -> list[Cause]:
     if not failed:
         return []
     if not runs.pair.lines_up:
-        return merged(list(in_shapes(runs.pair)))
-    found = [*in_float64(runs), *in_dropout(runs)] or (
+        return merged([*in_shapes(runs.pair), *in_ties(runs)])
+    found = [*in_ties(runs), *in_float64(runs), *in_dropout(runs)] or (
         [*_in_float32(runs)] if "float32" in failed else []
     )
     return merged(found)

@@ -24,6 +24,7 @@ from parity.sides.frame import Frame
 from parity.sides.links import Link, Names
 from parity.sides.pairing import Pair, pair_up
 from parity.sides.runs import Runs
+from parity.sides.tied import first_names
 from parity.trace.torch_program import Program, record
 from torch_ref.harness import passes
 
@@ -48,7 +49,9 @@ def find_names(torch_module: Any, jax_module: Any, x: Any) -> Names:
     reference = passes.with_dtype(torch_module, "float64").eval()
     program = record(reference, *Frame.of(reference, x).tensors(x, torch.float64))
     theirs = {name: tuple(value.shape) for name, value in reference.state_dict().items()}
-    ours = {name: entry.shape for name, entry in entries(jax_module).items()}
+    known = entries(jax_module)
+    firsts = first_names(known)
+    ours = {n: entry.shape for n, entry in known.items() if firsts.get(n, n) == n}
     orders = _read_order(program), _jax_order(jax_module, x)
     found = recurrent_names(torch_module, ours, orders[1])
     links = [Link.of(*item) for item in found.items()]
@@ -72,7 +75,8 @@ def _jax_order(port: nnx.Module, x: Input) -> list[str]:
     """Return the native names of the tensors in the order in which a run reads them."""
     port = nnx.clone(port)
     program = flax_side.program(port, x, "eval")
-    by_id = {id(e.variable): n for n, e in entries(port).items() if e.variable is not None}
+    known = entries(port)
+    by_id = {id(known[first].variable): first for first in first_names(known).values()}
     flat = cast(Iterable[tuple[Sequence[Any], Any]], nnx.to_flat_state(nnx.state(port)))
     names = [by_id.get(id(_at(port, path)), "") for path, _ in flat]
     return [names[i] for i in program.read_order() if i < len(names) and names[i]]

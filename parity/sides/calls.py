@@ -1,12 +1,14 @@
 """What a pair is called with and what it gives: an array, or tuples and dictionaries of arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from itertools import count
 from typing import Any, cast
 
 import jax
 import numpy as np
 
+_CALL = ", call "
 Input = Any
 """One call's input: an array; a tuple of arguments; or a dictionary of arguments by name."""
 
@@ -71,6 +73,18 @@ def inputs_of(x: Input) -> dict[str, Any]:
 def outputs_of(tree: Any) -> dict[str, Any]:
     """Return an output's arrays by name: the first is ``""``, others such as ``output maps.0``."""
     return _named(tree, "", "output")
+
+
+def next_call(known: Container[str], path: str) -> str:
+    """Return what the next call of a module is known under: the first by its path."""
+    calls = (path if n == 1 else f"{path}{_CALL}{n}" for n in count(1))
+    return next(call for call in calls if call not in known)
+
+
+def path_of_call(call: str) -> tuple[str, str]:
+    """Return the path of a module that was called, and what tells the call from its first."""
+    path, mark, number = call.partition(_CALL)
+    return path, mark + number
 
 
 def is_result(name: str) -> bool:

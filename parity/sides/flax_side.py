@@ -17,8 +17,9 @@ from flaxblocks.layers import BatchNorm
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.entries import children, entries
 from parity.sides import calling
-from parity.sides.calls import Input, inputs_of, is_float, outputs_of, widened
+from parity.sides.calls import Input, inputs_of, is_float, next_call, outputs_of, widened
 from parity.sides.compiling import compiled
+from parity.sides.tied import under_all_names
 from parity.trace.jax_program import JaxProgram
 from parity.trace.widen import in_float64
 
@@ -50,9 +51,11 @@ def precision(dtype: str) -> Generator[None]:
 def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: str) -> nnx.Module:
     """Return a copy of the module with native weights, in ``"float32"`` or ``"float64"``."""
     copy = nnx.clone(module)
+    known = entries(copy)
+    weights = under_all_names(weights, known)
     real = {name: np.real(value) for name, value in weights.items()}
     load_state_dict(copy, real, dtype=jnp.dtype(dtype))
-    for name, entry in entries(copy).items():  # complex numbers are in no checkpoint
+    for name, entry in known.items():  # complex numbers are in no checkpoint
         held = entry.variable
         if held is not None and jnp.iscomplexobj(held.get_value()):
             own = entry.layout.from_torch(weights[name])
@@ -233,7 +236,9 @@ def _recorded(
 
     `nnx.capture` does the same, but leaves out methods that a class inherits.
     """
-    names = {id(part): name for name, part in named_modules(module)}
+    names: dict[int, str] = {}
+    for name, part in named_modules(module):
+        names.setdefault(id(part), name)  # the first, as PyTorch's is
     kinds = {type(part) for _, part in named_modules(module) if callable(part)}
     own = {kind: kind.__dict__.get("__call__") for kind in kinds}
     calls = {kind: kind.__call__ for kind in kinds}
@@ -249,7 +254,7 @@ def _recorded(
                     before = call(nnx.clone(part), *args, **{**kwargs, "act": None})
                 else:
                     before = value
-                outputs[names[id(part)]] = before
+                outputs[next_call(outputs, names[id(part)])] = before
             return value
 
         return recorded

@@ -1,10 +1,9 @@
 # pyright: reportUnknownMemberType=false
-"""Lines up a PyTorch module and a JAX module: names, shapes, and what the input must look like."""
+"""Lines up a PyTorch module and a JAX module: names and shapes."""
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,9 +15,9 @@ from flaxblocks import ConvNormAct
 from flaxblocks.weights.entries import COUNTER, Entry, entries
 from flaxblocks.weights.state_dict import NAMES
 from parity.sides import flax_side
-from parity.sides.calls import Input, is_float
 from parity.sides.links import Link, Names, joined, same_shape
-from parity.sides.torch_side import children_after, output_shape
+from parity.sides.tied import each_once, first_names, further_names
+from parity.sides.torch_side import children_after
 from torch_ref.harness.passes import modules_of
 
 
@@ -40,6 +39,8 @@ class Pair:
     links: tuple[Link, ...] = ()  # which tensor becomes which, where JAX's has its own layout too
     # Of native tensors.
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    # of PyTorch's tensors for which JAX has one that is another's already: the other's name
+    shared: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def lines_up(self) -> bool:
@@ -111,11 +112,13 @@ def pair_up(
     Raises:
         ValueError: if `names` is unknown.
     """
-    special = _special(names)
+    ours = entries(jax_module)
+    firsts = first_names(ours)
+    special = [replace(x, native=firsts.get(x.native, x.native)) for x in _special(names)]
     names = names if isinstance(names, str) else _plain(names)
     back = {} if isinstance(names, str) else _back(names)
-    wanted, ours = _entries(jax_module, names), entries(jax_module)
-    native = {id(e.variable): name for name, e in ours.items() if e.variable is not None}
+    wanted = _entries(jax_module, names)
+    native = {id(ours[first].variable): first for first in firsts.values()}
     for link in (x for x in special if not x.adds):
         wanted.pop(_renamed(link.native, back), None)
     held = torch_module.state_dict(keep_vars=True)
@@ -126,20 +129,26 @@ def pair_up(
         for name, shape in given.items()
         if name in wanted and same_shape(wanted[name].shape, shape)
     }
-    links = (*(Link(name, native) for name, native in keys.items()), *special)
+    keys, shared = each_once(keys, held)
+    links = (*(Link(theirs, own) for theirs, own in keys.items()), *special)
     keys |= {link.theirs: link.native for link in special if link.is_whole}
     paths = _paths(torch_module, jax_module, keys, names)
-    keys |= dict(_tied(held, keys))
-    linked = {*keys, *(link.theirs for link in special)}
+    keys |= dict(further_names(held, keys))
+    linked, known = {*keys, *(link.theirs for link in special)}, {link.native for link in links}
+    notes = {n: f" (JAX has {wanted[n].shape})" for n in given if n in wanted}
+    notes |= {name: f" (JAX has that of {other} alone)" for name, other in shared.items()}
     missing = [
-        f"{name} {shape}" + (f" (JAX has {wanted[name].shape})" if name in wanted else "")
+        f"{name} {shape}{notes.get(name, '')}"
         for name, shape in given.items()
         if name not in linked and (name in wanted or not is_constant(held[name]))
     ]
     missing += [f"{name}[{start}:{end}]" for name, start, end in _left_over(special, given)]
     unexpected = [
-        f"{name} {e.shape}" for name, e in wanted.items() if name not in given and not _counts(name)
+        f"{name} {e.shape}"
+        for name, e in wanted.items()
+        if name not in given and not _counts(name) and native.get(id(e.variable)) not in known
     ]
+    misshapen = [n for n in given if n in wanted and n not in linked and n not in shared]
     return Pair(
         torch_module,
         jax_module,
@@ -147,9 +156,10 @@ def pair_up(
         tuple(missing),
         tuple(unexpected),
         paths,
-        tuple((n, s, wanted[n].shape) for n, s in given.items() if n in wanted and n not in linked),
+        tuple((name, given[name], wanted[name].shape) for name in misshapen),
         links,
         {name: entry.shape for name, entry in ours.items()},
+        shared,
     )
 
 
@@ -182,38 +192,6 @@ def _is_plain(theirs: str, native: Any) -> bool:
     return isinstance(native, str) and Link.of(theirs, native).is_whole
 
 
-def check_input(pair: Pair, x: Input) -> None:
-    """Refuse an image that the pair cannot take.
-
-    Raises:
-        ValueError: if it is not NHWC; it says which axis looks like channels.
-    """
-    if not isinstance(x, np.ndarray) or not is_float(x):
-        return
-    first = next((m for m in pair.torch_module.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is None:
-        return
-    channels, image = first.in_channels, cast(np.ndarray, x)
-    if image.ndim == 4 and (image.shape[-1] == channels or _takes(pair.torch_module, image)):
-        return
-    message = f"`x` must have shape (n, h, w, {channels}), got {image.shape}"
-    if image.ndim == 4 and image.shape[1] == channels:
-        message += (
-            f"; axis 1, of size {channels}, looks like the channels (NCHW): "
-            "give NHWC, x.transpose(0, 2, 3, 1)"
-        )
-    raise ValueError(message)
-
-
-def _takes(module: nn.Module, x: np.ndarray) -> bool:
-    """Return whether PyTorch's module runs: its first convolution may take a part of the image."""
-    try:
-        output_shape(deepcopy(module).to("meta"), x)
-    except RuntimeError:
-        return False
-    return True
-
-
 def is_constant(value: torch.Tensor) -> bool:
     """Return whether a tensor counts or indexes: a port may have it in its code."""
     return not value.is_floating_point() and not value.is_complex()
@@ -221,14 +199,6 @@ def is_constant(value: torch.Tensor) -> bool:
 
 def _counts(name: str) -> bool:
     return name.rpartition(".")[2] == COUNTER
-
-
-def _tied(held: Mapping[str, torch.Tensor], keys: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the further names of tensors that have several, with the native name of the first."""
-    first = {id(held[name]): native for name, native in keys.items()}
-    for name, value in held.items():
-        if name not in keys and id(value) in first:
-            yield name, first[id(value)]
 
 
 def _entries(jax_module: nnx.Module, names: str | Mapping[str, str]) -> dict[str, Entry]:

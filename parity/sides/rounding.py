@@ -29,6 +29,8 @@ from parity.checks.tolerance import bound
 
 UNIT = 2.0**-24
 FRACTION = 2.0**-10
+_CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
+_TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 
 
 class Rounding:
@@ -71,12 +73,13 @@ class Rounding:
     def _round(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         if not isinstance(output, torch.Tensor):
             return output
+        if not (output.is_floating_point() or output.is_complex()):
+            return output
         terms = 1
         size = output.detach().abs() / 3**0.5
-        if _sums(module):
-            weight: Any = module.weight
-            terms = weight[0].numel()
-            random_sign = (terms / 6) ** 0.5 * _root_of_squares(module, inputs[0])
+        if inputs and _sums(module):
+            terms = _terms(module)
+            random_sign = (terms / 6) ** 0.5 * _root_of_squares(module, inputs)
             size = torch.hypot(random_sign, terms**0.5 / 3 * output.detach())
         rounded = self._off(output, size)
         if rounded.requires_grad:
@@ -95,18 +98,25 @@ class Rounding:
 
 def _sums(module: nn.Module) -> bool:
     """Return whether a module is a convolution or a linear layer."""
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, nn.Parameter) and weight.ndim in (2, 4)
+    return isinstance(module, (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED))
+
+
+def _terms(module: nn.Module) -> int:
+    """Return how many products are summed, at most, in each number that a layer gives."""
+    weight: Any = module.weight
+    if isinstance(module, _TRANSPOSED):
+        return weight[:, 0].numel() // module.groups
+    return weight[0].numel()
 
 
 @torch.no_grad()
-def _root_of_squares(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _root_of_squares(module: nn.Module, inputs: tuple[Any, ...]) -> torch.Tensor:
     """Return the root of the sum of the squared products that make up each output."""
     kept = {name: parameter.data for name, parameter in module.named_parameters(recurse=False)}
     for name, parameter in module.named_parameters(recurse=False):
         squares = kept[name].square()
         parameter.data = squares if name == "weight" else torch.zeros_like(squares)
-    squared = module.forward(x.square())  # without the hooks
+    squared = module.forward(inputs[0].square(), *inputs[1:])  # without the hooks
     for name, parameter in module.named_parameters(recurse=False):
         parameter.data = kept[name]
     return squared.clamp(min=0).sqrt()

@@ -11,7 +11,7 @@ from torch import nn
 
 from parity.checks import measure
 from parity.sides import flax_side, torch_side, weights
-from parity.sides.calls import Input, is_float, is_result
+from parity.sides.calls import Input, is_float, is_result, path_of_call
 from parity.sides.dropout import Rates, rates
 from parity.sides.flax_side import FlaxRun
 from parity.sides.frame import Frame
@@ -235,11 +235,16 @@ class Runs:
     def renamed(self, run: TorchRun) -> TorchRun:
         """Return PyTorch's run under native names; what has no counterpart keeps its own."""
         paths = self.pair.paths
+
+        def named(call: str) -> str:
+            path, again = path_of_call(call)
+            return paths.get(path, path) + again
+
         return TorchRun(
-            outputs={paths.get(path, path): value for path, value in run.outputs.items()},
-            inputs={paths.get(path, path): value for path, value in run.inputs.items()},
+            outputs={named(call): value for call, value in run.outputs.items()},
+            inputs={named(call): value for call, value in run.inputs.items()},
             loss=run.loss,
             gradients=self.pair.gradients(run.gradients),
             state=self.pair.native(run.state),
-            kinks=[{paths.get(path, path): at for path, at in b.items()} for b in run.kinks],
+            kinks=[{named(call): at for call, at in kink.items()} for kink in run.kinks],
         )

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from parity.sides.calls import Input, inputs_of, outputs_of
+from parity.sides.calls import Input, inputs_of, next_call, outputs_of
 from parity.sides.frame import Frame
 from parity.sides.kinks import Kink, Kinks
 from parity.sides.weights import BATCH_NORM
@@ -93,7 +93,7 @@ def train_step(
     run.loss = loss.item()
     run.gradients = {
         name: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.detach().cpu().numpy().copy()
-        for name, p in module.named_parameters()
+        for name, p in module.named_parameters(remove_duplicate=False)
     }
     for name, tensor in given.items():
         gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
@@ -164,10 +164,10 @@ class _recording:
             if isinstance(several, tuple) and several:
                 value = cast(tuple[object, ...], several)[0]
             if isinstance(value, torch.Tensor):
-                store.pop(path, None)  # the last call counts, also in the order
-                store[path] = to_nhwc(value, features)
+                call = next_call(store, path)
+                store[call] = to_nhwc(value, features)
                 if note:
                     self.alive.append(value)
-                    self.paths.setdefault(id(value), []).append(path)
+                    self.paths.setdefault(id(value), []).append(call)
 
         return hook
