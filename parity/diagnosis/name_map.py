@@ -12,10 +12,10 @@ from typing import Any, cast
 import torch
 from flax import nnx
 
-from flaxblocks.weights.entries import entries
+from flaxblocks.weights.entries import LEAVES, entries
 from parity.diagnosis.convolutions import other_weights
 from parity.diagnosis.diagnose import HYPOTHESES, search_in
-from parity.diagnosis.name_order import in_order
+from parity.diagnosis.name_order import in_order, owner
 from parity.diagnosis.name_recurrent import recurrent_names
 from parity.diagnosis.search import Finding
 from parity.sides import flax_side, given
@@ -23,6 +23,7 @@ from parity.sides.calls import Input, as_input
 from parity.sides.frame import Frame
 from parity.sides.links import Link, Names
 from parity.sides.pairing import Pair, pair_up
+from parity.sides.ports.port import Port
 from parity.sides.runs import Runs
 from parity.sides.tied import first_names
 from parity.trace.torch_program import Program, record
@@ -57,9 +58,13 @@ def find_names(torch_module: Any, jax_module: Any, x: Any) -> Names:
     links = [Link.of(*item) for item in found.items()]
     theirs = _without(theirs, {link.theirs for link in links})
     ours = _without(ours, {link.native for link in links})
-    found |= max((in_order(theirs, ours, *orders, turned) for turned in (False, True)), key=len)
-    pair = pair_up(torch_module, jax_module, found)
-    return _agreeing(pair, found, x) if pair.lines_up else found
+    likely = [found | in_order(theirs, ours, *orders, turned) for turned in (False, True)]
+    likely = [names for names in likely if len(names) == max(map(len, likely))]
+    if len(likely) > 1 and (likely[0] == likely[1] or not _guesses(jax_module)):
+        likely = likely[:1]
+    pairs = [(pair_up(torch_module, jax_module, names), names) for names in likely]
+    fitting = [_agreeing(*each, x) for each in pairs if each[0].lines_up]
+    return min(fitting, key=lambda each: each[1])[0] if fitting else likely[0]
 
 
 def _without(shapes: dict[str, tuple[int, ...]], names: set[str]) -> dict[str, tuple[int, ...]]:
@@ -88,8 +93,21 @@ def _at(module: Any, path: Sequence[Any]) -> Any:
     return module
 
 
-def _agreeing(pair: Pair, found: Names, x: Input) -> Names:
+def _guesses(module: nnx.Module) -> bool:
+    """Return whether it holds kernels of a user's own, which may be laid out in any way."""
+    if isinstance(module, Port):
+        return module.guesses
+    parts = dict(flax_side.named_modules(module))
+    return any(
+        len(entry.shape) > 1 and not isinstance(parts[owner(name)], tuple(LEAVES))
+        for name, entry in entries(module).items()
+    )
+
+
+def _agreeing(pair: Pair, found: Names, x: Input) -> tuple[Names, tuple[bool, int]]:
     """Put right what the order of reading leaves open, by what makes the outputs agree.
+
+    Beside the names it returns whether the outputs still differ, and how many causes there are.
 
     Layers of one shape may be read in different orders: there, JAX seems to take the weights of
     another layer. A linear layer may take a flattened image in another order. What else differs is
@@ -103,10 +121,11 @@ def _agreeing(pair: Pair, found: Names, x: Input) -> Names:
             if finding.change.takes:
                 _exchange(names, found, operation.path, finding.change.takes)
             weight = f"{operation.path}.weight"
-            if finding.change.relays and isinstance(names.get(weight), str):
+            if finding.change.relays and weight in names:
                 names[weight] = _relaid(names[weight], finding)
     natives = [str(native) for native in names.values()]
-    return names if len(set(natives)) == len(natives) else found
+    left = result.error > search.limit, len(result.findings)
+    return (names if len(set(natives)) == len(natives) else found), left
 
 
 def _exchange(names: Names, found: Names, path: str, other: str) -> None:
@@ -115,7 +134,13 @@ def _exchange(names: Names, found: Names, path: str, other: str) -> None:
         names[name] = found.get(twin, names[name])
 
 
-def _relaid(native: str, finding: Finding) -> dict[str, Any]:
+def _relaid(entry: Any, finding: Finding) -> Any:
+    """Return what says of a kernel that it is laid out otherwise, beside what was said already."""
     assert finding.change.relays is not None  # asked for by its caller
     shape, order = finding.change.relays
-    return {"name": native, "reshape": list(shape), "transpose": list(order)}
+    said = {"name": entry} if isinstance(entry, str) else cast(dict[str, Any], entry)
+    if said.get("transpose") == [1, 0]:
+        order = (*order[1:], order[0])
+    elif len(said) > 1:
+        return entry
+    return said | {"reshape": list(shape), "transpose": list(order)}

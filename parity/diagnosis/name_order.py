@@ -24,7 +24,8 @@ def in_order(
         ours: those of JAX's by native name.
         read: PyTorch's names in the order in which a run reads them.
         taken: JAX's.
-        turned: whether JAX's kernels are taken to have their first axes last, (window, in, out).
+        turned: whether JAX's kernels are taken to have their first axes last, (window, in, out),
+            where such a kernel fits.
     """
     order = [name for name in dict.fromkeys((*read, *theirs)) if name in theirs]
     left = [name for name in dict.fromkeys((*taken, *ours)) if name in ours]
@@ -34,9 +35,8 @@ def in_order(
     for place, name in enumerate(order):
         if name in done:
             continue
-        axes = _axes(name, theirs[name], turned)
-        shape = tuple(theirs[name][i] for i in axes)
-        fitting = [n for n in left if role(n) == role(name) and same_shape(shape, ours[n])]
+        same = [n for n in left if role(n) == role(name)]
+        axes, fitting = _fitting(name, theirs[name], same, ours, turned)
         beside = [n for n in fitting if owner(n) == owners.get(owner(name))]
         known = owner(name) in owners
         parts = {} if known else _parts(order[place:], left, theirs, ours, bool(fitting))
@@ -51,7 +51,8 @@ def in_order(
             done.add(name)
     rest = [name for name in order if name not in done]
     found |= _over_images(rest, left, theirs, ours)
-    return found | _of_other_roles([n for n in rest if n not in found], left, theirs, ours)
+    rest = [n for n in rest if n not in found]
+    return found | _of_other_roles(rest, left, theirs, ours, turned)
 
 
 def owner(name: str) -> str:
@@ -65,11 +66,26 @@ def role(name: str) -> str:
     return next((kind for kind in _ROLES if leaf.endswith(kind)), "")
 
 
-def _axes(name: str, shape: tuple[int, ...], turned: bool) -> tuple[int, ...]:
-    ndim = len(shape)
-    if not turned or ndim < 2 or role(name) != "weight":
-        return tuple(range(ndim))
-    return (*range(2, ndim), 1, 0)
+def _fitting(
+    name: str, shape: tuple[int, ...], left: Sequence[str], ours: Shapes, turned: bool
+) -> tuple[tuple[int, ...], list[str]]:
+    """Return which of JAX's tensors fit one of PyTorch's, and the order of axes in which they do.
+
+    Args:
+        name: PyTorch's tensor.
+        shape: its shape.
+        left: JAX's tensors that it may be.
+        ours: their shapes.
+        turned: whether its first axes may be last.
+    """
+    own = tuple(range(len(shape)))
+    ways = [(*own[2:], 1, 0)] if turned and len(shape) > 1 and role(name) == "weight" else []
+    for axes in (*ways, own):
+        laid = tuple(shape[i] for i in axes)
+        fitting = [n for n in left if same_shape(laid, ours[n])]
+        if fitting:
+            return axes, fitting
+    return own, []
 
 
 def _entry(native: str, axes: tuple[int, ...]) -> Any:
@@ -95,20 +111,19 @@ def _over_images(rest: Iterable[str], left: list[str], theirs: Shapes, ours: Sha
     return found
 
 
-def _of_other_roles(rest: list[str], left: list[str], theirs: Shapes, ours: Shapes) -> Names:
+def _of_other_roles(
+    rest: list[str], left: list[str], theirs: Shapes, ours: Shapes, turned: bool
+) -> Names:
     """Match what has no role, such as a layer's scale, whatever it is called; remove what is."""
     found: Names = {}
     for name in list(rest):
-        fitting = [n for n in left if "" in (role(n), role(name)) and _alike(theirs[name], ours[n])]
+        other = [n for n in left if "" in (role(n), role(name)) and theirs[name]]
+        axes, fitting = _fitting(name, theirs[name], other, ours, turned)
         if fitting:
-            found[name] = fitting[0]
+            found[name] = _entry(fitting[0], axes)
             left.remove(fitting[0])
             rest.remove(name)
     return found
-
-
-def _alike(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    return same_shape(first, second) and len(first) > 0
 
 
 def _parts(

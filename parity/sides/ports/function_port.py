@@ -31,7 +31,7 @@ def as_port(apply: Callable[..., Any], params: Any) -> Port:
     values = {n: v for n, (_, v) in zip(names, flat, strict=True)}
     held = {n: variable(n, v, layouts[n]) for n, v in values.items()}
     own = {n: "/".join(str(key(step)) for step in p) for n, (p, _) in zip(names, flat, strict=True)}
-    return Port(held, layouts, own, call)
+    return Port(held, layouts, own, call, guesses=True)
 
 
 def key(part: Any) -> Any:

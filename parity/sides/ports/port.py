@@ -42,6 +42,7 @@ class Port(Part):
         layouts: how the library lays them out; those that are absent are as in PyTorch.
         own_names: what the library calls them; those that are absent have no name of their own.
         call: runs the network on arrays in the library's own layout.
+        guesses: whether the layouts are no library's, and may be others.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Port(Part):
         layouts: Mapping[str, Axes],
         own_names: Mapping[str, str],
         call: Call,
+        guesses: bool = False,
     ):
+        self.guesses = guesses
         self.call, self.layouts = call, nnx.static(dict(layouts))
         self.own_names = nnx.static(dict(own_names))
         self.names = tuple(variables)
