@@ -2,12 +2,16 @@
 
 import ctypes
 import platform
+from functools import cache
 
 # glibc's mallopt: above the first a block is mapped apart from the others, above the second free
 # memory goes back to the system, and the third is how many separate heaps threads may have, each
 # of which takes blocks up to 64 MB only. Numbers are C's int.
 MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8
 LARGEST = 2**31 - 1
+
+COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's event, once a program is compiled
+SECONDS = 0.05  # of a compilation that leaves much behind
 
 
 def keep_freed_memory() -> bool:
@@ -16,15 +20,29 @@ def keep_freed_memory() -> bool:
     XLA asks for its temporary arrays anew at each call. By default glibc gives blocks above 32 MB
     back to the system when they are freed, and the system clears and maps them again, page by page:
     of a training step on CPU half the time and more. Call this first of all, before JAX computes
-    anything. It holds for the whole process, which stays as large as it once was.
+    anything. It holds for the whole process, which stays as large as it once was. Only when a
+    program has been compiled is what is free given back: compilers need 60 to 220 MB, once.
 
     Returns:
         Whether it could be done: with glibc, so on most Linux systems. Elsewhere nothing changes.
 
-    Source: mallopt(3).
+    Source: mallopt(3), malloc_trim(3).
     """
     if platform.libc_ver()[0] != "glibc":
         return False
+    _give_back_after_compiling()
     mallopt = ctypes.CDLL(None).mallopt
     settings = ((MMAP_THRESHOLD, LARGEST), (TRIM_THRESHOLD, LARGEST), (ARENA_MAX, 1))
     return all([mallopt(number, value) == 1 for number, value in settings])
+
+
+@cache
+def _give_back_after_compiling() -> None:
+    from jax import monitoring
+
+    monitoring.register_event_duration_secs_listener(_give_back)
+
+
+def _give_back(event: str, seconds: float, **_: object) -> None:
+    if event == COMPILED and seconds > SECONDS:
+        ctypes.CDLL(None).malloc_trim(0)

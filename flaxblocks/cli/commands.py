@@ -69,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where modules or exported networks differ, 2 for bad input, 130 where
         the user interrupts, 143 where SIGTERM ended training.
     """
+    options = make_parser().parse_args(arguments)
     if arguments is None:
         keep_freed_memory()
-    options = make_parser().parse_args(arguments)
-    if arguments is None and options.keeps_programs:
-        keep_compiled_programs()
+        if options.keeps_programs:
+            keep_compiled_programs()
     # The Hub's client warns of each attempt that fails, before the error that is answered here.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     return exit_status("flaxblocks", lambda: options.command(options), options.option_names)

@@ -26,6 +26,32 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+LEFT = """
+import jax, jax.numpy as jnp, numpy as np
+import flaxblocks as fb
+from flaxblocks._base import allocator
+from flaxblocks.bench.timing.process_memory import resident
+
+assert fb.keep_freed_memory()
+fb.keep_freed_memory()  # a second time changes nothing
+took = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **_: took.append(seconds) if event == allocator.COMPILED else None
+)
+blocks = [np.ones(1 << 17) for _ in range(256)]  # of 1 MB each
+del blocks[::2]
+before, length = resident(), 8
+while not took or took[-1] <= 2 * allocator.SECONDS:
+    def f(x, length=length):
+        for i in range(length):
+            x = jnp.sin(x @ x + i)
+        return x
+    jax.jit(f).lower(jnp.ones((8, 8))).compile()
+    length *= 2
+print((before - resident()) >> 20)
+"""
+
+
 def page_faults(mode: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True
@@ -36,6 +62,12 @@ def page_faults(mode: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
 def test_a_second_call_meets_no_new_pages():
     assert page_faults("keep") < page_faults("give back") / 3
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
+def test_memory_that_is_free_after_compiling_goes_back():
+    done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 64  # of 128 MB, less what the compilation added
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch):
