@@ -11,7 +11,6 @@ MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8
 LARGEST = 2**31 - 1
 
 COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's event, once a program is compiled
-SECONDS = 0.05  # of a compilation that leaves much behind
 
 
 def keep_freed_memory() -> bool:
@@ -21,7 +20,8 @@ def keep_freed_memory() -> bool:
     back to the system when they are freed, and the system clears and maps them again, page by page:
     of a training step on CPU half the time and more. Call this first of all, before JAX computes
     anything. It holds for the whole process, which stays as large as it once was. Only when a
-    program has been compiled is what is free given back: compilers need 60 to 220 MB, once.
+    program has been compiled is what is free given back: compilers need up to 220 MB, once, and
+    `for_inference` as much as the weights.
 
     Returns:
         Whether it could be done: with glibc, so on most Linux systems. Elsewhere nothing changes.
@@ -43,6 +43,7 @@ def _give_back_after_compiling() -> None:
     monitoring.register_event_duration_secs_listener(_give_back)
 
 
-def _give_back(event: str, seconds: float, **_: object) -> None:
-    if event == COMPILED and seconds > SECONDS:
+def _give_back(event: str, duration_secs: float, **_: object) -> None:
+    del duration_secs  # however short: what was free before is given back as well
+    if event == COMPILED:
         ctypes.CDLL(None).malloc_trim(0)
