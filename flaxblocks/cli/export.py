@@ -90,10 +90,13 @@ def run(options: argparse.Namespace) -> int:
             the format cannot express the network.
     """
     import flaxblocks as fb
+    from flaxblocks.exporting.formats import format_of
 
     int8 = options.dtype == INT8
     if options.calibration is not None and not int8:
         raise ValueError("`--calibration` is for `--dtype int8`")
+    if options.any_size and not format_of(options.format, Path(options.path)).any_size:
+        raise ValueError("`--any-size` is for `--to stablehlo`; the others need `--input-size`")
     origin = origin_of(options)
     photos = photographs(options.photos, CROPS_FOR_INT8 if int8 else CROPS)
     model = network_of(origin, options.key)

@@ -195,3 +195,5 @@ def test_the_command_checks_what_it_wrote(network, tmp_path, capsys, monkeypatch
     assert "DIFFERS" in capsys.readouterr().out
     assert main([*command, "--to", "stablhlo"]) == 2
     assert "`--to` must be one of" in (error := capsys.readouterr().err) and "stablehlo" in error
+    assert main([*command, "--any-size", "--to", "onnx"]) == 2
+    assert "`--any-size` is for `--to stablehlo`" in capsys.readouterr().err

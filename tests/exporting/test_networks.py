@@ -155,7 +155,7 @@ LARGER = {"alexnet": 224, "vgg": 224, "inception": 96, "bat_": 256}
 STEEP = {"timm/repvgg_d2se": ".attn."}
 """Networks whose gates, as they are drawn, let maps grow to millions, and the gates' names."""
 
-TOO_LARGE = {("regnet_y_128gf", "onnx")}
+TOO_LARGE = {("regnet_y_128gf", format) for format in ("stablehlo", "onnx", "litert")}
 """Has more weights than such a file holds, which `export` says."""
 
 RECORD = os.environ.get("FLAXBLOCKS_EXPORT_RECORD")
