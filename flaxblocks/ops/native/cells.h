@@ -12,7 +12,8 @@ namespace flaxblocks {
 // 12 hold sums, 2 weights and 1 a number.
 constexpr int kPixels = kRegisters == 32 ? 7 : 6, kVectors = kRegisters == 32 ? 4 : 2;
 
-// The outputs in blocks of up to `kVectors` vectors, as equal as possible.
+// The outputs in blocks of up to `kVectors` vectors, as equal as possible: also those of each of some
+// threads, where that can be.
 template <typename T>
 struct Blocks {
   static constexpr int64_t kLanes = kRegister / sizeof(T);
@@ -20,9 +21,12 @@ struct Blocks {
 
   // Where the outputs do not fill the vectors, the last block overlaps the one before it: one task
   // computes both, so that no two threads write the same numbers.
-  explicit Blocks(int64_t outputs) : outputs(outputs), vectors(ceil_div(outputs, kLanes)) {
+  explicit Blocks(int64_t outputs, int64_t threads = 1)
+      : outputs(outputs), vectors(ceil_div(outputs, kLanes)) {
     const bool overlap = outputs % kLanes;
-    count = std::max<int64_t>(ceil_div(vectors, kVectors), overlap ? 2 : 1);
+    const int64_t least = std::max<int64_t>(ceil_div(vectors, kVectors), overlap ? 2 : 1);
+    const int64_t even = ceil_div(least, threads) * threads;
+    count = overlap || even > vectors ? least : even;
     tasks = overlap ? count - 1 : count;
   }
   // The first output of a block.

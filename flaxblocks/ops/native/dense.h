@@ -253,12 +253,14 @@ void dense(ffi::ThreadPool& threads, const Shapes& shapes, int64_t inputs, const
            const T* kernel, T* result, const Epilogue<T>& after) {
   constexpr int64_t kMost = 512;  // pixels of a band
   const int64_t groups = shapes.from_channels / inputs, rows = shapes.images * shapes.rows.to;
-  const Blocks<T> blocks(shapes.to_channels / groups);
+  const int64_t outputs = shapes.to_channels / groups;
   const std::vector<T> zeros(inputs);
   const int64_t bands =
       std::min(rows, std::max(ceil_div(rows * shapes.columns.to, kMost),
-                              ceil_div(4 * size(threads), groups * blocks.tasks)));
-  const int64_t spans = std::min(blocks.tasks, ceil_div(size(threads), groups * bands));
+                              ceil_div(4 * size(threads), groups * Blocks<T>(outputs).tasks)));
+  const int64_t sharing = ceil_div(size(threads), groups * bands);  // threads for a band's outputs
+  const Blocks<T> blocks(outputs, sharing);
+  const int64_t spans = std::min(blocks.tasks, sharing);
   parallel_for(threads, groups * spans * bands, [&](int64_t i) {
     const int64_t at = i % bands;
     const Band band{rows * at / bands, rows * (at + 1) / bands,

@@ -108,10 +108,11 @@ template <typename T>
 void pointwise_packed(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x,
                       T* y) {
   constexpr int64_t kLeast = 64, kMost = 512;  // pixels of a piece
-  const Blocks<T> blocks(layer.outputs);
   const int64_t pieces =
       std::max(ceil_div(pixels, kMost), std::min(pixels / kLeast, size(threads)));
-  const int64_t spans = std::min(blocks.tasks, ceil_div(size(threads), pieces));
+  const int64_t sharing = ceil_div(size(threads), pieces);  // threads for the outputs of a piece
+  const Blocks<T> blocks(layer.outputs, sharing);
+  const int64_t spans = std::min(blocks.tasks, sharing);
   parallel_for(threads, pieces * spans, [&](int64_t i) {
     const int64_t piece = i / spans;
     const int64_t first = pixels * piece / pieces, count = pixels * (piece + 1) / pieces - first;
