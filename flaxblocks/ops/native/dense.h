@@ -146,27 +146,40 @@ template <int Vectors, int Width, typename V, typename T>
   }
 }
 
-// Adds some products to the totals of a cell, which the first ones make.
+// A panel: the packed weights of some products and of the outputs from `output` on, and those of the
+// panel after it.
+template <typename T>
+struct Panel {
+  const Products& products;
+  bool is_last;
+  int64_t output;
+  const T* weights;
+  Ahead<T> ahead;
+  int64_t rows_ahead;
+
+  bool is_only() const { return is_last && products.are_first(); }
+};
+
+// Adds the products of a panel to the totals of a cell, which the first ones make.
 //
 // Not inlined: GCC would keep the totals in registers as well and run out of them.
 template <int Vectors, int Width, typename V, typename T>
 [[gnu::noinline]] void add_to_totals(V (&totals)[Width][Vectors], const DensePhase<T>& phase,
-                                     const Products& some, int64_t row, int64_t m, const T* panel,
+                                     const Panel<T>& panel, int64_t row, int64_t m,
                                      Ahead<T> ahead) {
   V sums[Width][Vectors] = {};
-  add_panel(sums, phase, some, row, m, panel, ahead);
-  add_sums(totals, sums, some.are_first());
+  add_panel(sums, phase, panel.products, row, m, panel.weights, ahead);
+  add_sums(totals, sums, panel.products.are_first());
 }
 
 // Computes and stores a cell whose products are all in one panel, see `store_sums`.
 template <int Vectors, int Width, typename T>
-[[gnu::noinline]] void panel_cell(const DensePhase<T>& phase, const Products& some, int64_t row,
-                                  int64_t m, const T* panel, Ahead<T> ahead,
-                                  const Epilogue<T>& after, T* result, int64_t first,
-                                  int64_t apart, int64_t o) {
+[[gnu::noinline]] void panel_cell(const DensePhase<T>& phase, const Panel<T>& panel, int64_t row,
+                                  int64_t m, Ahead<T> ahead, const Epilogue<T>& after, T* result,
+                                  int64_t first, int64_t apart) {
   Vector<T, Blocks<T>::kLanes> sums[Width][Vectors] = {};
-  add_panel(sums, phase, some, row, m, panel, ahead);
-  store_sums(sums, after, result, first, apart, o);
+  add_panel(sums, phase, panel.products, row, m, panel.weights, ahead);
+  store_sums(sums, after, result, first, apart, panel.output);
 }
 
 // What the cells of a panel prefetch: the weights of the next panel, in parts, and what cells further
@@ -193,19 +206,48 @@ struct Band {
   std::pair<int64_t, int64_t> blocks;
 };
 
+// Computes the cells of one phase of a band by a panel. The totals are those of the panels before it.
+template <int Vectors, int Width, typename V, typename T>
+void panel_cells(const DensePhase<T>& phase, const Panel<T>& panel, const Band& band, V* totals,
+                 T* result, const Epilogue<T>& after) {
+  const Axis &rows = phase.shapes.rows, &columns = phase.shapes.columns;
+  const int64_t channels = phase.shapes.to_channels, count = columns.positions(phase.column);
+  const int64_t apart = columns.count() * channels, parts = kLines<Vectors>;
+  const int64_t cells = (band.last - band.first) * ceil_div(count, Width);
+  const Coming<T> coming{panel.ahead, panel.rows_ahead, parts, cells < 3 * parts ? 1 : 2,
+                         panel.is_last ? after.residual : nullptr,
+                         panel.is_last ? result : nullptr};
+  auto* cell = reinterpret_cast<V(*)[Width][Vectors]>(totals);
+  int64_t done = 0;
+  for (int64_t row = band.first; row < band.last; ++row) {
+    if (row % rows.to % rows.count() != phase.row) continue;
+    for (int64_t start = 0; start < count; start += Width, ++cell, ++done) {
+      const int64_t m = std::min<int64_t>(start, count - Width);
+      const int64_t pixel = row * columns.to + m * columns.count() + phase.column;
+      const int64_t at = pixel * channels + panel.output;
+      const Ahead<T> ahead = coming.during(done, at + Width * apart, apart);
+      if (panel.is_only()) {
+        panel_cell<Vectors, Width>(phase, panel, row, m, ahead, after, result, at, apart);
+      } else {
+        add_to_totals(*cell, phase, panel, row, m, ahead);
+        if (panel.is_last) store_cell(*cell, after, result, at, apart, panel.output);
+      }
+    }
+  }
+}
+
 // Computes one phase of a band.
 template <typename T>
 void dense_band(const DensePhase<T>& phase, const Band& band, const Blocks<T>& blocks, T* result,
                 const Epilogue<T>& after) {
   using V = Vector<T, Blocks<T>::kLanes>;
-  const Axis &rows = phase.shapes.rows, &columns = phase.shapes.columns;
-  const int64_t channels = phase.shapes.to_channels, count = columns.positions(phase.column);
+  const int64_t count = phase.shapes.columns.positions(phase.column);
   const int64_t some_blocks = band.blocks.second - band.blocks.first;
   // The last cell of a row overlaps the one before it.
   const int64_t of_block = (band.last - band.first) * (count + 2 * kPixels) * kVectors;
   const auto packed = make_buffer<V>({kTogether, kVectors});
   const auto totals = make_buffer<V>({some_blocks, of_block});
-  T* const panel = reinterpret_cast<T*>(packed.get());
+  T* const weights = reinterpret_cast<T*>(packed.get());
   const std::vector<Products> products = products_of(phase);
   for (size_t p = 0; p < products.size(); ++p) {
     const Products& some = products[p];
@@ -213,35 +255,15 @@ void dense_band(const DensePhase<T>& phase, const Band& band, const Blocks<T>& b
     for (int64_t i = 0; i < some_blocks; ++i) {
       const bool next = i + 1 < some_blocks;
       const Products& following = next || are_last ? some : products[p + 1];
-      const Ahead<T> ahead = weights_ahead(
-          phase, following, blocks.first(band.blocks.first + (next ? i + 1 : 0)), panel);
+      const int64_t next_block = band.blocks.first + (next ? i + 1 : 0);
       blocks.with(band.blocks.first + i, [&](int64_t first, auto vectors) {
-        pack<vectors>(phase, some, first, panel);
+        pack<vectors>(phase, some, first, weights);
+        const Panel<T> panel{some, are_last, phase.group * blocks.outputs + first, weights,
+                             weights_ahead(phase, following, blocks.first(next_block), weights),
+                             following.products()};
         with_pixels<T, vectors>(count, [&](auto width) {
-          using Cell = V[decltype(width)::value][decltype(vectors)::value];
-          Cell* cell = reinterpret_cast<Cell*>(totals.get() + i * of_block);
-          const int64_t cells = (band.last - band.first) * ceil_div(count, width);
-          const int64_t parts = kLines<vectors>, every = cells < 3 * parts ? 1 : 2;
-          const Coming<T> coming{ahead, following.products(), parts, every,
-                                 are_last ? after.residual : nullptr, are_last ? result : nullptr};
-          int64_t done = 0;
-          for (int64_t r = band.first; r < band.last; ++r) {
-            if (r % rows.to % rows.count() != phase.row) continue;
-            for (int64_t start = 0; start < count; start += width, ++cell, ++done) {
-              const int64_t m = std::min<int64_t>(start, count - width);
-              const int64_t pixel = r * columns.to + m * columns.count() + phase.column;
-              const int64_t o = phase.group * blocks.outputs + first;
-              const int64_t at = pixel * channels + o, apart = columns.count() * channels;
-              const Ahead<T> then = coming.during(done, at + width * apart, apart);
-              if (are_last && some.are_first()) {
-                panel_cell<vectors, width>(phase, some, r, m, panel, then, after, result, at,
-                                           apart, o);
-                continue;
-              }
-              add_to_totals(*cell, phase, some, r, m, panel, then);
-              if (are_last) store_cell(*cell, after, result, at, apart, o);
-            }
-          }
+          panel_cells<vectors, width>(phase, panel, band, totals.get() + i * of_block, result,
+                                      after);
         });
       });
     }
