@@ -49,7 +49,9 @@ def _group_norm(step: Operation, known: "_Steps") -> Operation | None:
     pieces, squares = known.averaged(mean), known.averaged(variance)
     own, mean_of_pieces = known.operands(known.operands(squares, "square")[0], "sub")
     constants = (shift, scale, epsilon)
-    if not all(isinstance(constant, np.ndarray) for constant in constants) or own is not pieces:
+    if x is None or pieces is None or own is not pieces:
+        return None
+    if not all(isinstance(constant, np.ndarray) for constant in constants):
         return None
     if len(x.shape) != 4 or known.operands(pieces, "reshape")[0] is not x:
         return None
