@@ -119,14 +119,16 @@ def test_softmax_is_one_operation(function: str, suffix: str, tmp_path):
 class Groups(nnx.Module):
     """Is a group normalization, or is one but for something."""
 
-    def __init__(self, *, interleaved=False, of_another=False, kept=False):
-        self.interleaved, self.of_another, self.kept = interleaved, of_another, kept
+    def __init__(self, *, interleaved=False, of_another=False, kept=False, centered=True):
+        self.interleaved, self.of_another = interleaved, of_another
+        self.kept, self.centered = kept, centered
 
     def __call__(self, x):
         n, h, w, c = x.shape
         pieces = (jnp.tanh(x) if self.of_another else x).reshape(n, h, w, 2, c // 2)
         mean = pieces.mean((1, 2, 4), keepdims=self.kept)
-        centered = pieces - (mean if self.kept else mean[:, None, None, :, None])
+        shift = mean if self.kept else mean[:, None, None, :, None]
+        centered = pieces - shift if self.centered else pieces
         variance = jnp.square(centered).mean((1, 2, 4), keepdims=self.kept)
 
         def spread(y):
@@ -136,29 +138,31 @@ class Groups(nnx.Module):
             return repeated.reshape(n, 1, 1, c)
 
         scale, shift = (np.linspace(1, 2, c, dtype=np.float32) + i for i in (0, 1))
-        return (x - spread(mean)) * (jax.lax.rsqrt(spread(variance) + 1e-5) * scale) + shift
+        moved = x - spread(mean) if self.centered else jnp.tanh(x)
+        return moved * (jax.lax.rsqrt(spread(variance) + 1e-5) * scale) + shift
 
 
 GROUPS = {
-    "flaxblocks": (lambda: GroupNorm(8, num_groups=2, rngs=nnx.Rngs(0)), 1),
-    "one group": (lambda: GroupNorm(8, num_groups=1, rngs=nnx.Rngs(0)), 1),
-    "by hand": (Groups, 1),
-    "axes kept": (partial(Groups, kept=True), 1),
-    "interleaved": (partial(Groups, interleaved=True), 0),
-    "of another": (partial(Groups, of_another=True), 0),
+    "flaxblocks": (lambda: GroupNorm(8, num_groups=2, rngs=nnx.Rngs(0)), 1, 0),
+    "one group": (lambda: GroupNorm(8, num_groups=1, rngs=nnx.Rngs(0)), 1, 0),
+    "by hand": (Groups, 1, 0),
+    "axes kept": (partial(Groups, kept=True), 1, 0),
+    "interleaved": (partial(Groups, interleaved=True), 0, 2),
+    "of another": (partial(Groups, of_another=True), 0, 2),
+    "of squares": (partial(Groups, centered=False), 0, 1),
 }
-"""Modules, and whether each is a group normalization."""
+"""Modules, whether each is a group normalization, and how many means are left."""
 
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_group_norm_is_an_operation_of_its_own(name: str, tmp_path):
-    make, count = GROUPS[name]
+    make, count, means = GROUPS[name]
     model, path = randomized(make()), tmp_path / "model.onnx"
     fb.export(model, path, input_size=(2, 4), in_features=8)
     x = np.random.default_rng(0).normal(1, 2, size=(3, 2, 4, 8)).astype(np.float32)
     assert fb.verify_exported(model, path, x).ok
     found = operators(path)
-    assert (found["InstanceNormalization"], found["ReduceMean"]) == (count, 2 - 2 * count)
+    assert (found["InstanceNormalization"], found["ReduceMean"]) == (count, means)
 
 
 def taken(rows: list[int] | range, columns: list[int] | range) -> Callable[[jax.Array], jax.Array]:
