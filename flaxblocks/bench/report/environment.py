@@ -12,7 +12,10 @@ import flaxblocks
 from flaxblocks._base.command_line import own_arguments, versions
 
 # What changes how the contestants run.
-PREFIXES = ("XLA_", "JAX_", "OMP_", "KMP_", "MKL_", "TORCH", "MALLOC_", "GLIBC_", "LD_PRELOAD")
+PREFIXES = (
+    *("XLA_", "JAX_", "FLAXBLOCKS_", "OMP_", "KMP_", "MKL_", "ONEDNN_", "ATEN_", "TORCH"),
+    *("MALLOC_", "GLIBC_", "LD_PRELOAD"),
+)
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "torchvision", "onnxruntime")
 
