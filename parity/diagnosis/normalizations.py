@@ -20,8 +20,9 @@ def epsilon(site: Site) -> Iterator[Change]:
     # Zero last: what is too small to be told from it, such as 1e-12, stands in JAX's program.
     for eps in (*site.numbers(1e-30, 0.1, USUAL_EPS), 0.0):
         if eps != own:
-            text = f"eps: JAX adds {eps:.3g} to the variance, PyTorch {own:.3g}"
-            yield site.otherwise(text, f"epsilon={own:.3g}", eps=eps)
+            ours, theirs = _told_apart(eps, own)
+            text = f"eps: JAX adds {ours} to the variance, PyTorch {theirs}"
+            yield site.otherwise(text, f"epsilon={theirs}", eps=eps)
 
 
 def statistics(site: Site) -> Iterator[Change]:
@@ -105,6 +106,12 @@ def eps_of(site: Site) -> float:
     """Return the number that PyTorch adds to the variance."""
     default = torch.finfo(site.input.dtype).eps if site.kind == "rms_norm" else 1e-5
     return float(site.get("eps", default))
+
+
+def _told_apart(first: float, second: float) -> tuple[str, str]:
+    """Return two different numbers with as many digits as tell them apart, three at least."""
+    both = ((f"{first:.{n}g}", f"{second:.{n}g}") for n in range(3, 18))
+    return next(pair for pair in both if pair[0] != pair[1])
 
 
 def _by_unbiased(arguments: dict[str, Any]) -> torch.Tensor:

@@ -58,22 +58,26 @@ def _causes(
     ours: Sequence[np.ndarray],
     theirs: Sequence[np.ndarray],
 ) -> tuple[str, ...]:
-    x = site.input.numpy().astype(np.float64)
-    axes = (0, *range(2, x.ndim))
-    count = x.size // x.shape[1]
+    count = site.input.numel() // site.input.shape[1]
     own = float(site.get("momentum", 0.1))
+    if own == 0:
+        return ()
+    # What PyTorch's moved towards, with what was found so far repaired.
+    mean, var = ((end - (1 - own) * begin) / own for begin, end in zip(start, theirs, strict=True))
     given = {y for n in site.numbers(0.0, 1.0, _USUAL) for y in (n, 1 - n)}
     rates = [own, *sorted(given - {own}, key=lambda rate: abs(rate - own))]
     for rate in rates:
-        for factor in (count / (count - 1), 1.0):
-            mean = (1 - rate) * start[0] + rate * x.mean(axes)
-            var = (1 - rate) * start[1] + rate * x.var(axes) * factor
-            if not _differ([mean, var], ours):
-                return tuple(_words(rate, own, factor, count))
+        for factor in (1.0, (count - 1) / count):
+            moved = [
+                (1 - rate) * start[0] + rate * mean,
+                (1 - rate) * start[1] + rate * factor * var,
+            ]
+            if not _differ(moved, ours):
+                return tuple(_words(rate, own, biased=factor < 1))
     return ()
 
 
-def _words(rate: float, own: float, factor: float, count: int) -> Iterator[str]:
+def _words(rate: float, own: float, biased: bool) -> Iterator[str]:
     if rate == 0:
         yield "statistics: JAX does not move its running ones in train mode"
         return
@@ -82,7 +86,7 @@ def _words(rate: float, own: float, factor: float, count: int) -> Iterator[str]:
             f"momentum: JAX moves its statistics by {rate:.4g} (decay {1 - rate:.4g}), "
             f"PyTorch by {own:.4g} (decay {1 - own:.4g})"
         )
-    if factor == 1.0:
+    if biased:
         yield ("variance bias: JAX stores the biased variance, PyTorch the unbiased one")
 
 

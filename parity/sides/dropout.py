@@ -1,7 +1,9 @@
 """The rates of dropout, which both programs state; what is dropped is random on each side."""
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,19 +51,47 @@ def _rate(program: Program, operation: Operation) -> float:
 
 def _flax_rates(program: JaxProgram) -> Iterator[float]:
     """Yield the rate of each random mask: what is kept is divided by the part that is."""
+    known = _numbers(program)
     scales = [
-        float(value.val) ** (1 if equation.primitive.name == "div" else -1)
+        value ** (1 if equation.primitive.name == "div" else -1)
         for equation in program.equations
         if equation.primitive.name in ("div", "mul")
-        for value in equation.invars
-        if isinstance(value, Literal) and np.ndim(value.val) == 0 and value.val
+        for atom in equation.invars
+        if (value := _number(atom, known))
     ]
     for equation in program.equations:
         if str(equation.params.get("name", "")).strip("_") != "bernoulli":
             continue
-        for value in equation.invars:
-            if isinstance(value, Literal):
-                drawn = float(value.val)
+        for atom in equation.invars:
+            drawn = _number(atom, known)
+            if drawn is not None:
                 dropped = any(np.isclose(1 - drawn, s) for s in scales)
                 kept = any(np.isclose(drawn, s) for s in scales)
                 yield round(drawn if dropped and not kept else 1 - drawn, 6)
+
+
+_COMPUTED: dict[str, Callable[..., float]] = {
+    "convert_element_type": float,
+    "stop_gradient": float,
+    "sub": operator.sub,
+}
+"""What may become of a rate before it is used, by JAX's primitive."""
+
+
+def _numbers(program: JaxProgram) -> dict[Any, float]:
+    """Return the numbers that the program computes from numbers that it holds."""
+    known: dict[Any, float] = {}
+    for equation in program.equations:
+        function = _COMPUTED.get(equation.primitive.name)
+        values = [_number(atom, known) for atom in equation.invars]
+        if function is not None and None not in values:
+            known[equation.outvars[0]] = function(*values)
+    return known
+
+
+def _number(atom: Any, known: Mapping[Any, float]) -> float | None:
+    """Return the number that an input of an equation is, None where it is none."""
+    if isinstance(atom, Literal):
+        value: Any = atom.val
+        return float(value) if np.ndim(value) == 0 else None
+    return known.get(atom)

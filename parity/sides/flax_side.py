@@ -19,6 +19,7 @@ from flaxblocks.weights.entries import children, entries
 from parity.sides import calling
 from parity.sides.calls import Input, inputs_of, is_float, next_call, outputs_of, widened
 from parity.sides.compiling import compiled
+from parity.sides.ports.port import Port
 from parity.sides.tied import under_all_names
 from parity.trace.jax_program import JaxProgram
 from parity.trace.widen import in_float64
@@ -161,6 +162,8 @@ def program(module: nnx.Module, x: Input, mode: str) -> JaxProgram:
         mode: ``"eval"``, ``"train"``, or ``"dropout"``: train mode with dropout switched on.
     """
     module.train() if mode == "dropout" else switch(module, mode == "train")
+    if isinstance(module, Port):
+        module.drops = mode == "dropout"
     graphdef, state = _split(module)
 
     def function(state: Any, x: Any) -> Any:
@@ -175,6 +178,8 @@ def program(module: nnx.Module, x: Input, mode: str) -> JaxProgram:
 
 def drops(module: nnx.Module) -> bool:
     """Return whether the module's dropout can be switched on: each has its random numbers."""
+    if isinstance(module, Port):
+        return module.dropping is not None
     parts = [part for _, part in nnx.iter_modules(module) if isinstance(part, nnx.Dropout)]
     return bool(parts) and all(part.rngs is not None for part in parts)
 

@@ -14,7 +14,12 @@ from parity.diagnosis.sentences import sentences
 from parity.sides.pairing import pair_up
 from parity.sides.runs import Runs
 from tests.helpers import user_net
-from tests.helpers.user_faults import FAULTS, everything_of_a_norm, exchanged_layers
+from tests.helpers.user_faults import (
+    FAULTS,
+    act_before_norm,
+    everything_of_a_norm,
+    exchanged_layers,
+)
 from tests.helpers.user_net import SHAPE, FlaxNet, TorchNet
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -72,6 +77,14 @@ def test_all_that_is_wrong_with_a_norm_is_said():
     assert [text.partition(" at norm in ")[1] != "" for text in found] == [True, True, True], found
     kinds = [text.partition("mode: ")[2].partition(":")[0] for text in found]
     assert kinds == ["eps", "momentum", "variance bias"]
+
+
+def test_what_a_norm_stores_is_told_apart_from_what_it_is_given():
+    port = FlaxNet(nnx.Rngs(0))
+    act_before_norm(port)
+    port.norm = nnx.BatchNorm(8, momentum=0.9, rngs=nnx.Rngs(0))
+    kinds = [text.partition("mode: ")[2].partition(":")[0] for text in causes(port)]
+    assert kinds == ["order", "variance bias"]
 
 
 def test_layers_that_exchanged_their_weights_are_both_named():

@@ -22,8 +22,9 @@ LINEN = {"conv": "Conv_0", "norm": "BatchNorm_0", "up": "ConvTranspose_0", "fc":
 class TorchNet(nn.Module):
     """A convolution and its transpose, a norm with statistics, dropout, a classifier."""
 
-    def __init__(self):
+    def __init__(self, rate=0.5):
         super().__init__()
+        self.rate = rate
         self.conv = nn.Conv2d(3, 4, 3, padding=1)
         self.norm = nn.BatchNorm2d(4)
         self.up = nn.ConvTranspose2d(4, 5, 2, stride=2)
@@ -31,7 +32,7 @@ class TorchNet(nn.Module):
 
     def forward(self, x):
         x = self.up(F.gelu(self.norm(self.conv(x)))).mean((2, 3))
-        return self.fc(F.dropout(x, 0.5, self.training))
+        return self.fc(F.dropout(x, self.rate, self.training))
 
 
 class LinenNet(linen.Module):
@@ -97,6 +98,15 @@ def test_a_port_differs_only_in_the_variance_that_its_library_stores(make, names
     assert failed == {("statistics", f"{norm}.running_var (input 0)")}, str(report)
     (cause,) = report.causes
     assert f"first divergence at {norm} in train mode: variance bias: JAX stores the" in cause
+
+
+@pytest.mark.parametrize(
+    ("make", "names"), [(make_linen, LINEN), (make_equinox, "native"), (make_keras, "native")]
+)
+def test_a_rate_of_dropout_is_compared_in_each_library(make, names):
+    causes = compare(TorchNet(rate=0.2), make(), X, names=names, checks=["names"]).causes
+    said = "in train mode: dropout rate: JAX drops 0.5, PyTorch 0.2; to mend it: rate=0.2"
+    assert [said in cause for cause in causes].count(True) == 1
 
 
 class WritableNorm(linen.Module):

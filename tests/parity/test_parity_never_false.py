@@ -122,7 +122,10 @@ def test_a_difference_inside_is_a_note_where_the_whole_agrees():
     assert all(row.ok is None for row in inside)
 
 
-@pytest.mark.parametrize(("eps", "said"), [(1e-6, "1e-06"), (1e-12, "1e-12"), (0.0, "0")])
+@pytest.mark.parametrize(
+    ("eps", "said"),
+    [(1e-6, "1e-06"), (1e-12, "1e-12"), (0.0, "0"), (1.001e-5, "1.001e-05")],
+)
 def test_an_eps_of_a_layer_norm_is_not_taken_for_precision(eps, said):
     x = np.random.default_rng(0).normal(size=(4, 5, 6))
     theirs = nn.Sequential(nn.LayerNorm(6))

@@ -2,6 +2,7 @@
 """A module of Equinox, which takes one example, channels first, with its state if it has one."""
 
 import inspect
+from functools import partial
 from typing import Any, cast
 
 import equinox
@@ -34,16 +35,20 @@ def as_port(module: equinox.Module, state: equinox.nn.State | None) -> Port:
     held = {n: variable(n, v, known[n]) for n, v in values.items()}
     held |= {n: variable(n, v, AS_IT_IS) for n, v in statistics.items()}
 
-    def call(arrays: Arrays, args: Any, kwargs: Any, training: bool) -> tuple[Any, Arrays]:
+    def call(
+        arrays: Arrays, args: Any, kwargs: Any, training: bool, drop: bool = False
+    ) -> tuple[Any, Arrays]:
         own_tree = jax.tree.unflatten(structure, [arrays[n] for n in names])
         tree: Any = equinox.combine(own_tree, fixed)
-        tree = _without_dropout(equinox.nn.inference_mode(tree, not training))
+        moded: Any = cast(Any, equinox.nn.inference_mode(tree, not training))
+        moded = moded if drop else _without_dropout(moded)
         own = None if state is None else _set(state, indices, arrays)
-        output, after = _batched(tree, own, args, kwargs)
+        output, after = _batched(moded, own, args, kwargs)
         return output, {n: after.get(i)[at] for n, (i, at) in indices.items()} if after else {}
 
     own = {n: ".".join(str(key(step)) for step in p) for n, (p, _) in zip(names, flat, strict=True)}
-    return Port(held, known, own | {n: n for n in statistics}, call)
+    dropping = partial(call, drop=True) if _drops(module) else None
+    return Port(held, known, own | {n: n for n in statistics}, call, dropping=dropping)
 
 
 def _batched(module: Any, state: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
@@ -68,12 +73,21 @@ def _channels_last(array: Any) -> Any:
     return jnp.moveaxis(array, 0, -1) if array.ndim >= IMAGE else array
 
 
+def _is_dropout(part: Any) -> bool:
+    return isinstance(part, equinox.nn.Dropout)
+
+
+def _drops(module: Any) -> bool:
+    """Return whether the module drops, and takes the random key for that."""
+    has_key = "key" in inspect.signature(type(module).__call__).parameters
+    return has_key and any(map(_is_dropout, jax.tree.leaves(module, is_leaf=_is_dropout)))
+
+
 def _without_dropout(module: Any) -> Any:
     def rested(part: Any) -> Any:
-        is_dropout = isinstance(part, equinox.nn.Dropout)
-        return cast(Any, equinox.nn.inference_mode(part, True) if is_dropout else part)
+        return cast(Any, equinox.nn.inference_mode(part, True) if _is_dropout(part) else part)
 
-    return jax.tree.map(rested, module, is_leaf=lambda x: isinstance(x, equinox.nn.Dropout))
+    return jax.tree.map(rested, module, is_leaf=_is_dropout)
 
 
 def _indices(module: Any, state: Any) -> dict[str, tuple[Any, int]]:

@@ -2,7 +2,8 @@
 """A Keras 3 model on JAX."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import keras
@@ -40,16 +41,20 @@ def as_port(model: keras.Model) -> Port:
         for name in (names[id(v)],)
     }
 
-    def call(arrays: Arrays, args: Any, kwargs: Any, training: bool) -> tuple[Any, Arrays]:
+    def call(
+        arrays: Arrays, args: Any, kwargs: Any, training: bool, drop: bool = False
+    ) -> tuple[Any, Arrays]:
         def run(own: Any, moving: Any, args: Any, kwargs: Any) -> Any:
-            with _no_dropout(model):
+            with nullcontext() if drop else _no_dropout(model):
                 return model.stateless_call(own, moving, *args, training=training, **kwargs)
 
         own, moving = ([arrays[names[id(v)]] for v in kind] for kind in (trained, rest))
         output, after = in_float64(run)(own, moving, args, kwargs)
         return output, {names[id(v)]: value for v, value in zip(rest, after, strict=True)}
 
-    return Port(held, known, {names[id(v)]: v.path for v in (*trained, *rest)}, call)
+    own = {names[id(v)]: v.path for v in (*trained, *rest)}
+    drops = any(isinstance(part, keras.layers.Dropout) for part in model._flatten_layers())
+    return Port(held, known, own, call, dropping=partial(call, drop=True) if drops else None)
 
 
 @contextmanager

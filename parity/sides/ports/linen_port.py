@@ -2,6 +2,8 @@
 """A module of Flax Linen with its variables."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, cast
 
 import jax
@@ -48,7 +50,9 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
     recurrent = any(isinstance(kind, linen.RNNCellBase) for kind in kinds.values())
     moving = sorted({path[0] for path in flat} - {PARAMS})
 
-    def call(arrays: Arrays, args: Any, kwargs: Any, training: bool) -> tuple[Any, Arrays]:
+    def call(
+        arrays: Arrays, args: Any, kwargs: Any, training: bool, drop: bool = False
+    ) -> tuple[Any, Arrays]:
         given = {path: arrays[name] for path, name in names.items()}
         tree = cast(Any, traverse_util.unflatten_dict(given))
         rest = {**mode_arguments(own_call, training), **kwargs}
@@ -63,12 +67,14 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
                 mutable=moving if training else [],
             )
 
-        with linen.intercept_methods(_without_dropout):
+        with nullcontext() if drop else linen.intercept_methods(_without_dropout):
             output, moved = (in_float64(run) if recurrent else run)(tree, args, rest)
         after = _flat(moved)
         return output, {names[path]: value for path, value in after.items() if path in names}
 
-    return Port(held, known, {name: "/".join(path) for path, name in names.items()}, call)
+    own = {name: "/".join(path) for path, name in names.items()}
+    drops = any(isinstance(kind, linen.Dropout) for kind in kinds.values())
+    return Port(held, known, own, call, dropping=partial(call, drop=True) if drops else None)
 
 
 def _flat(variables: Any) -> dict[Path, Any]:

@@ -43,6 +43,7 @@ class Port(Part):
         own_names: what the library calls them; those that are absent have no name of their own.
         call: runs the network on arrays in the library's own layout.
         guesses: whether the layouts are no library's, and may be others.
+        dropping: runs it with dropout where it trains; absent where it has none.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Port(Part):
         own_names: Mapping[str, str],
         call: Call,
         guesses: bool = False,
+        dropping: Call | None = None,
     ):
         self.guesses = guesses
+        self.dropping, self.drops = dropping, False
         self.call, self.layouts = call, nnx.static(dict(layouts))
         self.own_names = nnx.static(dict(own_names))
         self.names = tuple(variables)
@@ -70,7 +73,8 @@ class Port(Part):
         """Run the network; its statistics move where it trains."""
         held = {name: self._variable(name) for name in self.names}
         own = {n: self.layout(n).from_torch(v[...]) for n, v in held.items()}
-        output, moved = self.call(own, args, kwargs, training)
+        run = self.dropping if self.drops and self.dropping is not None else self.call
+        output, moved = run(own, args, kwargs, training)
         for name, value in moved.items():
             held[name].set_value(self.layout(name).to_torch(value))
         return output
