@@ -28,12 +28,22 @@ def keep_freed_memory() -> bool:
 
     Source: mallopt(3), malloc_trim(3).
     """
-    if platform.libc_ver()[0] != "glibc":
+    if not _is_glibc():
         return False
     _give_back_after_compiling()
     mallopt = ctypes.CDLL(None).mallopt
     settings = ((MMAP_THRESHOLD, LARGEST), (TRIM_THRESHOLD, LARGEST), (ARENA_MAX, 1))
     return all([mallopt(number, value) == 1 for number, value in settings])
+
+
+def give_back_free_memory() -> None:
+    """Give what is free back to the system, with glibc."""
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
 
 
 @cache
@@ -46,4 +56,4 @@ def _give_back_after_compiling() -> None:
 def _give_back(event: str, duration_secs: float, **_: object) -> None:
     del duration_secs  # however short: what was free before is given back as well
     if event == COMPILED:
-        ctypes.CDLL(None).malloc_trim(0)
+        give_back_free_memory()

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from flaxblocks.bench.sides.contestants import OURS, RIVALS
 from flaxblocks.bench.tasks.task import Prepared, Task
-from flaxblocks.bench.timing import worker, workers
+from flaxblocks.bench.timing import process_memory, worker, workers
 from flaxblocks.bench.timing.interleaved import ROUNDS, race
 from flaxblocks.bench.timing.workers import Workers
 from tests.helpers.bench_rivals import Here
@@ -40,7 +41,7 @@ def test_an_accelerator_is_given_all_calls_at_once(monkeypatch: pytest.MonkeyPat
     )
     for on_cpu, expected, times in ((True, ["run", "wait"] * 3, 2), (False, ["run", "wait"], 1)):
         events.clear()
-        monkeypatch.setattr(worker, "_held", [worker._Held(prepared, None, on_cpu)])
+        monkeypatch.setattr(worker, "_held", [worker._Held(prepared, on_cpu)])
         seconds = worker._time(2)
         assert len(seconds) == times
         assert events == (expected if on_cpu else [*expected, "run", "run", "wait"])
@@ -55,3 +56,17 @@ def test_processes_are_kept_on_accelerators_alone(monkeypatch: pytest.MonkeyPatc
             assert (first[0] is second[0]) == kept
             staff.end(second[0])
             assert staff.of([OURS], one)[0] is not second[0]
+
+
+@pytest.mark.skipif(process_memory.resident() is None, reason="the system does not tell")
+def test_what_preparing_took_is_not_counted(monkeypatch: pytest.MonkeyPatch):
+    worker._settle()
+    monkeypatch.setattr(worker, "_imported", [process_memory.resident()])
+    monkeypatch.setattr(worker, "_held", [worker._Held(Prepared(run=int, answer={}), True)])
+    arrays = [np.ones(1 << 13) for _ in range(2048)]  # 64 KB each
+    del arrays[::2]
+    worker._settle()
+    memory = worker._memory()
+    assert memory is not None
+    assert memory >> 20 in range(60, 90)  # of 128 MB half is held
+    assert len(arrays) == 1024

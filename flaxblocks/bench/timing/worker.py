@@ -10,7 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
-from flaxblocks._base.allocator import keep_freed_memory
+from flaxblocks._base.allocator import give_back_free_memory, keep_freed_memory
 from flaxblocks.bench.sides.contestants import Contestant
 from flaxblocks.bench.tasks.task import Data, Prepared, Task
 from flaxblocks.bench.timing import process_memory
@@ -45,7 +45,9 @@ class Worker:
             What gives a `Ready`, or raises a RuntimeError if the contestant cannot do the task or
             its process ended, or an ImportError if it needs a package that is not installed.
         """
-        return self._process.submit(_prepare, self._contestant, task, data)
+        ready = self._process.submit(_prepare, self._contestant, task, data)
+        self._process.submit(_settle)
+        return ready
 
     def time(self, calls: int) -> list[float]:
         """Return the seconds that each of so many calls takes, after one that is not counted.
@@ -63,8 +65,9 @@ class Worker:
         """Return the peak of the memory in bytes.
 
         On CPU it is that of the process while calls were timed, less what it held when its
-        libraries were imported and the task arrived; what a compiler left behind counts. On other
-        devices it is the device's own. None where the system does not tell.
+        libraries were imported. What is free when the calls begin is given back, for all alike: the
+        arrays that the weights came in, and what compilers left. On other devices it is the
+        device's own. None where the system does not tell.
         """
         return self._process.submit(_memory).result()
 
@@ -96,25 +99,30 @@ class _Held:
     """The worker process's state between calls."""
 
     prepared: Prepared
-    before: int | None
     on_cpu: bool
 
 
 _held: list[_Held] = []
+_imported: list[int | None] = []  # the resident memory once the libraries are
 
 
 def _import(contestant: Contestant) -> None:
     contestant.load()
+    _imported.append(process_memory.resident())
 
 
 def _prepare(contestant: Contestant, task: Task, data: Data) -> Ready:
     _held.clear()
-    before = process_memory.resident()
     prepared = contestant.load()(task, data)
-    _held.append(_Held(prepared, before, task.device == "cpu"))
-    gc.collect()
-    process_memory.forget_peak()
+    _held.append(_Held(prepared, task.device == "cpu"))
     return Ready(prepared.answer, prepared.compile_seconds)
+
+
+def _settle() -> None:
+    """Forget what preparing took, in a call of its own: the task's arrays are gone by then."""
+    gc.collect()
+    give_back_free_memory()
+    process_memory.forget_peak()
 
 
 def _time(calls: int) -> list[float]:
@@ -145,5 +153,5 @@ def _memory() -> int | None:
     (held,) = _held
     if held.prepared.memory is not None:
         return held.prepared.memory()
-    peak = process_memory.peak()
-    return None if peak is None or held.before is None else peak - held.before
+    peak, (before,) = process_memory.peak(), _imported
+    return None if peak is None or before is None else peak - before
