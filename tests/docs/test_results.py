@@ -24,6 +24,7 @@ PARITY = max((ROOT / "benchmarks").glob("parity-cpu-*.json"))
 CPU = sorted((ROOT / "benchmarks").glob("cpu-*.json"))
 CPU = [file for file in CPU if file.name[:14] == CPU[-1].name[:14]]  # of one day
 NETWORKS = max((ROOT / "benchmarks").glob("networks-cpu-*.json"))
+AVX2 = max((ROOT / "benchmarks").glob("avx2-cpu-*.json"))
 GPU = sorted((ROOT / "benchmarks").glob("accelerator-*-h100-*.json"))
 SCALING = max((ROOT / "benchmarks").glob("scaling-cpu-*.json"))
 
@@ -71,6 +72,7 @@ def test_the_networks_of_every_check_are_equal_and_on_the_page():
     [
         ("README.md", "speed", (NETWORKS, *GPU), compared),
         ("docs/speed.md", "networks", (NETWORKS,), rendered),
+        ("docs/speed.md", "avx2", (AVX2,), rendered),
         ("docs/speed.md", "benchmark", CPU, rendered),
         ("docs/speed.md", "accelerator", GPU, rendered),
         ("docs/speed.md", "growth", (SCALING,), grown),
