@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_all_that_is_wrong_with_a_norm_is_said():
 
 
 def test_what_a_norm_stores_is_told_apart_from_what_it_is_given():
-    port = FlaxNet(nnx.Rngs(0))
+    port: Any = FlaxNet(nnx.Rngs(0))
     act_before_norm(port)
     port.norm = nnx.BatchNorm(8, momentum=0.9, rngs=nnx.Rngs(0))
     kinds = [text.partition("mode: ")[2].partition(":")[0] for text in causes(port)]
