@@ -19,6 +19,7 @@ from parity.diagnosis.normalizations import NORMALIZATIONS
 from parity.diagnosis.pooling import POOLING
 from parity.diagnosis.precision import is_rounded, rounding
 from parity.diagnosis.recorded import recorded
+from parity.diagnosis.resizing import resizing
 from parity.diagnosis.search import Result, Search
 from parity.diagnosis.sentences import Cause, merged, place
 from parity.diagnosis.shapes import in_shapes
@@ -35,6 +36,7 @@ from parity.trace.torch_program import Operation, Program, Run, Slot, mapped
 
 HYPOTHESES = (
     *(NORMALIZATIONS + CONVOLUTIONS + ACTIVATION_MISTAKES + POOLING + STRUCTURE),
+    resizing,
     unexpected,
     unexpected_residual,
 )

@@ -1,4 +1,4 @@
-"""Mistakes in pooling and resizing."""
+"""Mistakes in pooling."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,18 +8,6 @@ import torch.nn.functional as F
 
 from parity.diagnosis.same import each, same_pads
 from parity.diagnosis.site import Change, Site
-
-_MODES: dict[str, dict[str, Any]] = {
-    "bilinear with half-pixel centers": {"mode": "bilinear", "align_corners": False},
-    "bilinear with aligned corners": {"mode": "bilinear", "align_corners": True},
-    "bilinear with antialiasing": {"mode": "bilinear", "antialias": True},
-    "nearest without half-pixel centers": {"mode": "nearest"},
-    "nearest with half-pixel centers": {"mode": "nearest-exact"},
-    "bicubic with half-pixel centers": {"mode": "bicubic", "align_corners": False},
-    "bicubic with aligned corners": {"mode": "bicubic", "align_corners": True},
-    "bicubic with antialiasing": {"mode": "bicubic", "antialias": True},
-    "the mean of each area": {"mode": "area"},
-}
 
 
 def max_pooling(site: Site) -> Iterator[Change]:
@@ -98,27 +86,6 @@ def global_pooling(site: Site) -> Iterator[Change]:
         yield site.change(text, _spatial(site, torch.sum), "take the average")
 
 
-def resizing(site: Site) -> Iterator[Change]:
-    """Yield other ways to resize an image."""
-    if site.kind not in ("interpolate", "upsample") or site.input.ndim != 4:
-        return
-    own = site.get("mode", "nearest"), bool(site.get("align_corners")), bool(site.get("antialias"))
-    names = {
-        (m["mode"], bool(m.get("align_corners")), bool(m.get("antialias"))): n
-        for n, m in _MODES.items()
-    }
-    their = names.get(own, str(own[0]))
-    plain: dict[str, Any] = {"align_corners": None, "antialias": False}
-    for name, mode in _MODES.items():
-        if name != their:
-            text = f"resizing: JAX takes {name}, PyTorch {their}"
-            yield site.change(
-                text, lambda a, m=mode: F.interpolate(**{**a, **plain, **m}), f"take {their}"
-            )
-    text = f"resizing: JAX takes bilinear without half-pixel centers, PyTorch {their}"
-    yield site.change(text, lambda a: _from_corner(site, a), f"take {their}")
-
-
 def _windows(site: Site) -> Iterator[Change]:
     """Yield other rounding of the output's size, other strides and paddings."""
     ceil = bool(site.get("ceil_mode", False))
@@ -169,17 +136,4 @@ def _axes(arguments: dict[str, Any]) -> tuple[int, ...]:
     return (axes,) if isinstance(axes, int) else tuple(axes)
 
 
-def _from_corner(site: Site, arguments: dict[str, Any]) -> torch.Tensor:
-    """Resize with pixel ``i`` at ``i * scale``, as TensorFlow 1 did."""
-    x, size = arguments["input"], site.original(arguments).shape[2:]
-    for axis, count in zip((2, 3), size, strict=True):
-        n = x.shape[axis]
-        at = torch.arange(count, dtype=x.dtype) * n / count
-        low = at.floor().long().clamp(max=n - 1)
-        part = (at - low).reshape((-1, 1) if axis == 2 else (-1,))
-        high = (low + 1).clamp(max=n - 1)
-        x = x.index_select(axis, low) * (1 - part) + x.index_select(axis, high) * part
-    return x
-
-
-POOLING = (max_pooling, average_pooling, global_pooling, resizing)
+POOLING = (max_pooling, average_pooling, global_pooling)
