@@ -124,7 +124,9 @@ def _find(runs: Runs, search: Search) -> tuple[Result, list[Cause]]:
     if not program.lowered or search.error(search.program.replay(search.runs)) <= search.limit:
         return search.find(HYPOTHESES), []
     with flax_side.precision("float64"):
-        values, (output, state) = program.values(exact=True, stepwise=runs.stepwise)
+        values, (output, state) = program.values(
+            exact=True, stepwise=runs.stepwise, plain=search.program.numbers
+        )
     rounded, exact = search.index, Index(values)
     current = search.program.replay(search.runs)
     agreements = [Agreement.of(search.program, index) for index in (rounded, exact)]

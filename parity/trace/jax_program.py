@@ -13,6 +13,7 @@ import numpy as np
 
 import flaxblocks
 from flaxblocks._base.jax_internals import ClosedJaxpr, Literal
+from parity.trace.constants import DIGITS, unrounded
 from parity.trace.loops import loop
 from parity.trace.nearly import nearly_equal
 
@@ -25,8 +26,7 @@ _LAYOUT = {
     *("expand_dims", "convert_element_type"),
 }
 _DTYPES = ("new_dtype", "dtype", "preferred_element_type", "out_dtype")
-_LOW = ("bfloat16", "float16", "float32")
-_EXACT = frozenset(_LOW)  # dtypes that are left out where nothing is to be rounded
+_EXACT = frozenset(DIGITS)  # dtypes that are left out where nothing is to be rounded
 _LIBRARIES = (
     *("site-packages", "dist-packages", str(Path(__file__).parents[1])),
     str(Path(flaxblocks.__file__).parent),
@@ -39,10 +39,7 @@ QUICK: dict[str, bool | int] = {
 if jax.__version_info__ < (0, 11):  # whose XLA has another way to emit loops
     QUICK["xla_cpu_use_fusion_emitters"] = False  # half of the time, even so
 SMALLEST = 2  # values; fewer are parts of other things
-
-
-Maker = tuple[str, str]
-"""A primitive, and the line of the code that calls it."""
+Maker = tuple[str, str]  # a primitive, and the line of the code that calls it
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +73,13 @@ class JaxProgram:
     @cached_property
     def numbers(self) -> tuple[float, ...]:
         """The numbers that stand in the program, such as an eps or a slope, in their order."""
-        found = [
-            float(v.val)
+        literals = [
+            v.val
             for e in self.equations
             for v in e.invars
             if isinstance(v, Literal) and np.ndim(v.val) == 0 and _is_number(v.val)
         ]
+        found = [x for v in literals for x in (float(v), _plain(v))]
         scalars = [*self.jaxpr.consts, *self.arguments]
         found += [float(a) for a in scalars if np.size(a) == 1 and _is_number(a)]
         return tuple(dict.fromkeys(x for x in found if np.isfinite(x)))
@@ -103,6 +101,7 @@ class JaxProgram:
         exact: bool = False,
         stepwise: bool = False,
         arguments: Sequence[Any] | None = None,
+        plain: Sequence[float] = (),
     ) -> tuple[list[Value], Any]:
         """Return the intermediates and the outputs, as NumPy arrays.
 
@@ -111,8 +110,9 @@ class JaxProgram:
             stepwise: whether to run one operation at a time. Each is compiled when it is first
                 met, which takes longer for one program and less for many that are alike.
             arguments: flat inputs in place of the program's own.
+            plain: numbers that the program's own stand for where rounding made them so, if exact.
         """
-        run, makers = self._recorder(exact, stepwise)
+        run, makers = self._recorder(exact, stepwise, tuple(plain))
         given = self.arguments if arguments is None else arguments
         arrays, outputs = run([_wide(a, _EXACT) for a in given] if exact else given)
         values = [
@@ -120,16 +120,11 @@ class JaxProgram:
         ]
         return values, jax.tree.unflatten(self.structure, [np.asarray(o) for o in outputs])
 
-    def widened(self, arguments: Any, constant: Callable[[float], float]) -> Any:
-        """Return the outputs where float32 is float64 throughout.
-
-        Args:
-            arguments: inputs in place of the program's own.
-            constant: what a number that stands in the program is in float64.
-        """
+    def widened(self, arguments: Any) -> Any:
+        """Return the outputs of these arguments where float32 is float64 throughout."""
         dtypes = frozenset(("float32",))
         outputs = _evaluate(
-            self.jaxpr.jaxpr, self.jaxpr.consts, jax.tree.leaves(arguments), None, dtypes, constant
+            self.jaxpr.jaxpr, self.jaxpr.consts, jax.tree.leaves(arguments), None, dtypes
         )
         return jax.tree.unflatten(self.structure, outputs)
 
@@ -142,22 +137,24 @@ class JaxProgram:
         return jax.tree.unflatten(self.structure, outputs)
 
     @cached_property
-    def _recorders(self) -> dict[tuple[bool, bool], tuple[Callable[..., Any], list[Maker]]]:
+    def _recorders(self) -> dict[Any, tuple[Callable[..., Any], list[Maker]]]:
         return {}
 
-    def _recorder(self, exact: bool, stepwise: bool) -> tuple[Callable[..., Any], list[Maker]]:
+    def _recorder(self, *how: Any) -> tuple[Callable[..., Any], list[Maker]]:
         """Return what runs the program, and what makes its values, known after a run."""
-        if (exact, stepwise) not in self._recorders:
-            self._recorders[exact, stepwise] = self._made(exact, stepwise)
-        return self._recorders[exact, stepwise]
+        if how not in self._recorders:
+            self._recorders[how] = self._made(*how)
+        return self._recorders[how]
 
-    def _made(self, exact: bool, stepwise: bool) -> tuple[Callable[..., Any], list[Maker]]:
+    def _made(
+        self, exact: bool, stepwise: bool, plain: Sequence[float]
+    ) -> tuple[Callable[..., Any], list[Maker]]:
         makers: list[Maker] = []
 
         def run(arguments: Sequence[Any]) -> Any:
             kept: list[tuple[Any, Maker]] = []
             dtypes = _EXACT if exact else frozenset[str]()
-            outputs = _evaluate(self.jaxpr.jaxpr, self.jaxpr.consts, arguments, kept, dtypes)
+            outputs = _evaluate(self.jaxpr.jaxpr, self.jaxpr.consts, arguments, kept, dtypes, plain)
             makers[:] = [maker for _, maker in kept]
             return [array for array, _ in kept], outputs
 
@@ -192,14 +189,14 @@ def _evaluate(
     arguments: Sequence[Any],
     kept: list[Any] | None,
     dtypes: frozenset[str],
-    constant: Callable[[float], float] = float,
+    plain: Sequence[float] = (),
     called: str = "",
     special: Callable[[Any, Sequence[Any]], list[Any] | None] = lambda equation, inputs: None,
 ) -> list[Any]:
     """Run a program, with what is of these dtypes in float64; `called` is the line that does.
 
-    What it computes is added to `kept`, if that is a list; `special` may compute an equation's
-    outputs in another way.
+    What it computes is added to `kept`, if that is a list; `plain` are numbers that its own stand
+    for where one is the same; `special` may compute an equation's outputs in another way.
     """
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     known |= dict(zip(jaxpr.invars, arguments, strict=True))
@@ -208,10 +205,10 @@ def _evaluate(
         if not isinstance(atom, Literal):
             return _wide(known[atom], dtypes)
         is_number = str(jnp.result_type(atom.val)) in dtypes and np.ndim(atom.val) == 0
-        return jnp.float64(constant(float(atom.val))) if is_number else _wide(atom.val, dtypes)
+        return jnp.float64(_plain(atom.val, plain)) if is_number else _wide(atom.val, dtypes)
 
     def step(program: Any, inputs: Sequence[Any]) -> list[Any]:
-        return _evaluate(program.jaxpr, program.consts, inputs, None, dtypes, constant, "", special)
+        return _evaluate(program.jaxpr, program.consts, inputs, None, dtypes, plain, "", special)
 
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
@@ -219,7 +216,7 @@ def _evaluate(
         if inner is not None:
             line = called if kept is None else _line(equation) or called
             outputs = _evaluate(
-                inner.jaxpr, inner.consts, inputs, kept, dtypes, constant, line, special
+                inner.jaxpr, inner.consts, inputs, kept, dtypes, plain, line, special
             )
         elif dtypes == _EXACT and equation.primitive.name == "reduce_precision":
             outputs = inputs
@@ -277,12 +274,16 @@ def _narrower(equation: Any) -> str | None:
     if equation.primitive.name != "convert_element_type":
         return None
     old, new = equation.invars[0].aval.dtype, equation.params["new_dtype"]
-    narrower = jnp.issubdtype(old, jnp.floating) and str(new) in _LOW
+    narrower = jnp.issubdtype(old, jnp.floating) and str(new) in _EXACT
     return str(new) if narrower and old.itemsize > np.dtype(new).itemsize else None
 
 
 def _wide(value: Any, dtypes: frozenset[str]) -> Any:
     return jnp.asarray(value, "float64") if str(jnp.result_type(value)) in dtypes else value
+
+
+def _plain(value: Any, known: Sequence[float] = ()) -> float:
+    return unrounded(float(value), str(jnp.result_type(value)), tuple(known))
 
 
 def _is_number(value: Any) -> bool:

@@ -72,6 +72,14 @@ class Program:
     moved: dict[int, int] = field(default_factory=dict[int, int])
     output: Any = None  # a slot, or a structure of slots
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers that operations are given, such as an eps or a slope."""
+        found: list[float] = []
+        for operation in self.operations:
+            mapped((operation.args, operation.kwargs), found.append, float)
+        return tuple(dict.fromkeys(found))
+
     def arguments(self, operation: Operation, values: Sequence[torch.Tensor]) -> dict[str, Any]:
         """Return an operation's arguments by name."""
         args, kwargs = mapped((operation.args, operation.kwargs), partial(_value, values))

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -86,6 +87,18 @@ def test_what_a_norm_stores_is_told_apart_from_what_it_is_given():
     port.norm = nnx.BatchNorm(8, momentum=0.9, rngs=nnx.Rngs(0))
     kinds = [text.partition("mode: ")[2].partition(":")[0] for text in causes(port)]
     assert kinds == ["order", "variance bias"]
+
+
+def test_all_that_is_wrong_in_bfloat16_is_said():
+    port: Any = FlaxNet(nnx.Rngs(0))
+    port.norm = nnx.BatchNorm(8, epsilon=1e-3, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    for layer in (port.stem, port.twin, port.qkv, port.mlp, port.head):
+        layer.dtype = jnp.bfloat16
+    found = causes(port)
+    assert "at stem in eval mode: reduced matmul precision: JAX rounds to bfloat16" in found[0]
+    kinds = [text.partition("at norm in ")[2].partition("mode: ")[2] for text in found[1:]]
+    assert [text.partition(":")[0] for text in kinds] == ["eps", "momentum", "variance bias"]
+    assert kinds[0].startswith("eps: JAX adds 0.001 to the variance, PyTorch 1e-05")
 
 
 def test_layers_that_exchanged_their_weights_are_both_named():
