@@ -47,7 +47,12 @@ class Agreement:
         if operation.kind in LAYOUT:
             own = frozenset[int]().union(*(found.get(s, frozenset()) for s in operation.reads))
             return dict.fromkeys(operation.writes, own)
-        return {s: self.index.find(values[s]) for s in operation.writes if s in self.depends}
+        drifts = self.program.drifts
+        return {
+            s: self.index.find(values[s], drifts.get(s, 0.0))
+            for s in operation.writes
+            if s in self.depends
+        }
 
     def is_evidence(self, operation: Operation, found: Mapping[int, frozenset[int]]) -> bool:
         """Return whether an operation computed something that its inputs do not hold already."""

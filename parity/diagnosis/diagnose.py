@@ -180,8 +180,9 @@ def _moved(runs: Runs, search: Search) -> Iterator[Cause]:
     theirs = {name: values[slot].numpy() for name, slot in search.program.state.items()}
     after = search.state
     ours = {name: after[native] for name, native in runs.pair.keys.items() if native in after}
+    limit = runs.limit("statistic", 0, True)
     for operation, texts in statistics.moved(
-        search.program, values, search.jax_program, theirs, ours
+        search.program, values, search.jax_program, theirs, ours, limit
     ):
         where = place(
             search.program, operation, runs.pair.paths.get(operation.path, operation.path)

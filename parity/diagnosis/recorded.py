@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import torch
 
+from parity.checks.tolerance import bound
 from parity.sides import flax_side
 from parity.sides.calls import widened
+from parity.sides.rounding import moved
 from parity.sides.runs import Runs
 from parity.trace.jax_program import JaxProgram
 from parity.trace.match import Index
@@ -48,4 +50,20 @@ def _recorded(runs: Runs, training: bool) -> Recorded:
             runs.jax_module("float64"), wide, "train" if training else "eval"
         )
         values, (output, state) = jax_program.values(stepwise=runs.stepwise)
+    if runs.limit("output", 0, training) > bound("float64", "output"):
+        program.drifts = _drifts(program, np.random.default_rng(runs.seed))
     return Recorded(program, jax_program, Index(values), jax.tree.leaves(output), state)
+
+
+def _drifts(program: Program, random: np.random.Generator) -> dict[int, float]:
+    """Return how far each tensor of the program moves where rounding moves the parameters."""
+    values = list(program.values)
+    for slot in program.parameters.values():
+        if values[slot].is_floating_point():
+            values[slot] = moved(values[slot], random)
+    off = program.replay({}, values)
+    return {
+        slot: float((off[slot] - value).abs().max())
+        for slot, value in enumerate(program.values)
+        if value.is_floating_point() and value.numel()
+    }

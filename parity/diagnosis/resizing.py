@@ -60,13 +60,17 @@ def _from_corner(site: Site, arguments: dict[str, Any]) -> torch.Tensor:
 
 def _cubic(site: Site, arguments: dict[str, Any]) -> torch.Tensor:
     """Resize by Keys' cubic; weights of pixels beyond the border go to the others."""
-    x, size = arguments["input"], site.original(arguments).shape[2:]
-    for axis, count in zip((2, 3), size, strict=True):
-        n = x.shape[axis]
-        at = (torch.arange(count, dtype=x.dtype) + 0.5) * n / count - 0.5
-        d = (at[:, None] - torch.arange(n, dtype=x.dtype)).abs()
-        near, far = (1.5 * d - 2.5) * d * d + 1, ((2.5 - 0.5 * d) * d - 4) * d + 2
-        weights = torch.where(d <= 1, near, torch.where(d < 2, far, 0))
-        weights = weights / weights.sum(1, keepdim=True)
-        x = torch.tensordot(weights, x, ([1], [axis])).movedim(0, axis)
+    x: torch.Tensor = arguments["input"]
+    for axis, count in zip((2, 3), site.original(arguments).shape[2:], strict=True):
+        weights = _cubic_weights(x.shape[axis], count).to(x.dtype)
+        x = (x.transpose(axis, 3) @ weights).transpose(axis, 3)
     return x
+
+
+def _cubic_weights(old: int, new: int) -> torch.Tensor:
+    """Return what each of `old` pixels adds to each of `new`."""
+    at = (torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5
+    d = (at - torch.arange(old)[:, None]).abs()
+    near, far = (1.5 * d - 2.5) * d * d + 1, ((2.5 - 0.5 * d) * d - 4) * d + 2
+    weights = torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
+    return weights / weights.sum(0)

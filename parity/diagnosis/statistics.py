@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from parity.checks import measure
-from parity.checks.tolerance import bound
 from parity.diagnosis.site import Site
 from parity.trace.jax_program import JaxProgram
 from parity.trace.torch_program import Operation, Program
@@ -21,6 +20,7 @@ def moved(
     jax_program: JaxProgram,
     theirs: Mapping[str, np.ndarray],
     ours: Mapping[str, np.ndarray],
+    limit: float,
 ) -> Iterator[Moved]:
     """Yield each normalization whose statistics end elsewhere, and the causes; none is unknown.
 
@@ -30,6 +30,7 @@ def moved(
         jax_program: JAX's program, whose numbers may be its momentum.
         theirs: PyTorch's statistics after the step, by its own names.
         ours: JAX's, by the same names.
+        limit: how far rounding alone may lead them apart.
     """
     slots = {slot: name for name, slot in program.parameters.items()}
     for operation in program.operations:
@@ -47,9 +48,9 @@ def moved(
             continue
         start = [program.values[program.parameters[key]].numpy() for key in keys]
         wanted = [ours[key] for key in keys]
-        if not _differ(wanted, [theirs[key] for key in keys]):
-            continue
-        yield operation, _causes(site, start, wanted, [theirs[key] for key in keys])
+        their_own = [theirs[key] for key in keys]
+        if _differ(wanted, their_own, limit):
+            yield operation, _causes(site, start, wanted, their_own, limit)
 
 
 def _causes(
@@ -57,6 +58,7 @@ def _causes(
     start: Sequence[np.ndarray],
     ours: Sequence[np.ndarray],
     theirs: Sequence[np.ndarray],
+    limit: float,
 ) -> tuple[str, ...]:
     count = site.input.numel() // site.input.shape[1]
     own = float(site.get("momentum", 0.1))
@@ -72,7 +74,7 @@ def _causes(
                 (1 - rate) * start[0] + rate * mean,
                 (1 - rate) * start[1] + rate * factor * var,
             ]
-            if not _differ(moved, ours):
+            if not _differ(moved, ours, limit):
                 return tuple(_words(rate, own, biased=factor < 1))
     return ()
 
@@ -90,6 +92,5 @@ def _words(rate: float, own: float, biased: bool) -> Iterator[str]:
         yield ("variance bias: JAX stores the biased variance, PyTorch the unbiased one")
 
 
-def _differ(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> bool:
-    limit = bound("float64", "statistic")
+def _differ(first: Sequence[np.ndarray], second: Sequence[np.ndarray], limit: float) -> bool:
     return any(measure.scaled_error(a, b) > limit for a, b in zip(first, second, strict=True))

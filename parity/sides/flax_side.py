@@ -14,6 +14,7 @@ from flax import nnx
 
 from flaxblocks._base.functional import half_mean_square, loss_and_gradients
 from flaxblocks.layers import BatchNorm
+from flaxblocks.ops import conv_general_dilated
 from flaxblocks.weights import load_state_dict, state_dict
 from flaxblocks.weights.entries import children, entries
 from parity.sides import calling
@@ -64,6 +65,9 @@ def with_weights(module: nnx.Module, weights: Mapping[str, np.ndarray], dtype: s
     for _, part in nnx.iter_modules(copy):
         if isinstance(part, nnx.Embed) and part.dtype == part.param_dtype:
             part.dtype = jnp.dtype(dtype)  # it writes down the dtype that its weights had
+        if isinstance(part, nnx.Conv) and dtype == "float64" and part.dtype is None:
+            if part.conv_general_dilated is jax.lax.conv_general_dilated:
+                part.conv_general_dilated = conv_general_dilated  # XLA's takes gigabytes in groups
         if isinstance(part, RECURRENT):
             part.param_dtype = jnp.dtype(dtype)  # that of the state with which it starts
         if isinstance(part, nnx.MultiHeadAttention):

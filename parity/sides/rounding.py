@@ -125,7 +125,11 @@ def _root_of_squares(module: nn.Module, inputs: tuple[Any, ...]) -> torch.Tensor
 @torch.no_grad()
 def round_parameters(module: nn.Module, random: np.random.Generator) -> None:
     """Move every parameter by what the rounding of a run may come to, up or down, in place."""
-    share = bound("float64", "depth") * 2.0**-52
     for parameter in module.parameters():
-        signs = torch.from_numpy(random.choice([-1.0, 1.0], tuple(parameter.shape)))
-        parameter.mul_(1 + share * signs.to(parameter.device))
+        parameter.copy_(moved(parameter, random))
+
+
+def moved(x: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+    """Return numbers that are off, up or down, by what the rounding of a run may come to."""
+    signs = torch.from_numpy(random.choice([-1.0, 1.0], tuple(x.shape)))
+    return x * (1 + bound("float64", "depth") * 2.0**-52 * signs.to(x.device))

@@ -1,36 +1,28 @@
 # pyright: reportUnknownMemberType=false
 """A JAX function's run as its jaxpr, of which every intermediate value is kept."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-import flaxblocks
-from flaxblocks._base.jax_internals import ClosedJaxpr, Literal
+from flaxblocks._base.jax_internals import Literal
+from flaxblocks.ops import conv_general_dilated
 from parity.trace.constants import DIGITS, unrounded
+from parity.trace.equations import equations_of, inner_of, line_of
 from parity.trace.loops import loop
 from parity.trace.nearly import nearly_equal
 
-INLINED = {
-    *("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"),
-    *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"),
-}
 _LAYOUT = {
     *("reshape", "transpose", "squeeze", "broadcast_in_dim", "copy", "stop_gradient"),
     *("expand_dims", "convert_element_type"),
 }
 _DTYPES = ("new_dtype", "dtype", "preferred_element_type", "out_dtype")
 _EXACT = frozenset(DIGITS)  # dtypes that are left out where nothing is to be rounded
-_LIBRARIES = (
-    *("site-packages", "dist-packages", str(Path(__file__).parents[1])),
-    str(Path(flaxblocks.__file__).parent),
-)
 QUICK: dict[str, bool | int] = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
@@ -93,7 +85,7 @@ class JaxProgram:
                 continue
             dtype = _narrower(equation)
             if dtype is not None:
-                found.append((_line(equation), dtype))
+                found.append((line_of(equation), dtype))
         return list(dict.fromkeys(found))
 
     def values(
@@ -171,7 +163,7 @@ def _read(jaxpr: Any, origins: list[Any], seen: dict[int, None]) -> list[Any]:
     known: dict[Any, Any] = dict(zip(jaxpr.invars, origins, strict=True))
     for equation in jaxpr.eqns:
         own = [None if isinstance(v, Literal) else known.get(v) for v in equation.invars]
-        inner = _inner(equation)
+        inner = inner_of(equation)
         if inner is not None:
             outputs = _read(inner.jaxpr, own, seen)
         elif equation.primitive.name in _LAYOUT | {"rev"}:
@@ -212,9 +204,9 @@ def _evaluate(
 
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
-        inner = _inner(equation)
+        inner = inner_of(equation)
         if inner is not None:
-            line = called if kept is None else _line(equation) or called
+            line = called if kept is None else line_of(equation) or called
             outputs = _evaluate(
                 inner.jaxpr, inner.consts, inputs, kept, dtypes, plain, line, special
             )
@@ -227,7 +219,7 @@ def _evaluate(
             if outputs is None:
                 outputs = _bound(equation, inputs, dtypes)
         if kept is not None and inner is None and equation.primitive.name not in _LAYOUT:
-            maker = equation.primitive.name, _line(equation) or called
+            maker = equation.primitive.name, line_of(equation) or called
             kept += [(x, maker) for x in outputs if x.size >= SMALLEST and _is_number(x)]
         known |= dict(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
@@ -238,31 +230,10 @@ def _bound(equation: Any, inputs: Sequence[Any], dtypes: frozenset[str]) -> list
     for name in _DTYPES:
         if params.get(name) is not None and str(jnp.dtype(params[name])) in dtypes:
             params[name] = jnp.dtype("float64")
+    if _is_grouped(equation) and inputs[0].dtype == jnp.float64:
+        return [conv_general_dilated(*inputs, **params)]  # XLA's takes gigabytes in float64
     outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(params))
     return list(outputs) if equation.primitive.multiple_results else [outputs]
-
-
-def _inner(equation: Any) -> Any:
-    """Return the program that an equation calls, closed, where it is a plain call."""
-    if equation.primitive.name not in INLINED:
-        return None
-    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        found = equation.params.get(name)
-        if found is not None:
-            return found if hasattr(found, "consts") else ClosedJaxpr(found, ())
-    return None
-
-
-def equations_of(jaxpr: Any) -> Iterator[Any]:
-    """Yield every equation of a program, and of those that it calls."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for value in equation.params.values():
-            several = cast(Sequence[Any], value if isinstance(value, tuple | list) else (value,))
-            for program in several:
-                inner = getattr(program, "jaxpr", program)
-                if hasattr(inner, "eqns"):
-                    yield from equations_of(inner)
 
 
 def _narrower(equation: Any) -> str | None:
@@ -282,18 +253,14 @@ def _wide(value: Any, dtypes: frozenset[str]) -> Any:
     return jnp.asarray(value, "float64") if str(jnp.result_type(value)) in dtypes else value
 
 
+def _is_grouped(equation: Any) -> bool:
+    is_convolution = equation.primitive.name == "conv_general_dilated"
+    return is_convolution and equation.params["feature_group_count"] > 1
+
+
 def _plain(value: Any, known: Sequence[float] = ()) -> float:
     return unrounded(float(value), str(jnp.result_type(value)), tuple(known))
 
 
 def _is_number(value: Any) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(value), jnp.floating))
-
-
-def _line(equation: Any) -> str:
-    """Return the user's line that made the equation."""
-    traceback = equation.source_info.traceback
-    for frame in traceback.frames if traceback is not None else ():
-        if not any(part in frame.file_name for part in _LIBRARIES):
-            return f"{Path(frame.file_name).name}:{frame.line_num}"
-    return ""

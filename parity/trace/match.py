@@ -31,13 +31,18 @@ class Index:
             for size, found in places.items()
         }
 
-    def find(self, tensor: torch.Tensor) -> frozenset[int]:
-        """Return the numbers of the values that hold what the tensor holds."""
+    def find(self, tensor: torch.Tensor, drift: float = 0.0) -> frozenset[int]:
+        """Return the numbers of the values that hold what the tensor holds.
+
+        Args:
+            tensor: what is looked for.
+            drift: how far rounding alone may move its numbers, beside what it usually does.
+        """
         if not tensor.is_floating_point() or tensor.numel() not in self.places:
             return frozenset()
         array = tensor.detach().numpy().astype(np.float64)
         own = moments(array)
-        limit = AGREES * max(float(own[1]), 1e-300)
+        limit = max(AGREES * max(float(own[1]), 1e-300), drift)
         near = np.abs(self.moments[array.size] - own).max(1) <= limit
         return frozenset(
             i

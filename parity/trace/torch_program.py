@@ -71,6 +71,8 @@ class Program:
     state: dict[str, int] = field(default_factory=dict[str, int])
     moved: dict[int, int] = field(default_factory=dict[int, int])
     output: Any = None  # a slot, or a structure of slots
+    # How far rounding alone moves a tensor, by its slot, where that may be far.
+    drifts: dict[int, float] = field(default_factory=dict[int, float])
 
     @property
     def numbers(self) -> tuple[float, ...]:

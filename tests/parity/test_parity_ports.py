@@ -10,8 +10,9 @@ from flax import nnx
 from torch import nn
 
 from parity import compare
+from parity.trace.constants import unrounded
 from parity.trace.jax_program import JaxProgram
-from parity.trace.widen import in_float64, unrounded
+from parity.trace.widen import in_float64
 
 pytestmark = pytest.mark.usefixtures("quick")
 

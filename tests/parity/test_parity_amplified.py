@@ -1,0 +1,119 @@
+"""Networks that amplify rounding, and wide depthwise convolutions, are still told in float64."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+from torch import nn
+
+import flaxblocks as fb
+from parity import compare
+from parity.sides import flax_side
+from parity.trace.equations import equations_of
+from parity.trace.jax_program import JaxProgram
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+X = np.random.default_rng(0).normal(size=(2, 5, 5, 4)).astype(np.float32)
+STEPS = 3
+FACTOR = 1e3
+
+
+class Amplifier(nn.Module):
+    """Sines of large numbers, of which rounding's last bits become digits, and a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1)
+
+    def forward(self, x):
+        x = self.conv(x)
+        for _ in range(STEPS):
+            x = torch.sin(FACTOR * x)
+        return self.last(self.norm(x))
+
+
+class Port(nnx.Module):
+    """The same in Flax."""
+
+    def __init__(self, epsilon=1e-5):
+        rngs = nnx.Rngs(0)
+        self.conv, self.last = fb.Conv(4, 4, 1, rngs=rngs), fb.Conv(4, 3, 1, rngs=rngs)
+        self.norm = fb.BatchNorm(4, epsilon=epsilon, rngs=rngs)
+
+    def __call__(self, x):
+        x = self.conv(x)
+        for _ in range(STEPS):
+            x = jnp.sin(x * FACTOR)
+        return self.last(self.norm(x))
+
+
+def test_a_fault_is_named_where_it_is_behind_what_amplifies_rounding():
+    report = compare(Amplifier(), Port(epsilon=1e-3), X, checks=("names", "float64"))
+    (cause,) = report.causes
+    assert "at norm in eval mode: eps: JAX adds 0.001 to the variance, PyTorch 1e-05" in cause
+    assert "(in JAX test_parity_amplified.py:" in cause  # what JAX computes there is known too
+
+
+def test_what_amplifies_rounding_is_no_fault():
+    report = compare(Amplifier(), Port(), X, checks=("names", "float64"))
+    assert report.ok, report
+
+
+class Depthwise(nnx.Module):
+    """NNX's own convolution in groups."""
+
+    def __init__(self, **options):
+        self.conv = nnx.Conv(4, 8, (3, 3), feature_group_count=4, rngs=nnx.Rngs(0), **options)
+
+    def __call__(self, x):
+        return self.conv(x)
+
+
+def groups_of(jaxpr):
+    found = [e for e in equations_of(jaxpr) if e.primitive.name == "conv_general_dilated"]
+    return [equation.params["feature_group_count"] for equation in found]
+
+
+def test_in_float64_no_convolution_in_groups_is_xlas_own():
+    def own(*args, **kwargs):
+        return jax.lax.conv_general_dilated(*args, **kwargs)
+
+    weights = fb.state_dict(Depthwise())
+
+    def taken_by(module, dtype):
+        copy: Any = flax_side.with_weights(module, weights, dtype)
+        return copy.conv.conv_general_dilated
+
+    taken = {
+        (dtype, given): taken_by(module, dtype)
+        for dtype in ("float32", "float64")
+        for given, module in (("", Depthwise()), ("own", Depthwise(conv_general_dilated=own)))
+    }
+    assert taken == {
+        ("float32", ""): jax.lax.conv_general_dilated,
+        ("float32", "own"): own,
+        ("float64", ""): fb.ops.conv_general_dilated,
+        ("float64", "own"): own,
+    }
+
+
+def test_of_a_program_it_is_none_either():
+    def function(x):
+        kernel = jnp.cos(jnp.arange(72.0)).reshape(3, 3, 1, 8)
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=4
+        )
+
+    with flax_side.precision("float64"):
+        x = jnp.asarray(X, jnp.float64)
+        program = JaxProgram.of(function, x)
+        again = jax.make_jaxpr(program.outputs)((x,)).jaxpr
+        assert groups_of(program.jaxpr.jaxpr) == [4]
+        assert not groups_of(again)
+        np.testing.assert_allclose(program.outputs((x,)), function(x), rtol=0, atol=1e-12)
