@@ -47,6 +47,13 @@ def limit(runs: "Runs", quantity: str, i: int, training: bool) -> float:
     return max(usual, min(max(drifts), bound("float64", "deepest")))
 
 
+def drift(runs: "Runs", i: int, training: bool) -> float:
+    """Return how far rounding alone leads PyTorch's output, however far that is."""
+    wide = (runs.torch_step if training else runs.torch_forward)("float64", i).outputs
+    own = {"": wide[""]}
+    return max(_apart(own, run.outputs, {}) for run in runs.from_rounded(i, training))
+
+
 def _apart(truth: Named, other: Named, scales: Mapping[str, float]) -> float:
     """Return how far apart what both have is where it is furthest."""
     both = measure.paired(truth, other)
