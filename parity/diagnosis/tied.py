@@ -48,7 +48,7 @@ def _used_again(runs: Runs) -> Iterator[Cause]:
     for name in (n for n in pair.keys if n in held and held[n].shape == held[left[0]].shape):
         tied = pair_up(_tied(pair.torch_module, left[0], name), pair.jax_module, pair.names)
         again = Runs(tied, runs.inputs[:1], runs.seed, runs.randomize)
-        if not tied.lines_up or again.output_shapes[0] != again.output_shapes[1]:
+        if not tied.lines_up:
             return
         theirs, ours = again.forward("float64", 0)
         error = measure.scaled_error(ours.outputs[""], theirs.outputs[""])

@@ -1,5 +1,6 @@
 """Networks that amplify rounding, and wide depthwise convolutions, are still told in float64."""
 
+from collections import OrderedDict
 from typing import Any
 
 import jax
@@ -12,7 +13,10 @@ from torch import nn
 
 import flaxblocks as fb
 from parity import compare
+from parity.checks.tolerance import bound
 from parity.sides import flax_side
+from parity.sides.pairing import pair_up
+from parity.sides.runs import Runs
 from parity.trace.equations import equations_of
 from parity.trace.jax_program import JaxProgram
 
@@ -59,6 +63,13 @@ def test_a_fault_is_named_where_it_is_behind_what_amplifies_rounding():
     (cause,) = report.causes
     assert "at norm in eval mode: eps: JAX adds 0.001 to the variance, PyTorch 1e-05" in cause
     assert "(in JAX test_parity_amplified.py:" in cause  # what JAX computes there is known too
+
+
+def test_rounded_runs_are_made_only_where_they_are_asked_for():
+    plain = nn.Sequential(OrderedDict(conv=nn.Conv2d(4, 8, 3, padding=1, groups=4)))
+    runs = Runs(pair_up(plain, Depthwise()), [X])
+    assert runs.limit("output", 0, False) == bound("float64", "output")
+    assert not [key for key in runs.made if "from rounded" in str(key)]
 
 
 def test_what_amplifies_rounding_is_no_fault():

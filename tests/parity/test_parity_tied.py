@@ -173,3 +173,39 @@ def test_a_tensor_that_only_pytorch_has_is_not_called_tied_where_it_is_not():
     report = compare(TorchLanguage(tied=False), Odd(), TOKENS, checks=["names"])
     assert not report.ok
     assert report.causes == ("no likely cause found",)
+
+
+def square() -> nn.Linear:
+    return nn.Linear(4, 4, bias=False)
+
+
+class TorchThree(nn.Module):
+    """Three layers, of which the first has another shape than the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.a, self.b = nn.Linear(SIZE, 4), square(), square()
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(torch.tanh(self.first(x)))))
+
+
+class FlaxThree(nnx.Module):
+    def __init__(self, read=lambda x: x):
+        rngs = nnx.Rngs(0)
+        self.first = nnx.Linear(SIZE, 4, rngs=rngs)
+        self.a = nnx.Linear(4, 4, use_bias=False, rngs=rngs)
+        self.read = read
+
+    def __call__(self, x):
+        return self.read(self.a(jnp.tanh(self.a(jnp.tanh(self.first(x))))))
+
+
+def test_a_tensor_is_tied_to_one_of_its_shape():
+    report = compare(TorchThree(), FlaxThree(), ROWS, checks=["names"])
+    assert "JAX has one tensor for a.weight and b.weight" in report.causes[0]
+
+
+def test_a_port_of_another_outputs_shape_is_not_called_tied():
+    report = compare(TorchThree(), FlaxThree(lambda x: x[:, :3]), ROWS, checks=["names"])
+    assert report.causes == ("no likely cause found",)
