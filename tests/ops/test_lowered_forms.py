@@ -196,12 +196,12 @@ def test_the_native_kernel(conv: Conv, role: str, expected: list[str]):
 MEBIBYTE = jax.ShapeDtypeStruct((1, 2**18), jnp.float32)
 
 
-@pytest.mark.parametrize(("n", "loops"), [(5, []), (6, [2]), (7, [7]), (10, [2])])
+@pytest.mark.parametrize(("n", "loops"), [(2, []), (3, [3]), (4, [2]), (5, [5])])
 def test_images_are_taken_in_chunks_of_at_most_10_mebibytes(n: int, loops: list[int]):
-    """Each image of 1 MiB takes 2 MiB within."""
+    """Each image of 1 MiB takes 4 MiB within."""
 
     def function(x: jax.Array) -> jax.Array:
-        return jnp.concatenate([x, x], axis=1).reshape(*x.shape, 2).sum(2)
+        return jnp.concatenate([x] * 4, axis=1).reshape(*x.shape, 4).sum(2)
 
     images = jax.ShapeDtypeStruct((n, *MEBIBYTE.shape[1:]), MEBIBYTE.dtype)
     jaxpr = jax.make_jaxpr(partial(ops.in_chunks, function))(images).jaxpr
