@@ -56,10 +56,11 @@ FORMS = [
     dense((1, 4, 3, 304), (1, 2), 48),
     dense((2, 9, 10, 32), (3, 3), 112, (1, 2), ((-1, -2), (-2, -1))),
     grouped((2, 6, 9, 48), (3, 3), 16, (2, 1)),
-    # 1x1: more pixels than weights, few pixels, many weights, strided, padded.
+    # 1x1: more pixels than weights, few pixels, many weights, most inputs, strided, padded.
     dense((2, 9, 8, 24), (1, 1), 40),
     dense((1, 1, 2, 331), (1, 1), 150),
     dense((1, 3, 2, 270), (1, 1), 150),
+    dense((1, 3, 4, 600), (1, 1), 80),
     dense((2, 5, 6, 24), (1, 1), 40, (2, 2)),
     dense((2, 5, 6, 16), (1, 1), 24, (1, 1), ((1, 0), (0, 2))),
     # A row of the kernel as one tap: strided, padded and cropped beyond the image.

@@ -66,10 +66,11 @@ void with_pixels(int64_t count, const F& f) {
 // factors, `stride` apart, to the sums.
 //
 // Where sums, factors and a number do not fit in the registers, the last factors are reloaded from
-// the cache for each number.
-template <int Vectors, int Width, typename V, typename T, typename F>
+// the cache for each number. `to` takes a copy of the factors, one product's after the other's; null
+// for none.
+template <int Vectors, int Width, typename V, typename T, typename F, typename To = std::nullptr_t>
 inline void add_products(V (&sums)[Width][Vectors], const F& number, const T* factors,
-                         int64_t stride, int64_t count) {
+                         int64_t stride, int64_t count, To to = nullptr) {
   constexpr int kLanes = kRegister / sizeof(T);
   constexpr int kHeld = (Width + 1) * Vectors < kRegisters ? Vectors : Vectors - 1;
   for (int64_t i = 0; i < count; ++i) {
@@ -77,6 +78,12 @@ inline void add_products(V (&sums)[Width][Vectors], const F& number, const T* fa
     V held[Vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kHeld; ++v) held[v] = load<V>(from + v * kLanes);
+    if constexpr (!std::is_null_pointer_v<To>) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v, to += kLanes) {
+        store(to, v < kHeld ? held[v] : load<V>(from + v * kLanes));
+      }
+    }
 #pragma GCC unroll 16
     for (int w = 0; w < Width; ++w) {
       const T value = number(w, i);

@@ -1,5 +1,6 @@
 // The entry point of convolutions that are dense or have wide groups.
 
+#include "dense.h"
 #include "grouped.h"
 #include "handler.h"
 #include "winograd.h"

@@ -4,7 +4,7 @@
 // of weights, which stays in the cache, before the next, so that large kernels are read once.
 #pragma once
 
-#include "cells.h"
+#include "prefetch.h"
 #include "threads.h"
 
 namespace flaxblocks {
@@ -57,39 +57,17 @@ std::vector<Products> products_of(const DensePhase<T>& phase) {
   return products;
 }
 
-// Rows of weights, the first at `at` and `apart` numbers to the next, to be prefetched a line at a
-// time.
-//
-// Row after row, since memory gives adjacent lines at once: with a column of lines first, 2048 to
-// 512 channels of 7x7 pixels took 325 us on 2 cores in place of 249.
-template <typename T>
-struct Ahead {
-  const T* at;
-  int64_t apart;
-  int line = 0;
-
-  Ahead from(int64_t row) const { return {at + row * apart, apart}; }
-  template <int Lines>
-  void fetch() {
-    constexpr int64_t kLine = 64 / sizeof(T);
-    __builtin_prefetch(at, 0, 2);
-    const bool is_last = ++line == Lines;
-    at += is_last ? apart - (Lines - 1) * kLine : kLine;
-    if (is_last) line = 0;
-  }
-};
-
 // The weights of some products from output `first` on, where their rows are as far apart as those
-// of the kernel; else what is at `other`.
+// of the kernel; else none.
 template <typename T>
 Ahead<T> weights_ahead(const DensePhase<T>& phase, const Products& some, int64_t first,
-                       const T* other) {
-  if (some.first == some.last) return {other, 0};
+                       int64_t lines) {
+  if (some.first == some.last) return {};
   const T *begin = phase.weights(some.first, some.input), *last = phase.weights(some.last - 1, 0);
   const int64_t apart = phase.shapes.to_channels;
   const bool regular = last - phase.weights(some.first, 0) ==
                        (some.last - 1 - some.first) * phase.inputs * apart;
-  return regular ? Ahead<T>{begin + first, apart} : Ahead<T>{other, 0};
+  return regular ? Ahead<T>{begin + first, apart, lines} : Ahead<T>{};
 }
 
 // Packs the weights of some products and `vectors` vectors of outputs into a panel: rows of the
@@ -106,10 +84,6 @@ void pack(const DensePhase<T>& phase, const Products& some, int64_t first, T* pa
     }
   }
 }
-
-// The cache lines of so many vectors.
-template <int Vectors>
-constexpr int kLines = std::max<int>(1, Vectors * kRegister / 64);
 
 // Adds some products to the sums of a cell: the pixels from position m on, of a row of the result
 // that is numbered across all images.
@@ -138,11 +112,12 @@ template <int Vectors, int Width, typename V, typename T>
       const bool inside = at >= 0 && at < columns.from;
       x[w] = (inside ? from + at * channels : phase.zeros) + some.input;
     }
-    const auto number = [&](int w, int64_t i) {
-      if (w == 0) ahead.template fetch<kLines<Vectors>>();
-      return x[w][i];
-    };
-    add_products(sums, number, panel, kBlock, run * some.count);
+    const auto number = [&](int w, int64_t i) { return x[w][i]; };
+    if (ahead.is_any()) {
+      add_products_ahead(sums, number, panel, kBlock, run * some.count, ahead);
+    } else {
+      add_products(sums, number, panel, kBlock, run * some.count);
+    }
   }
 }
 
@@ -181,23 +156,6 @@ template <int Vectors, int Width, typename T>
   add_panel(sums, phase, panel.products, row, m, panel.weights, ahead);
   store_sums(sums, after, result, first, apart, panel.output);
 }
-
-// What the cells of a panel prefetch: the weights of the next panel, in parts, and what cells further
-// on add and store, which may have left the cache since it was last used. Of few cells, the weights
-// come first.
-template <typename T>
-struct Coming {
-  Ahead<T> weights;
-  int64_t rows, parts, every;  // of the weights, their parts, and the cells to a part
-  const T *residual, *result;  // null for none
-
-  Ahead<T> during(int64_t cell, int64_t next, int64_t apart) const {
-    const int64_t part = cell / every;
-    if (cell % every == 0 && part < parts) return weights.from(part * rows / parts);
-    const T* from = residual && cell / 2 % 2 == 0 ? residual : result;
-    return from ? Ahead<T>{from + next, apart} : Ahead<T>{weights.at, 0};
-  }
-};
 
 // The rows from `first` to `last` of the result, numbered across all images, and some blocks of a
 // group's outputs.
@@ -258,8 +216,9 @@ void dense_band(const DensePhase<T>& phase, const Band& band, const Blocks<T>& b
       const int64_t next_block = band.blocks.first + (next ? i + 1 : 0);
       blocks.with(band.blocks.first + i, [&](int64_t first, auto vectors) {
         pack<vectors>(phase, some, first, weights);
-        const Panel<T> panel{some, are_last, phase.group * blocks.outputs + first, weights,
-                             weights_ahead(phase, following, blocks.first(next_block), weights),
+        const Ahead<T> ahead =
+            weights_ahead(phase, following, blocks.first(next_block), kLines<vectors>);
+        const Panel<T> panel{some, are_last, phase.group * blocks.outputs + first, weights, ahead,
                              following.products()};
         with_pixels<T, vectors>(count, [&](auto width) {
           panel_cells<vectors, width>(phase, panel, band, totals.get() + i * of_block, result,

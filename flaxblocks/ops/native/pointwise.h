@@ -1,8 +1,8 @@
 // 1x1 convolutions of the pixels of a few rows.
 #pragma once
 
-#include "dense.h"
 #include "few_pixels.h"
+#include "pointwise_panels.h"
 
 namespace flaxblocks {
 
@@ -102,26 +102,11 @@ bool shares_sets(const Layer<T>& layer, int64_t pixels) {
   return apart % kApart == 0 && layer.inputs >= kMany && pixels >= kMuch;
 }
 
-// The threads share the pixels, where each has enough to be worth reading all weights, and else the
-// blocks of outputs: pixels stay in the cache of the thread that computed them.
+// Whether the pixels come from memory that no cache holds, and are worth prefetching.
 template <typename T>
-void pointwise_packed(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x,
-                      T* y) {
-  constexpr int64_t kLeast = 64, kMost = 512;  // pixels of a piece
-  const int64_t pieces =
-      std::max(ceil_div(pixels, kMost), std::min(pixels / kLeast, size(threads)));
-  const int64_t sharing = ceil_div(size(threads), pieces);  // threads for the outputs of a piece
-  const Blocks<T> blocks(layer.outputs, sharing);
-  const int64_t spans = std::min(blocks.tasks, sharing);
-  parallel_for(threads, pieces * spans, [&](int64_t i) {
-    const int64_t piece = i / spans;
-    const int64_t first = pixels * piece / pieces, count = pixels * (piece + 1) / pieces - first;
-    const Shapes row{1, layer.inputs, layer.outputs, Axis(1, 1, 1, 1, 0, 1, false),
-                     Axis(count, count, 1, 1, 0, 1, false)};
-    dense_band({row, 0, 0, layer.inputs, 0, x + first * layer.inputs, layer.weights, nullptr},
-               {0, 1, blocks.span(i % spans, spans)}, blocks, y + first * layer.outputs,
-               layer.after.at(first * layer.outputs));
-  });
+bool are_far(const Layer<T>& layer, int64_t pixels) {
+  constexpr int64_t kFar = 2 << 20, kMany = 64;
+  return layer.inputs >= kMany && pixels * layer.inputs * static_cast<int64_t>(sizeof(T)) > kFar;
 }
 
 // All pixels of a convolution. Where the weights fit in the cache, all outputs of a few pixels are
@@ -130,8 +115,8 @@ void pointwise_packed(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t p
 template <typename T>
 void pointwise(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x, T* y) {
   if (are_few(pixels)) return few_pixels(threads, layer, pixels, x, y);
-  if (shares_sets(layer, pixels) || is_mostly_weights(layer, pixels)) {
-    return pointwise_packed(threads, layer, pixels, x, y);
+  if (shares_sets(layer, pixels) || is_mostly_weights(layer, pixels) || are_far(layer, pixels)) {
+    return pointwise_by_panels(threads, layer, pixels, x, y);
   }
   constexpr int64_t kMost = 28 * kPixels, kCache = 128 << 10, kWork = 1 << 14;
   const int64_t weights = layer.inputs * layer.outputs;
