@@ -107,7 +107,7 @@ class MultiQueryAttention(Scoped):
             Output of shape ``(n, h, w, out_features)``.
         """
         _, height, width, _ = x.shape
-        queries = reshape_images(self.query(x), -1, self.head_features)
+        queries = reshape_images(self.query(x), -1, self.heads, self.head_features)
         keys = reshape_images(self.key(apply(self.shrink_keys, x)), -1, self.head_features)
         values = reshape_images(self.value(apply(self.shrink_values, x)), -1, self.head_features)
         y = _attend(queries, keys, values)
@@ -203,9 +203,9 @@ class MobileAttention(Scoped):
 
 
 def _attend(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
-    """Return a mean of the values for each query, the weights' softmax in float32 or more."""
+    """Return a mean of the values for each head's query, the softmax in float32 or more."""
     wide = np.promote_types(queries.dtype, np.float32)
     queries = queries * jnp.asarray(queries.shape[-1] ** -0.5, queries.dtype)
-    scores = jnp.einsum("nqd,nkd->nqk", queries, keys, preferred_element_type=wide)
+    scores = jnp.einsum("nqhd,nkd->nqhk", queries, keys, preferred_element_type=wide)
     weights = jax.nn.softmax(scores).astype(values.dtype)
-    return jnp.einsum("nqk,nkd->nqd", weights, values)
+    return jnp.einsum("nqhk,nkd->nqhd", weights, values)

@@ -41,6 +41,17 @@ def test_in_its_forms_a_function_is_the_same():
     assert "gather" not in text and "gather" in jax.jit(model).lower(pixels(2)).as_text()
 
 
+def test_adds_up_an_axis_at_a_time():
+    def model(x):
+        return x.mean((1, 2)) + jnp.tanh(x).sum((1, 2)) + (x * x).mean((2, 1, 3), keepdims=True)[0]
+
+    text = jax.jit(as_litert(model)).lower(pixels(2)).as_text()
+    axes = re.findall(r"stablehlo.reduce\(.*across dimensions = \[(.*?)\]", text)
+    assert len(axes) == 7 and all("," not in axis for axis in axes)
+    found, expected = (jax.jit(f)(pixels(2)) for f in (as_litert(model), model))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 class Nearest(nnx.Module):
     """Takes pixels at places that depend on the images."""
 

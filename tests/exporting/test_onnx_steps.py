@@ -60,7 +60,28 @@ class Correlation(nnx.Module):
         return self.project(mixed.reshape(n, h, w, c))
 
 
-PRODUCTS = {"attention": (Attention, 1), "correlation": (Correlation, 0)}
+class SharedKeys(nnx.Module):
+    """Weighs a fourth of the pixels by products with each, in two heads that share the fourth."""
+
+    def __init__(self):
+        self.queries = fb.Conv(3, 4, 1, rngs=nnx.Rngs(0))
+        self.few = fb.Conv(3, 4, 1, stride=2, rngs=nnx.Rngs(1))
+        self.project = fb.Conv(4, 3, 1, rngs=nnx.Rngs(2))
+
+    def __call__(self, x):
+        n, h, w, _ = x.shape
+        keys, values = jnp.split(self.few(x).reshape(n, -1, 4), 2, axis=2)
+        queries = self.queries(x).reshape(n, h * w, 2, 2)
+        weights = jax.nn.softmax(jnp.einsum("nphc,nqc->nphq", queries, keys))
+        means = jnp.einsum("nphq,nqc->nphc", weights, values)
+        return self.project(means.reshape(n, h, w, 4))
+
+
+PRODUCTS = {
+    "attention": (Attention, 1),
+    "correlation": (Correlation, 0),
+    "shared_keys": (SharedKeys, 1),
+}
 """Modules of two products of matrices, and how often they have softmax."""
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from flaxblocks.exporting.einsum import equation
 from flaxblocks.exporting.onnx.graph import Graph, Order, plain
 from flaxblocks.exporting.operation import Operand, Operation, Value
@@ -84,27 +86,41 @@ def _of_matrices(
 
     A factor's two last axes may change places: ONNX Runtime makes one operation of that and the
     product. Where the sum is over channels, the result has none, and is stored as the program has
-    it.
+    it. One factor may have an axis more, as queries have that of the heads that share their keys:
+    each of its matrices is multiplied with the other's, and channels stay in front of pixels.
     """
     first, second = factors
     batch = [letter for letter in first.stored if letter in second.term and letter in made]
     summed = [letter for letter in first.term if letter in second.term and letter not in made]
-    rows = [letter for letter in made if letter not in second.term]
-    columns = [letter for letter in made if letter not in first.term]
-    if not len(summed) == len(rows) == len(columns) == 1:
-        return None
-    channels_gone = all(factor.turned and factor.stored[-1] not in summed for factor in factors)
-    wanted = made if channels_gone else target
-    if wanted.index(rows[0]) > wanted.index(columns[0]):
-        first, second, rows, columns = second, first, columns, rows
-    name = graph.add(
-        "MatMul",
-        [
-            first.take(graph, "".join([*batch, *rows, *summed])),
-            second.take(graph, "".join([*batch, *summed, *columns])),
-        ],
+    rows, columns = (
+        [letter for letter in factor.stored if letter in made and letter not in batch]
+        for factor in factors
     )
-    return name, "".join([*batch, *rows, *columns])
+    if len(columns) > len(rows):
+        first, second, rows, columns = second, first, columns, rows
+    if not len(summed) == len(columns) == 1 <= len(rows) <= 2:
+        return None
+    (*more, row), (column,), (gone,) = rows, columns, summed
+    if more and {row, gone} == set(first.stored[-2:]):
+        swapped = second.turned and second.stored.index(column) < second.stored.index(gone)
+    elif not more:
+        channels_gone = all(factor.turned and factor.stored[-1] != gone for factor in factors)
+        wanted = made if channels_gone else target
+        swapped = wanted.index(row) > wanted.index(column)
+    else:  # its matrices would have to be moved
+        return None
+    if swapped:
+        first, second, row, column = second, first, column, row
+    left = _each(graph, first, batch, more, row + gone)
+    right = _each(graph, second, batch, more, gone + column)
+    return graph.add("MatMul", [left, right]), "".join([*batch, *more, row, column])
+
+
+def _each(graph: Graph, factor: _Factor, batch: list[str], more: list[str], matrix: str) -> str:
+    """Return the name of a factor as matrices, the same one where the other has more."""
+    name = factor.take(graph, "".join([*batch, *(a for a in more if a in factor.term), matrix]))
+    axes = [len(batch) + i for i, a in enumerate(more) if a not in factor.term]
+    return graph.add("Unsqueeze", [name, graph.constant(np.asarray(axes))]) if axes else name
 
 
 def _einsum(graph: Graph, factors: tuple[_Factor, ...], target: str) -> str:
