@@ -66,8 +66,8 @@ void with_pixels(int64_t count, const F& f) {
 // factors, `stride` apart, to the sums.
 //
 // Where sums, factors and a number do not fit in the registers, the last factors are reloaded from
-// the cache for each number. `to` takes a copy of the factors, one product's after the other's; null
-// for none.
+// the cache for each number. `to` takes a copy of the factors, one product's after the other's;
+// null for none.
 template <int Vectors, int Width, typename V, typename T, typename F, typename To = std::nullptr_t>
 inline void add_products(V (&sums)[Width][Vectors], const F& number, const T* factors,
                          int64_t stride, int64_t count, To to = nullptr) {
