@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "batch_norm.h"
+#include "dense.h"
 #include "dense_kernel.h"
 #include "grouped.h"
 #include "inverted_stages.h"
