@@ -152,14 +152,17 @@ void dense_kernels() {
                              {bias.data(), Activation::kNone}};
     pointwise(threads, layer, pixels, x.data(), y);
   });
-  constexpr int64_t kMany = 130, kFarApart = 512, kFew = 37;
-  const Numbers wide = numbers(kFew * kMany), weights = numbers(kMany * kFarApart);
-  const Numbers shift = numbers(kFarApart);
-  check("packed pointwise", kFew * kFarApart, [&](ffi::ThreadPool& threads, float* y) {
-    const Layer<float> layer{weights.data(), kMany, kFarApart, kFarApart,
+  // All inputs of a block of outputs first, and all blocks of some inputs first.
+  constexpr int64_t kFew = 37;
+  for (const auto& [inputs, outputs] : {std::pair<int64_t, int64_t>{130, 512}, {613, 91}}) {
+    const Numbers wide = numbers(kFew * inputs), weights = numbers(inputs * outputs);
+    const Numbers shift = numbers(outputs);
+    const Layer<float> layer{weights.data(), inputs, outputs, outputs,
                              {shift.data(), Activation::kRelu}};
-    pointwise(threads, layer, kFew, wide.data(), y);
-  });
+    check("packed pointwise", kFew * outputs, [&](ffi::ThreadPool& threads, float* y) {
+      pointwise(threads, layer, kFew, wide.data(), y);
+    });
+  }
 }
 
 // More numbers than one thread alone gates, and channels for several.
