@@ -56,12 +56,15 @@ def test_few_temporaries_are_not_worth_the_copies():
 
 
 def test_weights_are_not_of_an_image():
-    weights = jnp.ones((100, 4))
+    weights = jnp.ones((1000, 4))
 
-    def scaled(x: jax.Array) -> jax.Array:
+    def scaled(x: jax.Array, weights: jax.Array = weights) -> jax.Array:
         return x * (2 * weights).sum(0)
 
-    for function in (scaled, jax.jit(scaled), jax.jit(lambda x: scaled(widened(x, 1)))):
+    def within(x: jax.Array) -> jax.Array:
+        return jax.jit(scaled)(x, weights)
+
+    for function in (scaled, within, lambda x: scaled(widened(x, 1))):
         assert not loops(function)
 
 

@@ -109,9 +109,10 @@ bool are_far(const Layer<T>& layer, int64_t pixels) {
   return layer.inputs >= kMany && pixels * layer.inputs * static_cast<int64_t>(sizeof(T)) > kFar;
 }
 
-// All pixels of a convolution. Where the weights fit in the cache, all outputs of a few pixels are
-// computed before the next pixels, so that arrays are read and written in order: 8x56x56, 64 to 256
-// channels with a residual takes 3.6 ms; a few outputs of many pixels at a time takes 4.5.
+// All pixels of a convolution. Of few inputs, or where pixels and weights fit in the cache, the
+// weights are read where they are, and all outputs of a few pixels are computed before the next
+// pixels, so that arrays are read and written in order: 8x112x112, 16 to 96 channels, takes 1.1 ms;
+// by panels it takes 1.9.
 template <typename T>
 void pointwise(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x, T* y) {
   if (are_few(pixels)) return few_pixels(threads, layer, pixels, x, y);
