@@ -12,7 +12,7 @@ from flaxblocks.ops.program import Program
 def squeeze_excite(program: Program, module: SqueezeExcite, x: jax.Array) -> jax.Array | None:
     """Compute a `SqueezeExcite`."""
     acts = module.act, module.gate
-    if not program.kernels or not is_gate(module) or not kernel.fits(x, acts, program.kernels):
+    if not is_gate(module) or not kernel.fits(x, acts, program.kernels):
         return None
     if not all(is_pointwise(conv, x) for conv in (module.reduce, module.expand)):
         return None

@@ -19,7 +19,7 @@ def head(program: Program, head: Head, x: jax.Array) -> jax.Array | None:
         return None
 
     def mean(x: jax.Array) -> jax.Array:
-        fits = kernel.fits("mean", x, program.kernels)
+        fits = kernel.fits(x, program.kernels)
         return kernel.mean(x) if fits else image_mean(x)
 
     return apply(head.classifier, head.pool(x, mean))

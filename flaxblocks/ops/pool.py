@@ -128,7 +128,7 @@ def _transposed(windows: Windows, g: jax.Array, x: jax.Array) -> tuple[jax.Array
 
 
 def _largest_by_kernel(program: Program, windows: Windows, x: jax.Array) -> jax.Array | None:
-    if not program.kernels or not kernel.fits("max_pool", x, program.kernels):
+    if not kernel.fits(x, program.kernels):
         return None
     return kernel.max_pool(x, windows.geometry(x))
 
@@ -136,7 +136,7 @@ def _largest_by_kernel(program: Program, windows: Windows, x: jax.Array) -> jax.
 def _transposed_by_kernel(
     program: Program, windows: Windows, g: jax.Array, x: jax.Array
 ) -> tuple[jax.Array] | None:
-    if not program.kernels or not kernel.fits("max_pool_gradient", x, program.kernels):
+    if not kernel.fits(x, program.kernels):
         return None
     return (kernel.max_pool_gradient(g, x, windows.geometry(x)),)
 

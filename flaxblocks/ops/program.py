@@ -3,19 +3,19 @@
 from typing import Any, NamedTuple
 
 from flaxblocks._base.jax_internals import is_exported, is_for_one_device
-from flaxblocks.ops.native.choice import Kernels, kernels_in
+from flaxblocks.ops.native.choice import kernels_in
 
 
 class Program(NamedTuple):
     """What kind of program is lowered.
 
     Args:
-        kernels: the native kernels that it may call: none where it is split over devices or
+        kernels: whether it may call native kernels: not where it is split over devices or
             exported, where XLA can call none.
         one_device: whether it runs on one device.
     """
 
-    kernels: Kernels
+    kernels: bool
     one_device: bool
 
 
@@ -26,7 +26,7 @@ def program_of(module: Any, implementation: str) -> Program:
         module: JAX's context of the lowering.
         implementation: what `switch.convolution` had chosen when it was traced.
     """
-    kernels = kernels_in(implementation) if may_call_kernels(module) else Kernels.NONE
+    kernels = may_call_kernels(module) and kernels_in(implementation)
     return Program(kernels, is_for_one_device(module))
 
 

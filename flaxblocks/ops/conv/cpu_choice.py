@@ -9,7 +9,6 @@ from flaxblocks.ops.conv import depthwise_kernel_gradient, matmul, shifts, wide_
 from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.conv.grouped import by_group, kernel_by_blocks
 from flaxblocks.ops.native import convolution as native_convolution
-from flaxblocks.ops.native.choice import Kernels
 
 # Wider groups are worth a library call each; narrower ones suit XLA's vector loops. At 8x28x28x256
 # with 32 groups of 8 both take 6 ms; with 16 channels the loops take 50 times as long.
@@ -23,7 +22,7 @@ def lower(
     role: str,
     geometry: Geometry,
     precision: jax.lax.PrecisionLike,
-    kernels: Kernels,
+    kernels: bool,
 ) -> jax.Array:
     """Compute the array that `role` names from the other two, in the fastest form on CPU."""
     dtype = first.dtype

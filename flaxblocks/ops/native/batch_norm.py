@@ -5,24 +5,21 @@ import numpy as np
 
 from flaxblocks.ops import activations
 from flaxblocks.ops.activations import Activation
-from flaxblocks.ops.native.choice import Kernels, is_called
 from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, may_take, target
 
 
-def fits(x: jax.Array, act: Activation | None, kernels: Kernels) -> bool:
+def fits(x: jax.Array, act: Activation | None, kernels: bool) -> bool:
     """Return whether the kernels are called.
 
     Args:
         x: what is normalized, of shape ``(n, ..., c)``.
         act: what follows.
-        kernels: those that may be called.
+        kernels: whether any may be called.
     """
     known = act in ACTIVATIONS and act is not activations.gelu
     if not known or not may_take(x) or x.shape[-1] * x.dtype.itemsize < VECTOR:
         return False
-    return all(type(size) is int and size for size in x.shape) and is_called(
-        kernels, "batch_norm", x.shape[-1]
-    )
+    return kernels and all(type(size) is int and size for size in x.shape)
 
 
 def normalize(

@@ -10,7 +10,6 @@ import numpy as np
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.conv.geometry import Geometry
 from flaxblocks.ops.conv.shifts import transposed
-from flaxblocks.ops.native.choice import Kernels, is_called
 from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
 
 GROUPS = (1, 4, 8)  # channels of a group that the narrow kernel is compiled for
@@ -20,7 +19,7 @@ Form = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def form(
-    first: jax.Array, second: jax.Array, role: str, geometry: Geometry, kernels: Kernels
+    first: jax.Array, second: jax.Array, role: str, geometry: Geometry, kernels: bool
 ) -> Form | None:
     """Return the native function that computes the array `role` names, None if none is called."""
     if not kernels:
@@ -33,8 +32,6 @@ def form(
             name = "dense_kernel"
         else:
             return None
-        if not is_called(kernels, name, inputs):
-            return None
         return partial(_kernel_gradient, name, geometry)
     kernel = second if role == "output" else first
     inputs, outputs = kernel.shape[2], kernel.shape[3] // geometry.groups
@@ -44,7 +41,7 @@ def form(
     if geometry.is_pointwise and geometry.groups == 1 and outputs * kernel.dtype.itemsize >= VECTOR:
         keeps_pixels = (geometry.strides, geometry.padding) == ((1, 1), ((0, 0), (0, 0)))
         name = "pointwise" if keeps_pixels else "dense"
-    if name is None or not is_called(kernels, name, inputs):
+    if name is None:
         return None
     return partial(convolve if role == "output" else _input_gradient, name, geometry)
 
@@ -54,10 +51,10 @@ def fused_name(
     kernel: jax.Array,
     geometry: Geometry,
     act: Activation | None,
-    kernels: Kernels,
+    kernels: bool,
 ) -> str | None:
     """Return the kernel that adds bias and residual and applies `act`, None if none is called."""
-    if not may_take(x) or act not in ACTIVATIONS:
+    if not kernels or not may_take(x) or act not in ACTIVATIONS:
         return None
     inputs, outputs = kernel.shape[2], kernel.shape[3] // geometry.groups
     if geometry.groups > 1 or not geometry.is_pointwise:
@@ -67,8 +64,6 @@ def fused_name(
     else:
         keeps_pixels = (geometry.strides, geometry.padding) == ((1, 1), ((0, 0), (0, 0)))
         name = "pointwise" if keeps_pixels else "dense"
-    if name is None or not is_called(kernels, name, inputs):
-        return None
     return name
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from flaxblocks.ops.activations import Activation
 from flaxblocks.ops.conv.geometry import Geometry
-from flaxblocks.ops.native.choice import Kernels, is_called
 from flaxblocks.ops.native.targets import ACTIVATIONS, VECTOR, attributes, may_take, target
 
 Layer = tuple[jax.Array, jax.Array] | None
@@ -21,7 +20,7 @@ def fits(
     project: jax.Array,
     geometry: Geometry,
     acts: Sequence[Activation | None],
-    kernels: Kernels,
+    kernels: bool,
 ) -> bool:
     """Return whether the kernel is called: one filter for each channel, channels to fill vectors.
 
@@ -31,7 +30,7 @@ def fits(
         project: the kernel of the projection.
         geometry: of the depthwise convolution.
         acts: every activation.
-        kernels: those that may be called.
+        kernels: whether any may be called.
     """
     channels = min(depthwise.shape[3], project.shape[3])
     return (
@@ -40,7 +39,7 @@ def fits(
         and channels * x.dtype.itemsize >= VECTOR
         and min(side for sides in geometry.padding for side in sides) >= 0
         and all(act in ACTIVATIONS for act in acts)
-        and is_called(kernels, "inverted_residual", x.shape[3])
+        and kernels
     )
 
 

@@ -4,21 +4,17 @@ import jax
 import numpy as np
 
 from flaxblocks.ops.conv.geometry import Geometry
-from flaxblocks.ops.native.choice import Kernels, is_called
 from flaxblocks.ops.native.targets import VECTOR, may_take, target
 
 
-def fits(name: str, x: jax.Array, kernels: Kernels) -> bool:
-    """Return whether a kernel is called on images.
+def fits(x: jax.Array, kernels: bool) -> bool:
+    """Return whether the kernels are called on images.
 
     Args:
-        name: the kernel's.
         x: images of shape ``(n, h, w, c)``.
-        kernels: those that may be called.
+        kernels: whether any may be called.
     """
-    if not may_take(x) or x.shape[3] * x.dtype.itemsize < VECTOR:
-        return False
-    return is_called(kernels, name, x.shape[3])
+    return kernels and may_take(x) and x.shape[3] * x.dtype.itemsize >= VECTOR
 
 
 def mean(x: jax.Array) -> jax.Array:

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 
 from flaxblocks.ops.activations import Activation
-from flaxblocks.ops.native.choice import Kernels, is_called
 from flaxblocks.ops.native.targets import ACTIVATIONS, may_take, target
 
 Layer = tuple[jax.Array, jax.Array]
@@ -13,16 +12,15 @@ Layer = tuple[jax.Array, jax.Array]
 Acts = tuple[Activation, Activation]
 
 
-def fits(x: jax.Array, acts: Acts, kernels: Kernels) -> bool:
+def fits(x: jax.Array, acts: Acts, kernels: bool) -> bool:
     """Return whether the kernel is called.
 
     Args:
         x: what is gated, of shape ``(n, h, w, c)``.
         acts: the activation, and the function that makes the factors.
-        kernels: those that may be called.
+        kernels: whether any may be called.
     """
-    known = may_take(x) and all(act in ACTIVATIONS for act in acts)
-    return known and is_called(kernels, "squeeze_excite", x.shape[3])
+    return kernels and may_take(x) and all(act in ACTIVATIONS for act in acts)
 
 
 def compute(x: jax.Array, squeeze: Layer, excite: Layer, acts: Acts) -> jax.Array:
