@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from parity.checks import measure
 from parity.report.rows import Row, label
 from parity.sides.dropout import RATE
+from parity.sides.epsilons import EPS
 from parity.sides.runs import Runs
 
 
@@ -29,7 +30,10 @@ def check_names(runs: Runs) -> Iterator[Row]:
 
 
 def check_float64(runs: Runs) -> Iterator[Row]:
-    """Compare the output and every intermediate in float64, in eval and in train mode."""
+    """Compare the output and every intermediate in float64, in eval and in train mode.
+
+    Norms also say what they add to a variance, which may be too little to be seen in any output.
+    """
     for i in range(len(runs.inputs)):
         for mode in ("eval", "train"):
             training = mode == "train"
@@ -42,6 +46,9 @@ def check_float64(runs: Runs) -> Iterator[Row]:
                     yield Row("float64", where, error, limit, None, "only inside: the whole agrees")
                 else:
                     yield Row.judged("float64", where, error, limit)
+    for found in runs.epsilons:
+        detail = f"{found.theirs} in PyTorch, {found.ours} in JAX"
+        yield Row.judged("float64", f"eps of {label(found.native)}", found.off, EPS, detail)
 
 
 def check_gradients(runs: Runs) -> Iterator[Row]:

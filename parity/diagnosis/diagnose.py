@@ -15,7 +15,7 @@ from parity.diagnosis.activations import ACTIVATION_MISTAKES, unexpected
 from parity.diagnosis.agreement import Agreement, Found
 from parity.diagnosis.convolutions import CONVOLUTIONS
 from parity.diagnosis.labels import reordered
-from parity.diagnosis.normalizations import NORMALIZATIONS
+from parity.diagnosis.normalizations import NORMALIZATIONS, eps_differs
 from parity.diagnosis.pooling import POOLING
 from parity.diagnosis.precision import is_rounded, rounding
 from parity.diagnosis.recorded import recorded
@@ -53,9 +53,11 @@ def causes(runs: Runs, rows: Iterable[Row]) -> list[Cause]:
         return []
     if not runs.pair.lines_up:
         return merged([*in_shapes(runs.pair), *in_ties(runs)])
-    found = [*in_ties(runs), *in_float64(runs), *in_dropout(runs)] or (
-        [*_in_float32(runs)] if "float32" in failed else []
-    )
+    found = [*in_ties(runs), *in_float64(runs), *in_dropout(runs)]
+    if "float64" in failed:
+        found += in_epsilons(runs, found)
+    if not found and "float32" in failed:
+        found = [*_in_float32(runs)]
     return merged(found)
 
 
@@ -109,6 +111,16 @@ def in_dropout(runs: Runs) -> Iterator[Cause]:
             path = runs.pair.paths.get(found.path, found.path)
             text = f"dropout rate: JAX drops {found.ours:.4g}, PyTorch {found.theirs:.4g}"
             yield Cause(text, (path or "the whole module",), "train", f"rate={found.theirs:.4g}")
+
+
+def in_epsilons(runs: Runs, known: Sequence[Cause]) -> Iterator[Cause]:
+    """Yield each eps that differs, where the numbers do not say so already."""
+    for found in runs.epsilons:
+        text, fix = eps_differs(found.theirs, found.ours)
+        said = {name for cause in known if cause.text == text for name in cause.places}
+        where = found.native or "the whole module"
+        if not any(f"{name} (".startswith(f"{where} (") for name in said):
+            yield Cause(text, (where,), "eval", fix)
 
 
 def search_in(

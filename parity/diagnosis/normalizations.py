@@ -20,9 +20,7 @@ def epsilon(site: Site) -> Iterator[Change]:
     # Zero last: what is too small to be told from it, such as 1e-12, stands in JAX's program.
     for eps in (*site.numbers(1e-30, 0.1, USUAL_EPS), 0.0):
         if eps != own:
-            ours, theirs = _told_apart(eps, own)
-            text = f"eps: JAX adds {ours} to the variance, PyTorch {theirs}"
-            yield site.otherwise(text, f"epsilon={theirs}", eps=eps)
+            yield site.otherwise(*eps_differs(own, eps), eps=eps)
 
 
 def statistics(site: Site) -> Iterator[Change]:
@@ -100,6 +98,12 @@ def kind(site: Site) -> Iterator[Change]:
         }
         for words, axes in choices.items():
             yield site.change(f"normalization: JAX normalizes {words}", by(axes))
+
+
+def eps_differs(theirs: float, ours: float) -> tuple[str, str]:
+    """Return how a report says that two norms add different numbers, and the fix."""
+    own, other = _told_apart(ours, theirs)
+    return f"eps: JAX adds {own} to the variance, PyTorch {other}", f"epsilon={other}"
 
 
 def eps_of(site: Site) -> float:

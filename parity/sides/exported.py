@@ -43,12 +43,17 @@ class Exported(nn.Module):
             copy = deepcopy(script).eval()
             program = TS2EPConverter(copy, tuple(args), dict(kwargs)).convert()
         module = cls.of(program)
-        for name, _ in script.named_parameters():
+        for name, tensor in script.named_parameters():
             path, _, leaf = name.rpartition(".")
-            part = module.get_submodule(path)
+            part = _holder(module, path)
             value = part._buffers.pop(leaf, None)  # what needs no gradient is a buffer
-            if value is not None:
+            if leaf not in part._parameters:  # what no operation uses is left out
+                value = tensor.detach().clone() if value is None else value
                 part.register_parameter(leaf, nn.Parameter(value))
+        for name, tensor in script.named_buffers():
+            path, _, leaf = name.rpartition(".")
+            if leaf not in (part := _holder(module, path))._buffers:
+                part.register_buffer(leaf, tensor.detach().clone())
         return module
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Exported":
@@ -61,6 +66,15 @@ class Exported(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program."""
         return _Interpreter(self, graph=self.graph).run(*args, *kwargs.values())
+
+
+def _holder(module: nn.Module, path: str) -> nn.Module:
+    """Return the part of a module at a path, which is made where the module has none."""
+    for key in path.split(".") if path else ():
+        if not hasattr(module, key):
+            module.add_module(key, nn.Module())
+        module = module.get_submodule(key)
+    return module
 
 
 class _Interpreter(fx.Interpreter):

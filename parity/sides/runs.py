@@ -13,6 +13,7 @@ from parity.checks import measure
 from parity.sides import flax_side, torch_side, weights
 from parity.sides.calls import Input, is_float, is_result, path_of_call
 from parity.sides.dropout import Rates, rates
+from parity.sides.epsilons import EPS, Epsilons, epsilons
 from parity.sides.flax_side import FlaxRun
 from parity.sides.frame import Frame
 from parity.sides.limits import limit
@@ -215,6 +216,11 @@ class Runs:
         module = self.torch_module("float32").train()
         theirs = record(module, *self.frame.tensors(self.inputs[0], torch.float32), drop=True)
         return list(rates(theirs, flax_side.program(port, self.inputs[0], "dropout")))
+
+    @cached_property
+    def epsilons(self) -> list[Epsilons]:
+        """What norms add to the variance where the two sides state different numbers."""
+        return [found for found in epsilons(self) if found.off > EPS]
 
     def target(self, i: int) -> dict[str, np.ndarray]:
         """Return what the loss compares each output for input `i` with."""

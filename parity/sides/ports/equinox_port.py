@@ -11,9 +11,11 @@ import jax.numpy as jnp
 
 from flaxblocks.weights.axes import AS_IT_IS, Axes, joined
 from parity.sides.ports.function_port import key
+from parity.sides.ports.noting import noting
 from parity.sides.ports.port import STATISTICS, Arrays, Port, flattened, named, variable
 
 BATCH = "batch"  # the axis over which Equinox's examples take means
+NORMS = (equinox.nn.BatchNorm, equinox.nn.LayerNorm, equinox.nn.GroupNorm, equinox.nn.RMSNorm)
 IMAGE = 3  # axes of an example that has channels
 
 
@@ -35,20 +37,30 @@ def as_port(module: equinox.Module, state: equinox.nn.State | None) -> Port:
     held = {n: variable(n, v, known[n]) for n, v in values.items()}
     held |= {n: variable(n, v, AS_IT_IS) for n, v in statistics.items()}
 
+    epsilons: dict[str, float] = {}
+
     def call(
         arrays: Arrays, args: Any, kwargs: Any, training: bool, drop: bool = False
     ) -> tuple[Any, Arrays]:
+        of = {id(array): name.rpartition(".")[0] for name, array in arrays.items()}
+
+        def note(norm: Any) -> None:
+            if id(norm.weight) in of:
+                epsilons[of[id(norm.weight)]] = float(norm.eps)
+
         own_tree = jax.tree.unflatten(structure, [arrays[n] for n in names])
         tree: Any = equinox.combine(own_tree, fixed)
         moded: Any = cast(Any, equinox.nn.inference_mode(tree, not training))
         moded = moded if drop else _without_dropout(moded)
         own = None if state is None else _set(state, indices, arrays)
-        output, after = _batched(moded, own, args, kwargs)
+        with noting(NORMS, "__call__", note):
+            output, after = _batched(moded, own, args, kwargs)
         return output, {n: after.get(i)[at] for n, (i, at) in indices.items()} if after else {}
 
     own = {n: ".".join(str(key(step)) for step in p) for n, (p, _) in zip(names, flat, strict=True)}
     dropping = partial(call, drop=True) if _drops(module) else None
-    return Port(held, known, own | {n: n for n in statistics}, call, dropping=dropping)
+    own |= {n: n for n in statistics}
+    return Port(held, known, own, call, dropping=dropping, epsilons=lambda: epsilons)
 
 
 def _batched(module: Any, state: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:

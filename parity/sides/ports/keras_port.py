@@ -10,9 +10,14 @@ import keras
 
 from flaxblocks.weights import axes
 from flaxblocks.weights.axes import Axes
+from parity.sides.ports.noting import noting
 from parity.sides.ports.port import Arrays, Port, named, variable
 from parity.trace.widen import in_float64
 
+NORMS = (
+    *(keras.layers.BatchNormalization, keras.layers.LayerNormalization),
+    *(keras.layers.GroupNormalization, keras.layers.RMSNormalization),
+)
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 
 
@@ -41,12 +46,23 @@ def as_port(model: keras.Model) -> Port:
         for name in (names[id(v)],)
     }
 
+    of = {id(owners[key]): name.rpartition(".")[0] for key, name in names.items()}
+    epsilons: dict[str, float] = {}
+
+    def note(norm: keras.Layer) -> None:
+        if id(norm) in of:
+            epsilons[of[id(norm)]] = float(norm.epsilon)
+
     def call(
         arrays: Arrays, args: Any, kwargs: Any, training: bool, drop: bool = False
     ) -> tuple[Any, Arrays]:
         def run(own: Any, moving: Any, args: Any, kwargs: Any) -> Any:
-            with nullcontext() if drop else _no_dropout(model):
-                return model.stateless_call(own, moving, *args, training=training, **kwargs)
+            switched = nullcontext() if drop else _no_dropout(model)
+            held = [*zip(trained, own, strict=True), *zip(rest, moving, strict=True)]
+            with noting(NORMS, "call", note), switched, keras.StatelessScope(held) as scope:
+                # A model whose `call` takes no `training` hands it to its layers all the same.
+                output = model(*args, training=training, **kwargs)
+                return output, [scope.get_current_value(v) for v in rest]
 
         own, moving = ([arrays[names[id(v)]] for v in kind] for kind in (trained, rest))
         output, after = in_float64(run)(own, moving, args, kwargs)
@@ -54,7 +70,8 @@ def as_port(model: keras.Model) -> Port:
 
     own = {names[id(v)]: v.path for v in (*trained, *rest)}
     drops = any(isinstance(part, keras.layers.Dropout) for part in model._flatten_layers())
-    return Port(held, known, own, call, dropping=partial(call, drop=True) if drops else None)
+    dropping = partial(call, drop=True) if drops else None
+    return Port(held, known, own, call, dropping=dropping, epsilons=lambda: epsilons)
 
 
 @contextmanager

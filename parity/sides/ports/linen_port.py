@@ -17,6 +17,10 @@ from parity.sides.ports.port import Arrays, Port, named, variable
 from parity.trace.widen import in_float64
 
 PARAMS = "params"
+NORMS: tuple[Any, ...] = (
+    *(linen.BatchNorm, linen.LayerNorm, linen.GroupNorm, linen.RMSNorm, linen.InstanceNorm),
+)
+CALLS = {norm.__call__ for norm in NORMS}
 Path = tuple[str, ...]
 
 
@@ -48,6 +52,16 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
     }
     # Their state starts in the dtype that its parameters had, and must end in it.
     recurrent = any(isinstance(kind, linen.RNNCellBase) for kind in kinds.values())
+    owners = {path[1:-1]: name.rpartition(".")[0] for path, name in names.items()}
+    epsilons: dict[str, float] = {}
+
+    def noting(next_call: Any, args: Any, kwargs: Any, context: linen.module.InterceptorContext):
+        norm: Any = context.module
+        is_own = isinstance(norm, NORMS) and type(norm).__call__ in CALLS
+        if is_own and norm.path in owners and context.method_name == "__call__":
+            epsilons[owners[norm.path]] = float(norm.epsilon)
+        return next_call(*args, **kwargs)
+
     moving = sorted({path[0] for path in flat} - {PARAMS})
 
     def call(
@@ -67,14 +81,16 @@ def as_port(module: linen.Module, variables: Mapping[str, Any] | None, x: Input)
                 mutable=moving if training else [],
             )
 
-        with nullcontext() if drop else linen.intercept_methods(_without_dropout):
+        switched = nullcontext() if drop else linen.intercept_methods(_without_dropout)
+        with linen.intercept_methods(noting), switched:
             output, moved = (in_float64(run) if recurrent else run)(tree, args, rest)
         after = _flat(moved)
         return output, {names[path]: value for path, value in after.items() if path in names}
 
     own = {name: "/".join(path) for path, name in names.items()}
     drops = any(isinstance(kind, linen.Dropout) for kind in kinds.values())
-    return Port(held, known, own, call, dropping=partial(call, drop=True) if drops else None)
+    dropping = partial(call, drop=True) if drops else None
+    return Port(held, known, own, call, dropping=dropping, epsilons=lambda: epsilons)
 
 
 def _flat(variables: Any) -> dict[Path, Any]:

@@ -44,6 +44,8 @@ class Port(Part):
         call: runs the network on arrays in the library's own layout.
         guesses: whether the layouts are no library's, and may be others.
         dropping: runs it with dropout where it trains; absent where it has none.
+        epsilons: returns what the norms that were called so far add to the variance, by the
+            names of what holds their variables, where the library states it.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class Port(Part):
         call: Call,
         guesses: bool = False,
         dropping: Call | None = None,
+        epsilons: Callable[[], Mapping[str, float]] = dict,
     ):
         self.guesses = guesses
         self.dropping, self.drops = dropping, False
+        self.epsilons = epsilons
         self.call, self.layouts = call, nnx.static(dict(layouts))
         self.own_names = nnx.static(dict(own_names))
         self.names = tuple(variables)
