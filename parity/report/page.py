@@ -42,14 +42,15 @@ def write_page(reports: Sequence[Report], folder: Path, facts: dict[str, Any]) -
     folder.mkdir(parents=True, exist_ok=True)
 
     def print_table(console: Console) -> None:
-        print_reports(reports, console)
+        print_reports(reports, console, details=False)  # they stand with the tracks
 
     plots = [
         (as_svg(_plot(report), text), text)
         for report in reports
         if report.layers and (text := f"errors of {report.name} by layer")
     ]
-    tracks = f"<style>{STYLE}</style>{''.join(track(report) for report in reports)}"
+    first = sorted(reports, key=lambda report: report.ok)  # what differs
+    tracks = f"<style>{STYLE}</style>{''.join(map(track, first))}"
     return page.write_page(
         folder, "Parity with PyTorch", facts, print_table, plots, sections=tracks
     )

@@ -153,7 +153,12 @@ class Report:
     def __str__(self) -> str:
         head = f"{self.name}: {'equal' if self.ok else 'DIFFERENT'}"
         counts = "{:,} parameters in PyTorch, {:,} in JAX".format(*self.parameters)
-        return "\n".join([f"{head} ({counts})", *self._lines(), *self.causes])
+        return "\n".join([f"{head} ({counts})", *self.lines, *self.causes])
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for each check: whether it passed, and its worst row."""
+        return [*self._lines()]
 
     def _lines(self) -> Iterable[str]:
         for check in self.checks:

@@ -13,11 +13,11 @@ NOT_MADE = Text("-", style="dim")
 NOT_APPLICABLE = Text("n/a", style="dim")
 
 
-def print_reports(reports: Sequence[Report], console: Console) -> None:
-    """Print the table, then what differs and why."""
+def print_reports(reports: Sequence[Report], console: Console, details: bool = True) -> None:
+    """Print the table, then what differs and why where these details are wanted."""
     console.print(_table(reports))
     for report in reports:
-        if not report.ok:
+        if details and not report.ok:
             console.print(Text(str(report)), soft_wrap=True)
     equal = sum(report.ok for report in reports)
     by_name = sum(report.checks == ("names",) for report in reports)

@@ -16,6 +16,7 @@ STYLE = """
 .track p { margin: .2rem 0 .6rem 1.6rem; overflow-wrap: anywhere }
 .track .differs { font-weight: 600 }
 .track .operation { font-style: italic }
+.checks { list-style: none; padding: 0; font-size: .9rem; overflow-wrap: anywhere }
 .track .joined { background: var(--soft) }
 """
 LEGEND = (
@@ -34,17 +35,22 @@ _STATES = {
 
 
 def track(report: Report) -> str:
-    """Return a report's layers and operations as a list in HTML, with numbers behind a click.
+    """Return what differs, and layers and operations as a list in HTML, numbers behind a click.
 
-    Empty where outputs were not compared in float64.
+    The list is absent where outputs were not compared in float64; all is, where they are equal too.
     """
     items = list(_items(report))
-    if not items:
+    if report.ok and not items:
         return ""
+    title = f"<h2>{escape(report.name)}</h2>"
     causes = "".join(f"<p>{escape(cause)}</p>" for cause in report.causes)
+    if not report.ok:
+        lines = "".join(f"<li>{escape(line.strip())}</li>" for line in report.lines)
+        causes = f"{causes}<ul class='checks'>{lines}</ul>"
+    if not items:
+        return f"{title}{causes}"
     head = "<li><details><summary><i></i><b>PyTorch</b><b>JAX</b></summary></details></li>"
     legend = f"<p><small>{LEGEND}</small></p>"
-    title = f"<h2>{escape(report.name)}</h2>"
     return f"{title}{causes}{legend}<ol class='track'>{head}{''.join(items)}</ol>"
 
 

@@ -63,6 +63,7 @@ def rows_of(report):
 def test_a_layer_has_both_names_its_numbers_and_a_color():
     before, rows = rows_of(Report("mine", ROWS, ("eps: <1>",), names=NAMES))
     assert before[:2] == ["mine", "eps: <1>"]
+    assert before[2].startswith("FAIL  float64") and "5.0e-01 of 1.0e-10" in before[2]
     assert [texts[:2] for _, _, texts in rows[:2]] == [
         ["features.0", "stem.conv"],
         ["end.fc", "head.fc"],
@@ -85,6 +86,14 @@ def test_operations_stand_between_the_modules_with_what_is_said_of_them():
     assert "conv · b:1" in rows[0][2] and "JAX computes it by: conv, b:1" in rows[0][2]
     assert "features · a.py:7" in rows[1][2]
     assert [("pooling: another" in texts) for _, _, texts in rows] == [True, False, True, *3 * [0]]
+
+
+def test_what_differs_is_said_where_no_outputs_were_compared():
+    rows = (Row.judged("names", "stem.weight <2>", 1, 0, "only in PyTorch"),)
+    shown = track(Report("mine", rows, ("no likely cause found",)))
+    assert shown.startswith("<h2>mine</h2><p>no likely cause found</p><ul class='checks'><li>FAIL")
+    assert "stem.weight &lt;2&gt;; only in PyTorch" in shown
+    assert "<ol" not in shown
 
 
 def test_nothing_is_shown_where_nothing_was_compared():
