@@ -180,10 +180,35 @@ def test_kernels_of_each_image_and_resizing(suffix: str, tmp_path):
     fb.export(model, path, input_size=(6, 5), batch=2, in_features=4)
     x = np.random.default_rng(0).normal(size=(4, 6, 5, 4)).astype(np.float32)
     assert fb.verify_exported(model, path, x).ok
-    if suffix == "onnx":  # the kernels' mixtures and the 1x1 convolution are products of matrices
-        assert operators(path)["Einsum"] == 0
+    if suffix == "onnx":  # a mixture is a product of matrices, and nothing is turned but images
+        nodes = operators(path)
+        assert (nodes["Conv"], nodes["MatMul"], nodes["Transpose"]) == (2, 2, 2), nodes
     with pytest.raises(ValueError, match=r"`batch` must be a number.*: depthwise has a kernel for"):
         fb.export(model, tmp_path / f"other.{suffix}", input_size=(6, 5), in_features=4)
+
+
+class RoutedPixels(nnx.Module):
+    """Multiplies each image's pixels by its own mixture of matrices."""
+
+    def __init__(self):
+        self.layer = fb.CondConv(4, 6, 1, experts=4, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.layer(x, jax.nn.sigmoid(x.mean((1, 2))))
+
+
+@pytest.mark.parametrize(("batch", "reshapes"), [(1, 1), (2, 3), ("dynamic", 3)])
+def test_matrices_of_each_image(batch, reshapes: int, tmp_path):
+    model, path = RoutedPixels(), tmp_path / "model.onnx"
+    fb.export(model, path, input_size=(6, 5), batch=batch, in_features=4)
+    x = np.random.default_rng(0).normal(size=(4, 6, 5, 4)).astype(np.float32)
+    assert fb.verify_exported(model, path, x).ok
+    nodes = operators(path)
+    assert nodes["Conv"] == (batch != "dynamic")
+    assert nodes["Reshape"] == reshapes  # one where there were several in a row
+    graph = onnx.load(path).graph
+    given = {name for node in graph.node for name in node.input}
+    assert {weight.name for weight in graph.initializer} <= given
 
 
 def test_layouts_are_followed_through_every_reshape(tmp_path):

@@ -17,6 +17,7 @@ from flaxblocks.exporting.onnx import (  # noqa: F401 (they register rules)
 )
 from flaxblocks.exporting.onnx.graph import NCHW, Graph, plain
 from flaxblocks.exporting.onnx.norms import with_group_norms
+from flaxblocks.exporting.onnx.own_kernels import with_own_kernels
 from flaxblocks.exporting.onnx.resizing import with_resizes
 from flaxblocks.exporting.onnx.rule import RULES
 from flaxblocks.exporting.operation import Value, unsupported
@@ -44,6 +45,7 @@ def write(prepared: Prepared, path: Path) -> None:
     program = program_of(prepared.function, prepared.images)
     graph, result = _graph(program)
     output = prepared.description.output
+    graph.keep_used(result)
     graph.nodes.append(helper.make_node("Identity", [result], [output]))
     made = helper.make_graph(
         graph.nodes,
@@ -67,7 +69,8 @@ def _graph(program: Program) -> tuple[Graph, str]:
     graph.store(program.images, IMAGES, plain(len(program.images.shape)))
     turned = graph.add("Transpose", [IMAGES], perm=NCHW)
     graph.store(program.images, turned, NCHW)
-    program.operations = with_resizes(with_group_norms(program.operations))
+    for together in (with_group_norms, with_resizes, with_own_kernels):
+        program.operations = together(program.operations)
     for operation in used_steps(program):
         rule = RULES.get(operation.name)
         if rule is None:

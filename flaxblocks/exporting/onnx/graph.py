@@ -60,7 +60,7 @@ class Graph:
     nodes: list[NodeProto] = field(default_factory=list[NodeProto])
     weights: list[TensorProto] = field(default_factory=list[TensorProto])
     _stored: dict[int, Stored] = field(default_factory=dict[int, Stored])
-    _known: dict[tuple[int, Order], str] = field(default_factory=dict[tuple[int, Order], str])
+    _reshaped: dict[str, str] = field(default_factory=dict[str, str])
     _kept: list[Any] = field(default_factory=list[Any])
 
     def add(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:
@@ -68,7 +68,28 @@ class Graph:
         name = f"v{len(self.nodes)}"
         given = {key: value for key, value in attributes.items() if value is not None}
         self.nodes.append(helper.make_node(kind, inputs, [name], name=f"{kind}_{name}", **given))
+        if kind == "Reshape":
+            self._reshaped[name] = inputs[0]
         return name
+
+    def reshape(self, name: str, sizes: Sequence[Any]) -> str:
+        """Append a reshape, of what was reshaped before where that is so, and return its output.
+
+        Args:
+            name: of the array.
+            sizes: the shape, in which one size may be open.
+        """
+        return self.add("Reshape", [self._reshaped.get(name, name), self.shape(sizes)])
+
+    def keep_used(self, result: str) -> None:
+        """Leave out the nodes and weights that a result does not depend on."""
+        wanted, used = {result}, list[NodeProto]()
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.output):
+                wanted.update(node.input)
+                used.insert(0, node)
+        self.nodes = used
+        self.weights = [weight for weight in self.weights if weight.name in wanted]
 
     def constant(self, array: np.ndarray) -> str:
         """Return the name of a new weight."""
@@ -125,7 +146,7 @@ class Graph:
         moving = [axis for axis in perm if stored.sizes[axis] != 1]
         if moving == sorted(moving):
             sizes = [stored.sizes[axis] for axis in perm]
-            return self.add("Reshape", [stored.name, self.shape(sizes)])
+            return self.reshape(stored.name, sizes)
         return self.add("Transpose", [stored.name], perm=perm)
 
     def shape(self, sizes: Sequence[Any]) -> str:

@@ -128,7 +128,7 @@ def _of_matrices(
     letters = "".join([*batch, *more, row, column])
     if len(row + column) > 2:
         sizes = {letter: size for factor in factors for letter, size in factor.sizes.items()}
-        name = graph.add("Reshape", [name, graph.shape([sizes[letter] for letter in letters])])
+        name = graph.reshape(name, [sizes[letter] for letter in letters])
     return name, letters
 
 
@@ -140,7 +140,7 @@ def _each(
     if len("".join(matrix)) > 2:
         sizes = [*([a] for a in batch), *matrix]
         shape = [prod(factor.sizes[letter] for letter in axis) for axis in sizes]
-        return graph.add("Reshape", [name, graph.shape(shape)])
+        return graph.reshape(name, shape)
     axes = [len(batch) + i for i, a in enumerate(more) if a not in factor.term]
     return graph.add("Unsqueeze", [name, graph.constant(np.asarray(axes))]) if axes else name
 

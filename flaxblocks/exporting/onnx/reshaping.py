@@ -25,7 +25,7 @@ def reshaped(graph: Graph, x: Operand, result: Value) -> None:
         order, target = plain(len(x.shape)), plain(len(result.shape))
     source = graph.take(x, order)
     sizes = [result.shape[axis] for axis in target]
-    name = graph.add("Reshape", [source, graph.shape(sizes)])
+    name = graph.reshape(source, sizes)
     graph.store(result, name, target)
 
 
