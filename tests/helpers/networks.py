@@ -1,6 +1,8 @@
 """torchvision's networks and ours: their published counts, and pairs with the same weights."""
 
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -21,6 +23,9 @@ from parity.sides.weights import BATCH_NORM, randomize
 from torch_ref.harness.exact_gradients import ExactGradients
 from torch_ref.harness.layout import from_nhwc
 from torch_ref.harness.vendors import allocate, make_network
+
+Factors = Mapping[str, float]
+NO_FACTORS: Factors = MappingProxyType({})
 
 PUBLISHED = {  # parameters; the records are held against torchvision's metadata
     name: fb.model_info(name).parameters
@@ -63,24 +68,37 @@ def make_witness(name: str) -> torch.nn.Module:
 abstract_torch = cache(make_witness)
 
 
-def torch_network(name: str, image: np.ndarray, seed: int = 0) -> torch.nn.Module:
+def torch_network(
+    name: str, image: np.ndarray, seed: int = 0, factors: Factors = NO_FACTORS
+) -> torch.nn.Module:
     """Return torchvision's or timm's network in float64, see `with_random_weights`."""
-    return with_random_weights(allocate(make_witness(name).double()), image, seed)
+    return with_random_weights(allocate(make_witness(name).double()), image, seed, factors)
 
 
 def with_random_weights(
-    network: torch.nn.Module, image: np.ndarray, seed: int = 0
+    network: torch.nn.Module, image: np.ndarray, seed: int = 0, factors: Factors = NO_FACTORS
 ) -> torch.nn.Module:
     """Give a network of float64 random weights and statistics, in place, and return it.
 
     The statistics have the size of the image's own, so that no activation saturates and every
     layer counts in the output, and no channel is blown up until its rounding shows.
+
+    Args:
+        network: the network.
+        image: one or more, NHWC.
+        seed: of what is drawn.
+        factors: what parameters are multiplied by, by a part of their names.
     """
     rng = np.random.default_rng(seed)
     norms = [module for module in network.modules() if isinstance(module, BATCH_NORM)]
     # A ReLU halves the variance, which a normalization or a convolution's own gain makes up for.
     keeps = norms or any(name.endswith(".gain") for name, _ in network.named_parameters())
     randomize(network, rng, gain=1.0 if keeps else 2.0)
+    for part, factor in factors.items():
+        chosen = [value for name, value in network.named_parameters() if part in name]
+        assert chosen, part
+        for value in chosen:
+            value.data *= factor
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
