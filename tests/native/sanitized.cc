@@ -53,24 +53,59 @@ void check(const char* name, int64_t count, const F& f) {
   std::printf("%s: %lld numbers\n", name, static_cast<long long>(count));
 }
 
-// Two items each of which waits for the other to begin: another thread has to help.
-void helpers() {
-  std::atomic<int> begun{0};
-  std::atomic<bool> alone{false};
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  with_threads(2, [&](ffi::ThreadPool threads) {
-    parallel_for(threads, 2, [&](int64_t) {
-      ++begun;
-      while (begun < 2 && !alone) {
-        if (std::chrono::steady_clock::now() > until) alone = true;
-        std::this_thread::yield();
-      }
-    });
-  });
-  if (alone) {
-    std::fprintf(stderr, "helpers: none came\n");
-    std::exit(1);
+// Ends with an error.
+void fail(const char* message) {
+  std::fprintf(stderr, "%s\n", message);
+  std::exit(1);
+}
+
+cpu_set_t allowed() {
+  cpu_set_t all;
+  if (sched_getaffinity(0, sizeof(all), &all)) fail("placement: no affinity");
+  return all;
+}
+
+// A thread is kept from one processor after the other, and then may be on all again.
+void placement() {
+  const cpu_set_t before = allowed();
+  if (CPU_COUNT(&before) < 2) return;
+  Placement mine;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &before)) continue;
+    cpu_set_t expected = before;
+    CPU_CLR(cpu, &expected);
+    mine.avoid(cpu);
+    const cpu_set_t now = allowed();
+    if (!CPU_EQUAL(&now, &expected)) fail("placement: not on all others");
   }
+  mine.release();
+  const cpu_set_t after = allowed();
+  if (!CPU_EQUAL(&after, &before)) fail("placement: not released");
+}
+
+// Two items each of which waits for the other to begin: another thread has to help, on all processors
+// that the first one has, also after it slept.
+void helpers() {
+  const cpu_set_t all = allowed();
+  std::atomic<bool> alone{false}, elsewhere{false};
+  with_threads(2, [&](ffi::ThreadPool threads) {
+    for (int repeat = 0; repeat < 3; ++repeat) {
+      std::atomic<int> begun{0};
+      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+      parallel_for(threads, 2, [&](int64_t) {
+        const cpu_set_t mine = allowed();
+        if (!CPU_EQUAL(&mine, &all)) elsewhere = true;
+        ++begun;
+        while (begun < 2 && !alone) {
+          if (std::chrono::steady_clock::now() > until) alone = true;
+          std::this_thread::yield();
+        }
+      });
+      std::this_thread::sleep_for(10 * kLook);
+    }
+  });
+  if (elsewhere) fail("helpers: not on all processors");
+  if (alone) fail("helpers: none came");
 }
 
 Shapes shapes(int64_t inputs, int64_t outputs, int64_t stride, bool transposed = false) {
@@ -266,6 +301,7 @@ void inverted_residuals() {
 }  // namespace flaxblocks
 
 int main() {
+  flaxblocks::placement();
   flaxblocks::helpers();
 #if !defined(FLAXBLOCKS_SHORT)
   flaxblocks::narrow_kernels<1>();
