@@ -28,9 +28,15 @@ class GroupRows {
     pack_weights(kernel);
   }
 
-  // Computes the rows of the result from `first` to `last`.
+  // Computes the rows of the result from `first` to `last`, and prefetches what the thread takes
+  // next: the next group of the same rows, or the first group of the rows below. Numbers of a group
+  // are a pixel apart, which no hardware foresees.
   void compute(const T* image, int64_t first, int64_t last, T* result, const Epilogue<T>& after) {
     const int64_t count = shapes_.columns.to, channels = shapes_.to_channels;
+    const bool is_last = channel_ + kLanes == channels;
+    const int64_t below = (last - first) * channels;
+    ahead_ = is_last ? below * Step * shapes_.columns.from : channel_ + kLanes;
+    const int64_t result_ahead = is_last ? below * count : channel_ + kLanes;
     int64_t read = first * Step;  // the next row to be kept, counted from the padding's first
     with_width<14, 7, 4, 2, 1>(count, 1, [&](auto width) {
       for (int64_t row = first; row < last; ++row) {
@@ -39,7 +45,8 @@ class GroupRows {
           const int64_t m = std::min<int64_t>(start, count - width);
           V sums[width] = {};
           for (int tap = 0; tap < kTaps; ++tap) add_row<width>(sums, row, tap, m);
-          for (int w = 0; w < width; ++w) fetch_next(result + (row * count + m + w) * channels);
+          const T* const ahead = result + (row * count + m) * channels + result_ahead;
+          for (int w = 0; w < width; ++w) __builtin_prefetch(ahead + w * channels, 0, 2);
           after.template store_all<kLanes>(result, (row * count + m) * channels + channel_, channels,
                                            channel_, 0, sums);
         }
@@ -48,12 +55,6 @@ class GroupRows {
   }
 
  private:
-  // Prefetches the next group's channels of a pixel, or of a row of the kernel. The thread takes that
-  // group next, whose numbers are a pixel apart from each other.
-  [[gnu::always_inline]] void fetch_next(const T* pixel) const {
-    __builtin_prefetch(pixel + channel_ + kLanes, 0, 2);
-  }
-
   void pack_weights(const T* kernel) {
     const Axis &rows = shapes_.rows, &columns = shapes_.columns;
     T* to = weights_.get();
@@ -62,7 +63,7 @@ class GroupRows {
         const int64_t tap = row.kernel * kTaps + column.kernel;
         for (int i = 0; i < kLanes; ++i, to += kLanes) {
           const T* from = kernel + (tap * kLanes + i) * shapes_.to_channels;
-          fetch_next(from);
+          __builtin_prefetch(from + channel_ + kLanes, 0, 2);
           store(to, load<V>(from + channel_));
         }
       }
@@ -78,8 +79,9 @@ class GroupRows {
     T* to = kept(row);
     for (int64_t x = left; x < left + pixels_; ++x, to += kLanes) {
       const bool inside = y >= 0 && y < rows.from && x >= 0 && x < columns.from;
-      if (inside) fetch_next(from + x * shapes_.from_channels);
-      store(to, inside ? load<V>(from + x * shapes_.from_channels + channel_) : V{});
+      const T* const pixel = from + x * shapes_.from_channels;
+      if (inside) __builtin_prefetch(pixel + ahead_, 0, 2);
+      store(to, inside ? load<V>(pixel + channel_) : V{});
     }
   }
 
@@ -109,7 +111,7 @@ class GroupRows {
   }
 
   const Shapes& shapes_;
-  int64_t channel_, pixels_;
+  int64_t channel_, pixels_, ahead_ = 0;
   Buffer<T> rows_, weights_;
 };
 
@@ -130,9 +132,15 @@ template <int Step, typename T>
 void grouped(ffi::ThreadPool& threads, const Shapes& shapes, const T* operand, const T* kernel,
              T* result, const Epilogue<T>& after) {
   constexpr int64_t kLanes = kRegister / sizeof(T);
+  // All groups of a band of rows are computed before the next, so that it is read from memory once:
+  // with stride 2, 8x112x112x64 takes 1.8 ms an image at a time and 1.4 in bands.
+  constexpr int64_t kBytes = 512 << 10, kPixels = 196;  // of a band: at most, and at least
   const int64_t groups = shapes.from_channels / kLanes, rows = shapes.rows.to;
+  const int64_t numbers = shapes.rows.from * shapes.columns.from * shapes.from_channels;
   const int64_t enough = ceil_div(8 * size(threads), shapes.images * groups);
-  const int64_t bands = std::min(rows, enough);
+  const int64_t fit = std::min(ceil_div(numbers * static_cast<int64_t>(sizeof(T)), kBytes),
+                               rows * shapes.columns.to / kPixels);
+  const int64_t bands = std::min(rows, std::max(enough, fit));
   parallel_for(threads, shapes.images * bands * groups, [&](int64_t i) {
     const int64_t image = i / groups / bands, band = i / groups % bands;
     const int64_t from = image * shapes.rows.from * shapes.columns.from * shapes.from_channels;
