@@ -1,29 +1,17 @@
 """What a user hands in as the two sides, brought to a PyTorch module and an NNX module."""
 
 import sys
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from flax import linen, nnx
 from torch import nn
 
+from parity.sides.called import Called
 from parity.sides.calls import Input
 from parity.sides.exported import Exported
 from parity.sides.frame import Frame
 from torch_ref.harness.passes import dtype_of
-
-
-class Called(nn.Module):
-    """A function as a module without parameters."""
-
-    def __init__(self, function: Callable[..., Any]):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function."""
-        return self.function(*args, **kwargs)
 
 
 def torch_side(given: Any, x: Input) -> nn.Module:

@@ -1,5 +1,7 @@
 """Functions and programs are compared as modules are, whatever they take and give."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,44 @@ def test_the_fault_of_a_function_is_found(make):
 def test_a_function_of_pytorch_is_compared_too():
     report = compare(torch.sigmoid, (lambda params, x: jax.nn.sigmoid(x), {}), X, checks=CHECKS)
     assert report.ok, str(report)
+
+
+NET = torch_net()
+
+
+def of_the_globals(x):
+    return NET(x)
+
+
+def closing_over(net):
+    return lambda x: net(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (closing_over(torch_net()), "net"),
+        (of_the_globals, "NET"),
+        (torch_net().forward, "module"),
+        (closing_over(torch_net().forward), "module"),
+        (partial(lambda net, x: net(x), torch_net()), "argument_0"),
+        (partial(lambda x, net: net(x), net=torch_net()), "net"),
+    ],
+)
+def test_what_a_function_of_pytorch_holds_is_its_parameters(function, name):
+    report = compare(function, (apply, PARAMS), X, names="found", checks=CHECKS)
+    assert report.ok, str(report)
+    assert report.names[f"{name}.0.weight"] == "0.weight"
+    wrong = partial(apply, eps=1e-3)
+    (cause,) = compare(function, (wrong, PARAMS), X, names="found", checks=["float64"]).causes
+    assert "at 1 in eval mode: eps: JAX adds 0.001" in cause
+
+
+def test_what_is_global_in_other_functions_stays_as_it_is():
+    before = {name: value.clone() for name, value in NET.state_dict().items()}
+    compare(of_the_globals, (apply, PARAMS), X, names="found", checks=["float64"])
+    assert all(torch.equal(value, before[name]) for name, value in NET.state_dict().items())
+    assert of_the_globals(torch.ones(1, 6)).dtype == torch.float32
 
 
 class Tagger(nn.Module):
