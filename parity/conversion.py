@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations, permutations
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flax import nnx
@@ -61,9 +61,49 @@ def convert(recipe: Path, source: Path, target: Path) -> str:
         steps = json.loads(recipe.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"`--from-port` cannot be read as JSON: {recipe}: {error}") from error
-    safetensors_files.write(target, converted(steps, read(source)))
+    if not isinstance(steps, dict):
+        raise ValueError(f"`--from-port` must be a file that `--to-port` wrote, got {recipe}")
+    for name, how in cast(dict[str, Any], steps).items():
+        if not _is_step(how):
+            raise ValueError(
+                f"`--from-port` must be a file that `--to-port` wrote, {recipe} is none: {name!r}"
+            )
+    if target.suffix != safetensors_files.SUFFIX:
+        raise ValueError(f"`--convert` writes {safetensors_files.SUFFIX} files, got {target}")
+    safetensors_files.write(target, converted(cast(Recipe, steps), read(source)))
     lines = LINES.format(source=str(source), recipe=str(recipe), target=str(target))
     return lines.strip("\n")
+
+
+def _is_step(how: Any) -> bool:
+    """Return whether it is what a `Recipe` says of a tensor."""
+    if not isinstance(how, dict):
+        return False
+    step = cast(dict[str, Any], how)
+    parts, plus = step.get("parts"), step.get("plus", [])
+    ways = [step.get(key) for key in ("reshape", "transpose", "shape", "flip")]
+    if not all(isinstance(each, list) for each in (parts, plus, *ways)) or not parts:
+        return False
+    reshape, transpose, shape, flip = cast(list[list[Any]], ways)
+    return (
+        all(_is_part(part, 2) for part in parts)
+        and all(_is_part(part, 3) and type(part[2]) is int for part in plus)
+        and all(type(number) is int for way in ways for number in cast(list[Any], way))
+        and prod(reshape) == prod(shape)
+        and sorted(transpose) == [*range(len(reshape))]
+        and all(axis in range(len(shape)) for axis in flip)
+    )
+
+
+def _is_part(part: Any, length: int) -> bool:
+    if not isinstance(part, list) or len(cast(list[Any], part)) != length:
+        return False
+    name, rows = cast(list[Any], part)[:2]
+    return isinstance(name, str) and (rows is None or _are_rows(rows))
+
+
+def _are_rows(rows: Any) -> bool:
+    return isinstance(rows, list) and [type(row) for row in cast(list[Any], rows)] == [int, int]
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

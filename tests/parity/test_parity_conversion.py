@@ -52,6 +52,15 @@ def test_a_library_has_its_own_names_and_layouts():
     assert np.array_equal(found["params/kernel"], kernel)
 
 
+STEP = {
+    "parts": [["b", None]],
+    "reshape": [2, 3],
+    "transpose": [1, 0],
+    "shape": [3, 2],
+    "flip": [],
+}
+
+
 @pytest.fixture
 def files(tmp_path):
     paths = {name: tmp_path / f"{name}.json" for name in ("names", "port")}
@@ -78,9 +87,37 @@ def test_the_command_converts_and_prints_what_does_the_same(files, capsys):
 def test_what_cannot_be_converted_is_said_in_one_sentence(files, capsys):
     assert main(["--convert", "a", "b"]) == 2
     assert "`--from-port` and `--convert` need each other" in capsys.readouterr().err
-    files["port"].write_text('{"a": {"parts": [["b", null]]}}')
+    files["port"].write_text(json.dumps({"a": STEP}))
     convert = ["--from-port", str(files["port"]), "--convert", str(files["theirs"])]
     assert main([*convert, str(files["ours"])]) == 2
     assert "the checkpoint has no b, needed for a" in capsys.readouterr().err
+    assert main([*convert, str(files["ours"].with_suffix(".npz"))]) == 2
+    assert "`--convert` writes .safetensors files" in capsys.readouterr().err
     assert main(["--weights", "a"]) == 2
     assert "`--weights` needs `--pair`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ["a"],
+        {"conv.weight": "stem.weight"},  # a map of names
+        {"a": {"parts": [["b", None]]}},
+        {"a": STEP | {"parts": []}},
+        {"a": STEP | {"parts": [["b"]]}},
+        {"a": STEP | {"parts": [["b", [0]]]}},
+        {"a": STEP | {"parts": [[3, None]]}},
+        {"a": STEP | {"plus": [["b", None]]}},
+        {"a": STEP | {"plus": [["b", None, "0"]]}},
+        {"a": STEP | {"reshape": [3]}},
+        {"a": STEP | {"transpose": [0, 0]}},
+        {"a": STEP | {"flip": [2]}},
+        {"a": STEP | {"shape": "23"}},
+    ],
+)
+def test_a_file_that_was_not_written_for_it_is_refused(files, capsys, written):
+    files["port"].write_text(json.dumps(written))
+    convert = ["--from-port", str(files["port"]), "--convert", str(files["theirs"])]
+    assert main([*convert, str(files["ours"])]) == 2
+    assert "`--from-port` must be a file that `--to-port` wrote" in capsys.readouterr().err
+    assert not files["ours"].exists()
