@@ -10,6 +10,11 @@ from functools import cache
 MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8
 LARGEST = 2**31 - 1
 
+# Bytes kept free for small blocks. Without, one that outlives a call is cut off the memory that the
+# last call's temporary arrays had: too small for those of the next, which take as much again. A
+# RegNetY-800MF that answered 8 images grew from 145 MB to 330.
+ROOM = 8 << 20
+
 COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's event, once a program is compiled
 
 
@@ -57,3 +62,22 @@ def _give_back(event: str, duration_secs: float, **_: object) -> None:
     del duration_secs  # however short: what was free before is given back as well
     if event == COMPILED:
         give_back_free_memory()
+        _make_room()
+
+
+_end_of_room = ctypes.c_void_p()
+
+
+def _make_room() -> None:
+    """Free a block that lies apart from the rest of the heap's free memory.
+
+    The block behind it, of the same size, comes from where it came from. Neither is written to, so
+    they are addresses alone.
+    """
+    library = ctypes.CDLL(None)
+    library.malloc.argtypes, library.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+    library.free.argtypes = [ctypes.c_void_p]
+    library.free(_end_of_room)
+    room = library.malloc(ROOM)
+    _end_of_room.value = library.malloc(ROOM)
+    library.free(room)

@@ -41,6 +41,25 @@ print((before - resident()) >> 20)
 """
 
 
+ROOM = """
+import ctypes
+import flaxblocks as fb
+from jax import monitoring
+from flaxblocks._base.allocator import COMPILED
+
+assert fb.keep_freed_memory()
+library = ctypes.CDLL(None)
+library.malloc.argtypes, library.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
+temporary, behind = library.malloc(1 << 26), library.malloc(1 << 26)
+for _ in range(2):  # after one compilation and after another
+    monitoring.record_event_duration_secs(COMPILED, 1.0)
+    library.free(temporary)
+    lasting = [library.malloc(1 << 19) for _ in range(8)]  # of 512 KB each
+    assert library.malloc(1 << 26) == temporary
+"""
+
+
 def page_faults(mode: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True
@@ -57,6 +76,11 @@ def test_a_second_call_meets_no_new_pages():
 def test_memory_that_is_free_after_compiling_goes_back():
     done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 64  # of 128 MB, less what the compilation added
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
+def test_blocks_that_last_take_nothing_from_temporary_ones():
+    subprocess.run([sys.executable, "-c", ROOM], check=True)
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch):
