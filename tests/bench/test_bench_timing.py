@@ -1,6 +1,7 @@
 """Who is timed when, and how many calls at once. Nothing is timed."""
 
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -34,7 +35,17 @@ def test_a_race_takes_turns():
     assert len(rounds) == ROUNDS and rounds[:4] == ["abc", "bca", "cab", "abc"]
 
 
+def test_calls_are_counted_once_the_processors_are_awake(monkeypatch: pytest.MonkeyPatch):
+    clock, calls = count(step=0.4 * worker.WARM), count()
+    monkeypatch.setattr(worker, "perf_counter", lambda: next(clock))
+    prepared = Prepared(run=lambda: next(calls), answer={})
+    monkeypatch.setattr(worker, "_held", [worker._Held(prepared, True)])
+    assert worker._time(2) == pytest.approx([0.4 * worker.WARM] * 2)
+    assert next(calls) == 3 + 2
+
+
 def test_an_accelerator_is_given_all_calls_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker, "WARM", 0)
     events: list[str] = []
     prepared = Prepared(
         run=lambda: events.append("run"), answer={}, wait=lambda _: events.append("wait")

@@ -20,7 +20,7 @@ class Racer(Protocol):
     name: str
 
     def time(self, calls: int) -> list[float]:
-        """Return the seconds of each of so many calls, or their mean, after one not counted."""
+        """Return the seconds of each of so many calls, or their mean, after some not counted."""
         ...
 
 
