@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
 
-    from flaxblocks.exporting import Exported, Verification
+    from flaxblocks.exporting import Verification
+    from flaxblocks.preprocess import Preprocess
 
 DESCRIPTION = (
     "Write a trained network for another runtime, run it there at once, and compare it with the "
@@ -20,13 +21,7 @@ DESCRIPTION = (
 )
 
 INT8 = "int8"
-ARGUMENTS = {
-    "source": "--weights",
-    "calibration": "--calibration",
-    "path": "--out",
-    "format": "--to",
-    "images": "--photos",
-}
+ARGUMENTS = {"source": "--weights", "path": "--out", "format": "--to"}
 CROPS = 8  # of the sample photograph
 CROPS_FOR_INT8 = 240  # of which each has its class, and as many to calibrate by
 
@@ -90,33 +85,36 @@ def run(options: argparse.Namespace) -> int:
             the format cannot express the network.
     """
     import flaxblocks as fb
+    from flaxblocks.exporting.artifact import check_target
     from flaxblocks.exporting.formats import format_of
 
-    int8 = options.dtype == INT8
+    int8, size = options.dtype == INT8, "dynamic" if options.any_size else None
     if options.calibration is not None and not int8:
         raise ValueError("`--calibration` is for `--dtype int8`")
-    if options.any_size and not format_of(options.format, Path(options.path)).any_size:
+    target = format_of(options.format, Path(options.path))
+    if options.any_size and not target.any_size:
         raise ValueError("`--any-size` is for `--to stablehlo`; the others need `--input-size`")
+    check_target(target, Path(options.path), options.dtype, size)
     origin = origin_of(options)
-    photos = photographs(options.photos, CROPS_FOR_INT8 if int8 else CROPS)
-    model = network_of(origin, options.key)
-    subject = model
+    preprocess = origin.preprocess
+    crops = CROPS_FOR_INT8 if int8 else CROPS
+    images = prepared(preprocess, "--photos", options.photos, crops, options.prepare_images)
+    calibration = None
     if int8:
-        shown = photographs(options.calibration, CROPS_FOR_INT8, seed=1)
-        subject = fb.quantize(model, origin.preprocess(*shown))
+        calibration = prepared(preprocess, "--calibration", options.calibration, crops, seed=1)
+    model = network_of(origin, options.key)
+    subject = model if calibration is None else fb.quantize(model, calibration)
     path = fb.export(
         subject,
         options.path,
         format=options.format,
-        input_size="dynamic" if options.any_size else None,
+        input_size=size,
         batch=options.batch or "dynamic",
         dtype=options.dtype,
-        preprocess=origin.preprocess,
+        preprocess=preprocess,
         classes=origin.labels(model.num_classes),
         prepare_images=options.prepare_images,
     )
-    exported = fb.load_exported(path, format=options.format)
-    images = prepared(exported, photos)
     beside = {"JAX in int8": subject, "JAX in float32": model} if int8 else {"JAX": model}
     found = {
         name: fb.verify_exported(truth, path, images, format=options.format)
@@ -128,24 +126,39 @@ def run(options: argparse.Namespace) -> int:
     return 0 if all(verification.ok for verification in found.values()) else 1
 
 
-def photographs(paths: Sequence[Path] | None, count: int, seed: int = 0) -> list[Any]:
-    """Return photographs: files, those in folders, or crops of a sample where none are named.
+def prepared(
+    preprocess: "Preprocess",
+    option: str,
+    paths: Sequence[Path] | None,
+    count: int,
+    as_bytes: bool = False,
+    seed: int = 0,
+) -> "np.ndarray":
+    """Return photographs as a network takes them: files, those in folders, or a sample's crops.
 
     Args:
-        paths: files and folders.
+        preprocess: the network's.
+        option: that names them, for the errors.
+        paths: files and folders; None for crops of a sample photograph.
         count: how many crops of the sample.
+        as_bytes: whether the network normalizes them itself.
         seed: of the crops.
 
     Raises:
-        FileNotFoundError: if there is no such file, or nothing in a folder.
         ImportError: if there is no sample photograph without Matplotlib.
+        OSError: if there is no such file, or nothing in the folders.
+        ValueError: if one is no photograph.
     """
     if paths is None:
-        return _crops_of_sample(count, seed)
-    found = [f for p in paths for f in (sorted(p.iterdir()) if p.is_dir() else [p])]
-    if not found:
-        raise FileNotFoundError(f"`images`: there is nothing in {', '.join(map(str, paths))}")
-    return found
+        photos: list[Any] = _crops_of_sample(count, seed)
+    else:
+        photos = [f for p in paths for f in (sorted(p.iterdir()) if p.is_dir() else [p])]
+        if not photos:
+            raise FileNotFoundError(f"`{option}`: there is nothing in {', '.join(map(str, paths))}")
+    try:
+        return preprocess.pixels(*photos) if as_bytes else preprocess(*photos)
+    except (OSError, ValueError) as error:
+        raise type(error)(str(error).replace("`images`", f"`{option}`")) from error
 
 
 def _crops_of_sample(count: int, seed: int) -> list[Any]:
@@ -163,14 +176,6 @@ def _crops_of_sample(count: int, seed: int) -> list[Any]:
         top, left = int(rng.integers(height - side)), int(rng.integers(width - side))
         crops.append(Image.fromarray(photo[top : top + side, left : left + side]))
     return crops
-
-
-def prepared(exported: "Exported", photos: Sequence[Any]) -> "np.ndarray":
-    """Return photographs as an exported model takes them."""
-    preprocess = exported.preprocess
-    assert preprocess is not None  # the command hands one to `export`
-    as_bytes = exported.description.input_dtype == "uint8"
-    return preprocess.pixels(*photos) if as_bytes else preprocess(*photos)
 
 
 def _table(found: Mapping[str, "Verification"]) -> "Table":

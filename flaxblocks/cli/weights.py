@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flaxblocks._base.command_line import positive
@@ -79,7 +80,7 @@ def origin_of(options: argparse.Namespace) -> "Origin":
     if (options.run is None) == (options.weights is None):
         got = "both" if options.run else "neither"
         raise ValueError(f"give a run's folder or `--weights`, got {got}")
-    origin = resolve(options.model, options.run or options.weights)
+    origin = resolve(options.model, options.weights) if options.run is None else _of_run(options)
     check_classifies(origin.name)
     preprocess = origin.preprocess
     if options.preprocess is not None:
@@ -87,3 +88,15 @@ def origin_of(options: argparse.Namespace) -> "Origin":
     if options.input_size is not None:
         preprocess = preprocess.at_size(options.input_size)
     return replace(origin, preprocess=preprocess)
+
+
+def _of_run(options: argparse.Namespace) -> "Origin":
+    """Return what belongs to a run's weights; what is wrong with them is told of ``--run``."""
+    from flaxblocks.weights.origin import resolve
+
+    if not Path(options.run).is_dir():
+        raise FileNotFoundError(f"`--run`: there is no folder {options.run}")
+    try:
+        return resolve(options.model, options.run)
+    except (OSError, ValueError) as error:
+        raise type(error)(str(error).replace("`weights`", "`--run`")) from error

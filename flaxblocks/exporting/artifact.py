@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from flaxblocks._base.replacing import replacing
 from flaxblocks.exporting.description import Description
-from flaxblocks.exporting.formats import INT8, Run, format_of
+from flaxblocks.exporting.formats import INT8, Format, Run, format_of
 from flaxblocks.exporting.prepare import DYNAMIC, Batch, Size, prepare
 from flaxblocks.exporting.quantization.quantized import Quantized
 from flaxblocks.preprocess import Preprocess
@@ -105,16 +105,10 @@ def export(
     path = Path(path)
     target = format_of(format, path)
     name = INT8 if isinstance(model, Quantized) else _name_of(dtype)
+    check_target(target, path, dtype if name is None else name, input_size)
     if name == INT8 and not isinstance(model, Quantized):
         raise ValueError("`model` must be what `quantize` returns for int8")
-    if name not in target.dtypes:
-        got = repr(dtype if name is None else name)
-        raise ValueError(f"`dtype` must be {' or '.join(target.dtypes)}, got {got}")
-    if input_size == DYNAMIC and not target.any_size:
-        raise ValueError(
-            f"`input_size` must be a number of pixels for {target.runtime}, got {input_size!r}"
-        )
-    check_target(path)
+    assert name is not None  # else it is none of the format's
     prepared = prepare(
         model,
         input_size=input_size,
@@ -165,12 +159,25 @@ def load_exported(path: str | os.PathLike[str], *, format: str | None = None) ->
     return Exported(description, kind.runtime, run)
 
 
-def check_target(path: Path) -> None:
-    """Refuse a path that cannot be written, before the work.
+def check_target(target: Format, path: Path, dtype: object, input_size: object) -> None:
+    """Refuse what a format does not have, and a path that cannot be written, before the work.
+
+    Args:
+        target: the format.
+        path: where to.
+        dtype: the name of what is computed in.
+        input_size: height and width, or ``"dynamic"``.
 
     Raises:
         OSError: if its folder does not exist, is closed to writing, or the path is a folder.
+        ValueError: if the format has no such dtype, or takes no images of any size.
     """
+    if not isinstance(dtype, str) or dtype not in target.dtypes:
+        raise ValueError(f"`dtype` must be {' or '.join(target.dtypes)}, got {dtype!r}")
+    if input_size == DYNAMIC and not target.any_size:
+        raise ValueError(
+            f"`input_size` must be a number of pixels for {target.runtime}, got {input_size!r}"
+        )
     folder = path.absolute().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"`path`: cannot write {path}, there is no folder {folder}")

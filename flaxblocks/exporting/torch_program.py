@@ -106,7 +106,8 @@ def read(path: Path) -> tuple[Description, "Run"]:
     try:
         if not zipfile.is_zipfile(path):  # of which PyTorch would print a traceback
             raise ValueError("it is no archive")
-        program = torch.export.load(path, extra_files=files)
+        with path.open("rb") as file:  # of a path with another suffix PyTorch warns
+            program = torch.export.load(file, extra_files=files)
         return Description.from_json(files[KEY]), Run(program.module())
     except (RuntimeError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is damaged, or no exported PyTorch program: {error}") from error

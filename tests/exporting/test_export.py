@@ -1,6 +1,7 @@
 """Every format: the file is the same function, tells about itself, and refuses what it must."""
 
 import dataclasses
+import logging
 import re
 import zipfile
 from typing import Any
@@ -130,6 +131,14 @@ def test_half_precision_differs_by_its_rounding(format: str, dtype: str, network
     images = (crops(4, SIZE) / np.float32(255) - np.float32(0.45)) / np.float32(0.22)
     found = fb.verify_exported(network, path, images)
     assert found.ok and found.difference > 1e-5, found
+
+
+@pytest.mark.parametrize("format", FORMAT_NAMES)
+def test_a_file_may_be_called_anything(format: str, network, tmp_path, caplog, capfd):
+    path = fb.export(network, tmp_path / "model.of_mine", format=format, input_size=SIZE, batch=1)
+    assert fb.load_exported(path, format=format)(np.zeros((1, SIZE, SIZE, 3), np.float32)).size
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_another_function_is_found_out(network, tmp_path):

@@ -30,6 +30,11 @@ REFUSED = [
     ({"path": "folder.stablehlo"}, IsADirectoryError, "which is a folder"),
     ({"dtype": np.int32}, ValueError, "`dtype` must be float32 or .*, got 'int32'"),
     ({"dtype": "float33"}, ValueError, "`dtype` must be float32 or .*, got 'float33'"),
+    (
+        {"path": "model.pt2", "dtype": "int8"},
+        ValueError,
+        "`dtype` must be float32 or float16 or bfloat16, got 'int8'",
+    ),
     ({"batch": 0}, ValueError, "`batch` must be a positive integer, got 0"),
     ({"input_size": -3}, ValueError, "`input_size` must be .*, got -3"),
     ({"classes": ("cat",)}, ValueError, "`classes` must name the model's 7 outputs, got 1 names"),
