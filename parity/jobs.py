@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ from flax import nnx
 from torch import nn
 
 from flaxblocks import BottleNeck, create_model, list_models, model_info
-from flaxblocks._base.command_line import matching
+from flaxblocks._base.command_line import matching, nearest
 from flaxblocks._base.replacing import write_text
 from flaxblocks.blocks import BasicBlock
 from flaxblocks.blocks.aggregation import AggregationTree
@@ -25,12 +25,16 @@ from flaxblocks.blocks.auxiliary_head import InceptionAuxiliary
 from flaxblocks.layers.bilinear_attention import BilinearAttention
 from flaxblocks.models import Backbone
 from flaxblocks.ops import average_pool
+from flaxblocks.weights.entries import entries
 from parity.cases import CASES, SEED_CASES, Case
 from parity.conversion import read, recipe_of
 from parity.diagnosis.name_map import find_names
 from parity.sides import given
 from parity.sides.calls import as_inputs
+from parity.sides.flax_side import named_modules
+from parity.sides.links import Link
 from parity.sides.pairing import pair_up
+from torch_ref.harness.passes import modules_of
 from torch_ref.harness.vendors import allocate, make_network
 
 LARGE = 30_000_000  # parameters; a comparison holds dozens of copies of them
@@ -177,9 +181,11 @@ def names_of(modules: tuple[nn.Module, nnx.Module], x: Any, names: str) -> str |
     path = None if names == "found" else Path(names)
     if path is not None and path.exists():
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            written = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"`--names` cannot be read as JSON: {path}: {error}") from error
+        _check_names(modules, path, written)
+        return written
     found = find_names(*modules, x)
     text = json.dumps(found, indent=1)
     if path is None:
@@ -187,6 +193,24 @@ def names_of(modules: tuple[nn.Module, nnx.Module], x: Any, names: str) -> str |
     else:
         write_text(path, f"{text}\n")
     return found
+
+
+def _check_names(modules: tuple[nn.Module, nnx.Module], path: Path, written: Any) -> None:
+    """Check that a file maps names that the two sides have.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if not isinstance(written, dict):
+        raise ValueError(f"`--names` must be a JSON file with a mapping, got {path}")
+    theirs = {*modules_of(modules[0]), *modules[0].state_dict(keep_vars=True)}
+    ours = {*dict(named_modules(modules[1])), *entries(modules[1])}
+    links = [Link.of(*item) for item in cast(dict[str, Any], written).items()]
+    for link in links:
+        for side, name, known in (("PyTorch", link.theirs, theirs), ("JAX", link.native, ours)):
+            if name not in known:
+                near = nearest(name, sorted(known))
+                raise ValueError(f"`--names` {path}: {side} has nothing called {name!r}{near}")
 
 
 def _called(option: str, name: str) -> Any:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 _CALL = ", call "
+_NO_NUMBERS = "OUSMm"  # kinds of dtypes: objects, texts, times
 Input = Any
 """One call's input: an array; a tuple of arguments; or a dictionary of arguments by name."""
 
@@ -22,11 +23,13 @@ def as_input(x: Any) -> Input:
     """Return an input with NumPy's arrays: numbers in float32, indices in int32, others as given.
 
     Raises:
-        ValueError: if an array is empty or not finite.
+        ValueError: if an array is empty or not finite, or holds no numbers.
     """
 
     def taken(value: Any) -> np.ndarray:
         array = np.asarray(value)
+        if array.dtype.kind in _NO_NUMBERS:
+            raise ValueError(f"`x` must hold numbers, got {value!r}")
         if array.size == 0 or not np.isfinite(array).all():
             raise ValueError(f"`x` must hold finite numbers, got shape {array.shape}")
         if is_float(array):

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, cast
 
 import numpy as np
+
+from flaxblocks._base.command_line import nearest
 
 Rows = tuple[int, int]
 Names = dict[str, Any]
@@ -57,6 +60,14 @@ class Link:
                 f"`names` must have a name, or a dictionary of {', '.join(_KEYS)}, for each "
                 f"tensor, got {native!r} for {theirs}"
             )
+        for key in (key for key in _KEYS[1:-1] if key in said):
+            numbers = cast(
+                Sequence[Any], said[key] if isinstance(said[key], list | tuple) else ("",)
+            )
+            if any(type(number) is not int for number in numbers):
+                raise ValueError(
+                    f"`names`: {key} must be a list of integers, got {said[key]!r} for {theirs}"
+                )
         more: dict[str, Any] = {key: tuple(said[key]) for key in _KEYS[1:-1] if key in said}
         return cls(name, said["name"], their_rows, **more, adds=bool(said.get("adds")))
 
@@ -74,12 +85,45 @@ class Link:
         """Whether it is one tensor for one."""
         return self.their_rows is None and self.rows is None and not self.adds
 
+    def check(
+        self, theirs: Mapping[str, tuple[int, ...]], ours: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """Check that it fits tensors of these shapes, by name.
+
+        Raises:
+            ValueError: if it does not.
+        """
+        for side, name, shapes in (("PyTorch", self.theirs, theirs), ("JAX", self.native, ours)):
+            if name not in shapes:
+                near = nearest(name, list(shapes))
+                raise ValueError(f"`names`: {side} has no tensor {name!r}{near}")
+        shape = _of_rows(theirs[self.theirs], self.their_rows)
+        into = shape if self.reshape is None else self.reshape
+        axes = [*range(len(into))] if self.transpose is None else sorted(self.transpose)
+        into_rows = _of_rows(ours[self.native], self.rows)
+        if (
+            prod(shape) != prod(into)
+            or axes != [*range(len(into))]
+            or prod(shape) != prod(into_rows)
+        ):
+            raise ValueError(
+                f"`names`: {self.entry[0]}, of shape {shape}, cannot become {self.entry[1]!r}, of "
+                f"shape {into_rows}"
+            )
+
     def taken(self, array: np.ndarray) -> np.ndarray:
         """Return the part of PyTorch's array that is meant, its axes in JAX's order."""
         if self.their_rows is not None:
             array = array[slice(*self.their_rows)]
         array = array if self.reshape is None else array.reshape(self.reshape)
         return array if self.transpose is None else array.transpose(self.transpose)
+
+
+def _of_rows(shape: tuple[int, ...], rows: Rows | None) -> tuple[int, ...]:
+    if rows is None:
+        return shape
+    fits = len(rows) == 2 and bool(shape) and 0 <= rows[0] < rows[1] <= shape[0]
+    return (rows[1] - rows[0], *shape[1:]) if fits else (0,)
 
 
 def joined(

@@ -123,6 +123,9 @@ def pair_up(
         wanted.pop(_renamed(link.native, back), None)
     held = torch_module.state_dict(keep_vars=True)
     given = {name: tuple(value.shape) for name, value in held.items()}
+    own_shapes = {name: tuple(entry.shape) for name, entry in ours.items()}
+    for link in special:
+        link.check(given, own_shapes)
     counters = {_renamed(n, back): n for n in ours} if back else {}
     keys = {
         name: native.get(id(wanted[name].variable), counters.get(name, name))

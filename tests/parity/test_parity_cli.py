@@ -149,6 +149,29 @@ def test_names_are_found_written_and_read(tmp_path, capsys):
     assert "only PyTorch has classifier.bias (5,)" in error
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"features.9.weight": "stem.conv.weight"}, ["PyTorch has nothing", "features.0.weight"]),
+        ({"features": "stam"}, ["JAX has nothing called 'stam'", "stem"]),
+        ({"features.0.weight": {"name": "stem.conv.weight", "rows": 3}}, ["rows", "integers"]),
+        ({"features.0.weight": {"name": "stem.conv.weight", "transpose": [9]}}, ["cannot become"]),
+        ({"features.0.weight": {"name": "stem.conv.weight", "reshape": [9]}}, ["cannot become"]),
+        ({"features.0.weight[0:9999]": "stem.conv.weight"}, ["cannot become"]),
+        (["features"], ["a JSON file with a mapping"]),
+    ],
+)
+def test_a_map_that_does_not_fit_says_which_name(tmp_path, capsys, entry, words):
+    pair = [*PAIR, "tests.helpers.parity_pairs:make_renamed_flax", "--checks", "names"]
+    names = tmp_path / "names.json"
+    assert main([*pair, "--names", str(names)]) == 0
+    found = json.loads(names.read_text())
+    names.write_text(json.dumps(found | entry if isinstance(entry, dict) else entry))
+    capsys.readouterr()
+    error = refusal([*pair, "--names", str(names)], capsys)
+    assert all(word in error for word in words), error
+
+
 def test_a_difference_is_exit_status_1_and_says_why(capsys):
     pair = [*PAIR, "tests.helpers.parity_pairs:make_flax_with_another_eps"]
     assert main([*pair, "--checks", "names,float64"]) == 1

@@ -117,8 +117,10 @@ def test_an_infinite_difference_is_null_in_json():
         (X[:0], ["`x`", "finite"]),
         (np.full_like(X, np.nan), ["`x`", "finite"]),
         ([], ["`x`", "at least one"]),
+        ("photo.png", ["`x`", "numbers", "'photo.png'"]),
+        ((X, object), ["`x`", "numbers", "object"]),
     ],
-    ids=["NCHW", "no batch", "empty", "NaN", "none"],
+    ids=["NCHW", "no batch", "empty", "NaN", "none", "text", "object"],
 )
 def test_bad_inputs_are_refused(x, words):
     with pytest.raises(ValueError) as error:
