@@ -44,13 +44,14 @@ void pointwise_cell(const Layer<T>& layer, const T* from, T* to, int64_t apart, 
   constexpr int kLanes = kRegister / sizeof(T);
   const int64_t first = pixel * apart + o;
   from += pixel * layer.inputs;
-  if (layer.inputs <= kTogether) {
+  const int64_t some = panel_inputs<T>(layer.inputs);
+  if (layer.inputs == some) {
     return short_cell<Vectors, Width>(layer, from, to, first, apart, o);
   }
   Vector<T, kLanes> totals[Width][Vectors];
-  for (int64_t i = 0; i < layer.inputs; i += kTogether) {
+  for (int64_t i = 0; i < layer.inputs; i += some) {
     multiply(totals, from + i, layer.inputs, layer.weights + i * layer.apart + o,
-             std::min(kTogether, layer.inputs - i), layer.apart, i == 0);
+             std::min(some, layer.inputs - i), layer.apart, i == 0);
   }
   store_cell(totals, layer.after, to, first, apart, o);
 }

@@ -111,15 +111,16 @@ template <typename T>
 void pointwise_span(const Layer<T>& layer, const Blocks<T>& blocks,
                     std::pair<int64_t, int64_t> span, int64_t pixels, const T* x, T* y) {
   using V = Vector<T, Blocks<T>::kLanes>;
-  const int64_t count = span.second - span.first, groups = ceil_div(layer.inputs, kTogether);
-  const bool by_block = groups == 1 || layer.inputs <= layer.outputs + kTogether;
+  const int64_t count = span.second - span.first, some = panel_inputs<T>(layer.inputs);
+  const int64_t groups = ceil_div(layer.inputs, some);
+  const bool by_block = groups == 1 || layer.inputs <= layer.outputs + some;
   // The last cell overlaps the one before it.
   const int64_t of_block = (pixels + 2 * kPixels) * kVectors;
-  const auto packed = make_buffer<V>({kTogether, kVectors});
+  const auto packed = make_buffer<V>({some, kVectors});
   const auto totals = make_buffer<V>({by_block ? 1 : count, of_block});
   const int64_t panels = count * groups;
   auto block_of = [&](int64_t n) { return by_block ? n / groups : n % count; };
-  auto input_of = [&](int64_t n) { return (by_block ? n % groups : n / count) * kTogether; };
+  auto input_of = [&](int64_t n) { return (by_block ? n % groups : n / count) * some; };
   for (int64_t n = 0; n < panels; ++n) {
     const int64_t block = block_of(n), input = input_of(n), after = std::min(n + 1, panels - 1);
     blocks.with(span.first + block, [&](int64_t o, auto vectors) {
@@ -127,7 +128,7 @@ void pointwise_span(const Layer<T>& layer, const Blocks<T>& blocks,
                             blocks.first(span.first + block_of(after));
       const PointwisePanel<T> panel{layer,
                                     input,
-                                    std::min(kTogether, layer.inputs - input),
+                                    std::min(some, layer.inputs - input),
                                     o,
                                     reinterpret_cast<T*>(packed.get()),
                                     {next, layer.apart, kLines<vectors>},
