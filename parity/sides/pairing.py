@@ -183,8 +183,8 @@ def _left_over(
 
 def _special(names: str | Mapping[str, Any]) -> list[Link]:
     """Return what a mapping says of tensors beside their names."""
-    links = [] if isinstance(names, str) else [Link.of(*item) for item in names.items()]
-    return [link for link in links if not link.is_whole or link.reshape or link.transpose]
+    said: Mapping[str, Any] = {} if isinstance(names, str) else names
+    return [Link.of(*item) for item in said.items() if not _is_plain(*item)]
 
 
 def _plain(names: Mapping[str, Any]) -> dict[str, str]:

@@ -42,6 +42,16 @@ def test_other_names_can_be_mapped():
     assert not compare(torch_module, jax_module, X).ok
 
 
+def test_a_dictionary_may_say_a_name_alone():
+    names = {"features.0": "stem.conv", "features.1": "stem.norm"}
+    names |= {f"classifier.{leaf}": {"name": f"head.{leaf}"} for leaf in ("weight", "bias")}
+    pair = parity_pairs.make_torch(), parity_pairs.make_renamed_flax()
+    assert compare(*pair, X, names=names, checks=["names"]).ok
+    wrong = {"features.0": {"name": "stem.conv"}}
+    with pytest.raises(ValueError, match=r"`names`: PyTorch has no tensor 'features.0'"):
+        compare(*pair, X, names=wrong, checks=["names"])
+
+
 def test_weights_can_be_kept():
     torch_module = parity_pairs.make_torch()
     with torch.no_grad():
