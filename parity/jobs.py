@@ -17,7 +17,7 @@ from flax import nnx
 from torch import nn
 
 from flaxblocks import BottleNeck, create_model, list_models, model_info
-from flaxblocks._base.command_line import matching, nearest
+from flaxblocks._base.command_line import matching
 from flaxblocks._base.replacing import write_text
 from flaxblocks.blocks import BasicBlock
 from flaxblocks.blocks.aggregation import AggregationTree
@@ -32,7 +32,7 @@ from parity.diagnosis.name_map import find_names
 from parity.sides import given
 from parity.sides.calls import as_inputs
 from parity.sides.flax_side import named_modules
-from parity.sides.links import Link
+from parity.sides.links import Link, near_to
 from parity.sides.pairing import pair_up
 from torch_ref.harness.passes import modules_of
 from torch_ref.harness.vendors import allocate, make_network
@@ -209,7 +209,7 @@ def _check_names(modules: tuple[nn.Module, nnx.Module], path: Path, written: Any
     for link in links:
         for side, name, known in (("PyTorch", link.theirs, theirs), ("JAX", link.native, ours)):
             if name not in known:
-                near = nearest(name, sorted(known))
+                near = near_to(name, known)
                 raise ValueError(f"`--names` {path}: {side} has nothing called {name!r}{near}")
 
 

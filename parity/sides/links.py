@@ -1,14 +1,13 @@
 """Which part of a PyTorch tensor is which part of a JAX one, where that is more than a name."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import prod
 from typing import Any, cast
 
 import numpy as np
-
-from flaxblocks._base.command_line import nearest
 
 Rows = tuple[int, int]
 Names = dict[str, Any]
@@ -95,7 +94,7 @@ class Link:
         """
         for side, name, shapes in (("PyTorch", self.theirs, theirs), ("JAX", self.native, ours)):
             if name not in shapes:
-                near = nearest(name, list(shapes))
+                near = near_to(name, shapes)
                 raise ValueError(f"`names`: {side} has no tensor {name!r}{near}")
         shape = _of_rows(theirs[self.theirs], self.their_rows)
         into = shape if self.reshape is None else self.reshape
@@ -117,6 +116,12 @@ class Link:
             array = array[slice(*self.their_rows)]
         array = array if self.reshape is None else array.reshape(self.reshape)
         return array if self.transpose is None else array.transpose(self.transpose)
+
+
+def near_to(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error message: the nearest of many names, where some are near."""
+    near = get_close_matches(name, sorted(known), cutoff=0.4)
+    return f"; the nearest are {', '.join(near)}" if near else ""
 
 
 def _of_rows(shape: tuple[int, ...], rows: Rows | None) -> tuple[int, ...]:
