@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     from flaxblocks.cli.report import write_report
     from flaxblocks.train.data import UnreadableImages, evaluation_folder
 
-    origin = origin_of(options)
+    origin = origin_of(options, run="RUN")
     folder = evaluation_folder(options.data)
     model = network_of(origin, options.key)
     source = labeled_images(folder, origin.labels(model.num_classes), model.num_classes)

@@ -66,8 +66,12 @@ def add_key_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def origin_of(options: argparse.Namespace) -> "Origin":
+def origin_of(options: argparse.Namespace, run: str = "--run") -> "Origin":
     """Return where the weights are that the options name, and what belongs to them.
+
+    Args:
+        options: what was given.
+        run: what the command calls the run's folder, or a file of weights in it, for the errors.
 
     Raises:
         OSError: if there are no such weights, or they are out of reach.
@@ -80,7 +84,10 @@ def origin_of(options: argparse.Namespace) -> "Origin":
     if (options.run is None) == (options.weights is None):
         got = "both" if options.run else "neither"
         raise ValueError(f"give a run's folder or `--weights`, got {got}")
-    origin = resolve(options.model, options.weights) if options.run is None else _of_run(options)
+    if options.run is None:
+        origin = resolve(options.model, options.weights)
+    else:
+        origin = _of_run(options.model, Path(options.run), run)
     check_classifies(origin.name)
     preprocess = origin.preprocess
     if options.preprocess is not None:
@@ -90,13 +97,13 @@ def origin_of(options: argparse.Namespace) -> "Origin":
     return replace(origin, preprocess=preprocess)
 
 
-def _of_run(options: argparse.Namespace) -> "Origin":
-    """Return what belongs to a run's weights; what is wrong with them is told of ``--run``."""
+def _of_run(name: str | None, path: Path, option: str) -> "Origin":
+    """Return what belongs to a run's weights; what is wrong with them is told of the option."""
     from flaxblocks.weights.origin import resolve
 
-    if not Path(options.run).is_dir():
-        raise FileNotFoundError(f"`--run`: there is no folder {options.run}")
+    if not path.exists():
+        raise FileNotFoundError(f"`{option}`: there is no folder {path}")
     try:
-        return resolve(options.model, options.run)
+        return resolve(name, path)
     except (OSError, ValueError) as error:
-        raise type(error)(str(error).replace("`weights`", "`--run`")) from error
+        raise type(error)(str(error).replace("`weights`", f"`{option}`")) from error

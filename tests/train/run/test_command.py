@@ -183,7 +183,10 @@ def test_a_signal_saves_and_resume_goes_on(images, tmp_path, capsys, monkeypatch
     assert f"{kind.name}: saved step" in capsys.readouterr().out
     assert not (out / "model.safetensors").exists()
     assert main(["evaluate", str(out), "--data", str(images)]) == 2
-    assert f"finished run's folder, {out} has no model.json" in capsys.readouterr().err
+    unfinished = f"`RUN` must be a finished run's folder, {out} has no model.json"
+    assert unfinished in capsys.readouterr().err
+    assert main(["evaluate", str(out / "no"), "--data", str(images)]) == 2
+    assert f"`RUN`: there is no folder {out / 'no'}" in capsys.readouterr().err
     assert main(command(images, out, "--resume", "--train", "head")) == 0
     expected, got = (load_file(folder / "model.safetensors") for folder in (whole, out))
     assert all(np.array_equal(expected[name], got[name]) for name in expected)
