@@ -117,9 +117,10 @@ def in_epsilons(runs: Runs, known: Sequence[Cause]) -> Iterator[Cause]:
     """Yield each eps that differs, where the numbers do not say so already."""
     for found in runs.epsilons:
         text, fix = eps_differs(found.theirs, found.ours)
-        said = {name for cause in known if cause.text == text for name in cause.places}
+        places = (name for cause in known if cause.text == text for name in cause.places)
+        said = {name.partition(" (")[0] for name in places}
         where = found.native or "the whole module"
-        if not any(f"{name} (".startswith(f"{where} (") for name in said):
+        if where not in said:
             yield Cause(text, (where,), "eval", fix)
 
 

@@ -42,10 +42,10 @@ print((before - resident()) >> 20)
 
 
 ROOM = """
-import ctypes
+import ctypes, resource
 import flaxblocks as fb
 from jax import monitoring
-from flaxblocks._base.allocator import COMPILED
+from flaxblocks._base.allocator import COMPILED, ROOM
 
 assert fb.keep_freed_memory()
 library = ctypes.CDLL(None)
@@ -57,6 +57,17 @@ for _ in range(2):  # after one compilation and after another
     library.free(temporary)
     lasting = [library.malloc(1 << 19) for _ in range(8)]  # of 512 KB each
     assert library.malloc(1 << 26) == temporary
+
+
+def addresses():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+before = addresses()
+for _ in range(20):
+    monitoring.record_event_duration_secs(COMPILED, 1.0)
+assert addresses() - before < 8 * ROOM  # it is not made anew each time
 """
 
 
