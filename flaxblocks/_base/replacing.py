@@ -2,31 +2,42 @@
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 
+def temporary_path(path: Path) -> Path:
+    """Return a hidden path beside another one, with its suffix, where nothing is."""
+    return path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
+
+
 @contextmanager
-def replacing(path: Path) -> Generator[Path, None, None]:
+def replacing(
+    path: Path, place: Callable[[Path], Path] | None = None
+) -> Generator[Path, None, None]:
     """Give a temporary path that takes the place of `path` when the block ends without an error.
 
     Until then, and after an error, what was at `path` stays as it was.
+
+    Args:
+        path: of the file.
+        place: says of the finished file where it goes, where that may be another path.
 
     Raises:
         OSError: if the folder does not exist or cannot be written to, or the disk is full; it names
             `path`.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    temporary = temporary_path(path)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # the user's default; some writers make files private
         try:
             yield temporary
             temporary.chmod(mode)
-            temporary.replace(path)
+            temporary.replace(path if place is None else place(temporary))
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -43,7 +54,7 @@ def new_folder(path: Path) -> Generator[Path, None, None]:
     """
     if os.path.lexists(path):
         raise FileExistsError(f"cannot write {path}: it exists")
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    temporary = temporary_path(path)
     try:
         temporary.mkdir(parents=True)
         try:

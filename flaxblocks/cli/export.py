@@ -74,6 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the file and print the comparison.
 
+    A file that differs lies beside its path, as ``model.differs.onnx``.
+
     Returns:
         0; 1 where the exported network differs; in int8, where not each photograph has the class
         that JAX computes in int8, or more than 1 of 10 another one than in float32.
@@ -104,6 +106,14 @@ def run(options: argparse.Namespace) -> int:
         calibration = prepared(preprocess, "--calibration", options.calibration, crops, seed=1)
     model = network_of(origin, options.key)
     subject = model if calibration is None else fb.quantize(model, calibration)
+    beside = {"JAX in int8": subject, "JAX in float32": model} if int8 else {"JAX": model}
+    found: dict[str, Verification] = {}
+
+    def agrees(file: Path) -> bool:
+        for name, truth in beside.items():
+            found[name] = fb.verify_exported(truth, file, images, format=options.format)
+        return all(verification.ok for verification in found.values())
+
     path = fb.export(
         subject,
         options.path,
@@ -114,16 +124,16 @@ def run(options: argparse.Namespace) -> int:
         preprocess=preprocess,
         classes=origin.labels(model.num_classes),
         prepare_images=options.prepare_images,
+        check=agrees,
     )
-    beside = {"JAX in int8": subject, "JAX in float32": model} if int8 else {"JAX": model}
-    found = {
-        name: fb.verify_exported(truth, path, images, format=options.format)
-        for name, truth in beside.items()
-    }
     console = stdout()
     console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True, markup=False)
     console.print(_table(found))
-    return 0 if all(verification.ok for verification in found.values()) else 1
+    if path == Path(options.path):
+        return 0
+    kept = f"{options.path} was left as it was: the file that differs is {path}"
+    console.print(kept, soft_wrap=True, markup=False)
+    return 1
 
 
 def prepared(

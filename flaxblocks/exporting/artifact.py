@@ -1,6 +1,7 @@
 """The doors: `export` writes a model for another runtime, `load_exported` reads it back."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from flaxblocks._base.replacing import replacing
+from flaxblocks._base.replacing import replacing, temporary_path
 from flaxblocks.exporting.description import Description
 from flaxblocks.exporting.formats import INT8, Format, Run, format_of
 from flaxblocks.exporting.prepare import DYNAMIC, Batch, Size, prepare
@@ -68,6 +69,7 @@ def export(
     classes: tuple[str, ...] = (),
     prepare_images: bool = False,
     in_features: int = 3,
+    check: Callable[[Path], bool] | None = None,
 ) -> Path:
     """Write a model, in eval mode, for another runtime.
 
@@ -91,9 +93,12 @@ def export(
         prepare_images: whether the program prepares the images itself: it then takes bytes,
             resized and cropped, and returns probabilities.
         in_features: channels of the images, where the model is no network, which tells its own.
+        check: looks at the finished file before it takes its place, see `verify_exported`. Where
+            it answers False the file goes beside the path, as ``resnet18.differs.onnx``, and what
+            is at `path` stays.
 
     Returns:
-        The path.
+        Where the file is: `path`, unless `check` found it wanting.
 
     Raises:
         ImportError: if a package that the format needs is not installed.
@@ -119,9 +124,18 @@ def export(
         prepare_images=prepare_images,
         in_features=in_features,
     )
-    with replacing(path) as temporary:
+    found = path
+
+    def place(file: Path) -> Path:
+        nonlocal found
+        if check is not None and not check(file):
+            found = path.with_name(f"{path.stem}.differs{path.suffix}")
+        return found
+
+    with replacing(path, place) as temporary:
         target.write(prepared, temporary)
-    return path
+        del prepared  # its weights, while the check needs them once more
+    return found
 
 
 def _name_of(dtype: DTypeLike | None) -> str | None:
@@ -169,7 +183,7 @@ def check_target(target: Format, path: Path, dtype: object, input_size: object) 
         input_size: height and width, or ``"dynamic"``.
 
     Raises:
-        OSError: if its folder does not exist, is closed to writing, or the path is a folder.
+        OSError: if its folder does not exist or takes no such file, or the path is a folder.
         ValueError: if the format has no such dtype, or takes no images of any size.
     """
     if not isinstance(dtype, str) or dtype not in target.dtypes:
@@ -179,9 +193,16 @@ def check_target(target: Format, path: Path, dtype: object, input_size: object) 
             f"`input_size` must be a number of pixels for {target.runtime}, got {input_size!r}"
         )
     folder = path.absolute().parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # pathlib's raises where a name is too long
         raise FileNotFoundError(f"`path`: cannot write {path}, there is no folder {folder}")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise IsADirectoryError(f"`path`: cannot write {path}, which is a folder")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"`path`: cannot write {path}, its folder is closed to writing")
+    trial = temporary_path(path)
+    try:
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise type(error)(
+            f"`path`: cannot write {path}, {folder} takes no such file ({error.strerror}); "
+            "give one that can be written"
+        ) from error

@@ -188,7 +188,7 @@ def test_stablehlo_is_for_each_platform_and_size_and_calls_nothing(network, tmp_
         assert {part.date_time for part in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_the_command_checks_what_it_wrote(network, tmp_path, capsys, monkeypatch):
+def test_the_command_checks_what_it_wrote(network, tmp_path, capsys):
     weights, out = tmp_path / "weights.safetensors", tmp_path / "model.stablehlo"
     fb.save_weights(network, weights)
     command = ["export", "--model", SMALL, "--weights", str(weights), "--input-size", "40"]
@@ -196,12 +196,6 @@ def test_the_command_checks_what_it_wrote(network, tmp_path, capsys, monkeypatch
     assert main(command) == 0
     assert "jax.export" in (text := capsys.readouterr().out) and "equal" in text
     assert present(fb.load_exported(out).preprocess).crop == 40
-
-    monkeypatch.setattr("flaxblocks.exporting.verify.BOUNDS", {"float32": -1.0})
-    with monkeypatch.context() as patch:
-        patch.setattr(fb, "export", lambda *_, **__: out)
-        assert main(command) == 1
-    assert "DIFFERS" in capsys.readouterr().out
     assert main([*command, "--to", "stablhlo"]) == 2
     assert "`--to` must be one of" in (error := capsys.readouterr().err) and "stablehlo" in error
     assert main([*command, "--any-size", "--to", "onnx"]) == 2

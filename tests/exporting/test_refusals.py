@@ -28,6 +28,17 @@ REFUSED = [
         "`path`: cannot write .*there is no folder",
     ),
     ({"path": "folder.stablehlo"}, IsADirectoryError, "which is a folder"),
+    (
+        {"path": f"{'a' * 256}.stablehlo"},
+        OSError,
+        r"`path`: cannot write a+\.stablehlo, .* takes no such file \(.*\); give one that can be",
+    ),
+    pytest.param(
+        {"path": "/proc/model.stablehlo"},
+        OSError,
+        "`path`: cannot write /proc/model.stablehlo, /proc takes no such file",
+        marks=pytest.mark.skipif(not os.path.isdir("/proc"), reason="Linux has it"),
+    ),
     ({"dtype": np.int32}, ValueError, "`dtype` must be float32 or .*, got 'int32'"),
     ({"dtype": "float33"}, ValueError, "`dtype` must be float32 or .*, got 'float33'"),
     (
