@@ -17,7 +17,8 @@ from jax import export as jax_export
 
 from flaxblocks._base.optional import required
 from flaxblocks.exporting.description import Description
-from flaxblocks.exporting.litert_steps import MARKS, as_litert, marked_types
+from flaxblocks.exporting.litert_marks import MARKS, without_marks
+from flaxblocks.exporting.litert_steps import as_litert
 from flaxblocks.exporting.operation import unsupported
 from flaxblocks.exporting.prepare import Prepared
 from flaxblocks.ops.switch import convolution
@@ -36,7 +37,7 @@ def write(prepared: Prepared, path: Path) -> None:
     """
     function = jax.jit(as_litert(prepared.function))
     with convolution("lax"):
-        exported = jax_export.export(function, disabled_checks=[MARKS])(prepared.images)
+        exported = jax_export.export(function, disabled_checks=MARKS)(prepared.images)
     output = prepared.description.output
     path.write_bytes(_converted(exported.mlir_module(), output))
     with zipfile.ZipFile(path, "a") as file:
@@ -53,7 +54,7 @@ def _converted(program: str, output: str) -> bytes:
     converter.prepare_mlir_context(context)
     with context:
         module = ir.Module.parse(program)
-        marked_types(module, ir)
+        without_marks(module, ir)
         functions = {op.attributes["sym_name"].value: op for op in module.body.operations}
         converter.set_signature(functions["main"], SIGNATURE, [IMAGES], [output])
         config = converter.ConvertToTFLConfig()

@@ -1,6 +1,8 @@
 """LiteRT; the slow tests need its converter: `pip install 'flaxblocks[litert]'`."""
 
 import re
+from functools import partial
+from math import prod
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,9 @@ from flax import nnx
 from jax import export as jax_export
 
 import flaxblocks as fb
-from flaxblocks.exporting.litert_steps import MARK, MARKS, as_litert
+from flaxblocks.exporting.litert_marks import CHANNELS as SLICES
+from flaxblocks.exporting.litert_marks import MARK, MARKS
+from flaxblocks.exporting.litert_steps import as_litert
 from flaxblocks.ops.resize import bilinear_resize, nearest_resize
 from tests.helpers.exported import CHANNELS, SIZE, Column, crops, randomized
 
@@ -52,6 +56,54 @@ def test_adds_up_an_axis_at_a_time():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+LONG = {  # convolutions, and of how many products each of their parts adds up
+    "pointwise": (1100, partial(fb.Conv, 1100, 6, 1), [368, 368, 364]),
+    "dense": (130, partial(fb.Conv, 130, 6, 3, stride=2), [432, 432, 306]),
+    "grouped": (150, partial(fb.Conv, 150, 6, 3, groups=2), [360, 315]),
+    "short": (512, partial(fb.Conv, 512, 6, 1), [512]),
+}
+
+
+def activations(channels: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, 5, 4, channels)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_convolutions_are_sums_of_short_ones(name: str, monkeypatch):
+    channels, make, products = LONG[name]
+    model, images = make(rngs=nnx.Rngs(0)), activations(channels)
+    text = jax.jit(as_litert(model)).lower(images).as_text()
+    kernels = re.findall(r"convolution\(.*tensor<(\d+)x(\d+)x(\d+)x6xf32>\) ->", text)
+    assert [prod(map(int, kernel)) for kernel in kernels] == products
+    slices = len(products) if len(products) > 1 else 0
+    assert text.count(f"@{SLICES}(") == slices
+
+    def sliced(x, start: int, end: int):
+        return x[..., start:end]
+
+    monkeypatch.setattr("flaxblocks.exporting.litert_steps.channels", sliced)
+    found = jax.jit(as_litert(model))(images)
+    np.testing.assert_allclose(found, jax.jit(model)(images), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in LONG if name != "short"])
+def test_short_sums_are_more_exact(name: str, tmp_path, monkeypatch):
+    channels, make, _ = LONG[name]
+    model, images = make(use_bias=False, rngs=nnx.Rngs(0)), activations(channels)
+    with jax.enable_x64():
+        wide = make(use_bias=False, rngs=nnx.Rngs(0), param_dtype=jnp.float64)
+        wide.kernel.set_value(model.kernel.get_value().astype(jnp.float64))
+        truth = np.asarray(jax.jit(wide)(images.astype(np.float64)))
+    errors = []
+    for most in (512, 10**9):
+        monkeypatch.setattr("flaxblocks.exporting.litert_steps.MOST_PRODUCTS", most)
+        path = tmp_path / f"{most}.tflite"
+        fb.export(model, path, input_size=(5, 4), in_features=channels)
+        errors.append(np.sqrt(np.square(fb.load_exported(path)(images) - truth).mean()))
+    assert errors[0] < errors[1] < 1e-5, errors
+
+
 class Nearest(nnx.Module):
     """Takes pixels at places that depend on the images."""
 
@@ -69,7 +121,7 @@ def test_what_it_has_no_form_of_names_its_layer():
 def test_arrays_in_integers_have_their_types(network: nnx.Module):
     images = crops(4, SIZE) / np.float32(128) - np.float32(1)
     quantized = fb.quantize(network, images)
-    exported = jax_export.export(jax.jit(as_litert(quantized)), disabled_checks=[MARKS])(images)
+    exported = jax_export.export(jax.jit(as_litert(quantized)), disabled_checks=MARKS)(images)
     text = exported.mlir_module()
     kinds = re.findall(rf"@{MARK}\(.*kind = \"(.*?)\"", text)
     weights = [kind for kind in kinds if kind.startswith("!quant.uniform<i8<-127:127>:f32:")]
