@@ -114,13 +114,18 @@ def export(
     if name == INT8 and not isinstance(model, Quantized):
         raise ValueError("`model` must be what `quantize` returns for int8")
     assert name is not None  # else it is none of the format's
+    names = tuple(classes)
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"`classes` must be names, one for each output, got {classes!r}")
+    if check is not None and not callable(check):  # pyright: ignore[reportUnnecessaryComparison]
+        raise TypeError(f"`check` must be a function of the file's path, got {check!r}")
     prepared = prepare(
         model,
         input_size=input_size,
         batch=batch,
         dtype=name,
         preprocess=preprocess,
-        classes=tuple(classes),
+        classes=names,
         prepare_images=prepare_images,
         in_features=in_features,
     )

@@ -194,7 +194,8 @@ def _example(
         if isinstance(given, str) and given != DYNAMIC:
             raise ValueError(f"`{name}` must be a number or {DYNAMIC!r}, got {given!r}")
     height, width = checks.pair("input_size", input_size)  # pyright: ignore[reportArgumentType]
-    return 2 if batch == DYNAMIC else checks.positive_int("batch", batch), height, width, channels
+    count = 2 if batch == DYNAMIC else checks.positive_int("batch", batch)
+    return count, height, width, checks.positive_int("in_features", channels)
 
 
 def _images(

@@ -69,6 +69,9 @@ OF_ANOTHER_TYPE = [
     ({"batch": "any"}, ValueError, "`batch` must be a number or 'dynamic', got 'any'"),
     ({"input_size": "any"}, ValueError, "`input_size` must be a number or 'dynamic', got 'any'"),
     ({"preprocess": 3}, TypeError, "`preprocess` must be a Preprocess, got 3"),
+    ({"classes": "abcdefg"}, TypeError, "`classes` must be names, .* got 'abcdefg'"),
+    ({"classes": range(7)}, TypeError, "`classes` must be names, .* got range"),
+    ({"check": 3}, TypeError, "`check` must be a function of the file's path, got 3"),
     ({"dtype": None}, ValueError, "`dtype` must be float32 or .*, got None"),
 ]
 
@@ -97,6 +100,13 @@ def test_more_weights_than_a_file_holds_are_refused(format: str, tmp_path, monke
 
 def touch(_: object, path: Path) -> None:
     path.touch()
+
+
+def test_channels_of_a_module_are_refused_by_their_name(tmp_path):
+    model, path = fb.Conv(3, 4, 1, rngs=nnx.Rngs(0)), tmp_path / "model.stablehlo"
+    with pytest.raises(ValueError, match="`in_features` must be a positive integer, got 0"):
+        fb.export(model, path, input_size=8, in_features=0)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Several(nnx.Module):
