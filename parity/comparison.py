@@ -16,7 +16,8 @@ from parity.diagnosis.steps import steps
 from parity.report.rows import Report, Row
 from parity.sides import given
 from parity.sides.calls import as_inputs
-from parity.sides.image import check_input
+from parity.sides.fitting import check_fits
+from parity.sides.image import check_image
 from parity.sides.pairing import pair_up
 from parity.sides.runs import Runs
 
@@ -80,7 +81,7 @@ def compare(
 
     Raises:
         TypeError: if either side is none of these.
-        ValueError: if an argument is out of range or the input has the wrong layout.
+        ValueError: if an argument is out of range, or a side cannot be called with the input.
     """
     started = time.perf_counter()
     wanted = check_names_of_checks(checks)
@@ -90,8 +91,9 @@ def compare(
     if names == "found":
         names = find_names(torch_module, jax_module, inputs[0])
     pair = pair_up(torch_module, jax_module, names)
-    for each in inputs:
-        check_input(torch_module, each)
+    for each in inputs[1:]:
+        check_image(torch_module, each)
+        check_fits(torch_module, each)
     backward = bool({"gradients", "float32"} & {*wanted})
     runs = Runs(pair, inputs, seed, randomize, backward, on_step=on_step)
     if not pair.lines_up or runs.output_shapes[0] != runs.output_shapes[1]:

@@ -7,6 +7,7 @@ from typing import Any
 from flax import nnx
 
 from parity.sides import calls
+from parity.sides.fitting import naming_input
 
 TRAINS = ("train", "training", "is_training")
 RESTS = ("deterministic", "use_running_average", "inference", "eval")
@@ -22,7 +23,9 @@ def call(module: Any, x: Any, training: bool) -> Any:
     An argument that switches training off by default, and is left alone, is no difference.
     """
     args, kwargs = calls.arguments(x)
-    return module(*args, **{**mode_arguments(type(module).__call__, training), **kwargs})
+    modes = mode_arguments(type(module).__call__, training)
+    with naming_input(x):
+        return module(*args, **{**modes, **kwargs})
 
 
 def mode_arguments(function: Callable[..., Any], training: bool) -> dict[str, Any]:

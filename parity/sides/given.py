@@ -10,7 +10,9 @@ from torch import nn
 from parity.sides.called import Called
 from parity.sides.calls import Input
 from parity.sides.exported import Exported
+from parity.sides.fitting import check_fits, naming_input
 from parity.sides.frame import Frame
+from parity.sides.image import check_image
 from torch_ref.harness.passes import dtype_of
 
 
@@ -23,20 +25,25 @@ def torch_side(given: Any, x: Input) -> nn.Module:
 
     Raises:
         TypeError: if it is none of these.
+        ValueError: if it cannot be called with this.
     """
-    if isinstance(given, torch.jit.ScriptModule):
-        args, kwargs = Frame.of(given, x).tensors(x, dtype_of(given))
-        return Exported.of_script(given, args, kwargs)
     if isinstance(given, torch.export.ExportedProgram):
-        return Exported.of(given)
-    if isinstance(given, nn.Module):
-        return given
-    if isinstance(given, nnx.Module) or not callable(given):
+        module: nn.Module = Exported.of(given)
+    elif isinstance(given, nn.Module):
+        module = given
+    elif isinstance(given, nnx.Module) or not callable(given):
         raise TypeError(
             "`torch_module` must be a torch.nn.Module, a function, a TorchScript or an exported "
             f"program, got {type(given)}"
         )
-    return Called(given)
+    else:
+        module = Called(given)
+    check_image(module, x)
+    check_fits(module, x)
+    if isinstance(module, torch.jit.ScriptModule):
+        args, kwargs = Frame.of(module, x).tensors(x, dtype_of(module))
+        return Exported.of_script(module, args, kwargs)
+    return module
 
 
 def jax_side(given: Any, x: Input) -> nnx.Module:
@@ -50,6 +57,7 @@ def jax_side(given: Any, x: Input) -> nnx.Module:
 
     Raises:
         TypeError: if it is none of these.
+        ValueError: if it cannot be called with this.
     """
     one = not isinstance(given, tuple) or len(cast(tuple[Any, ...], given)) != 2
     known, more = cast(tuple[Any, Any], (given, None) if one else given)
@@ -58,7 +66,8 @@ def jax_side(given: Any, x: Input) -> nnx.Module:
     if isinstance(known, linen.Module):
         from parity.sides.ports import linen_port
 
-        return linen_port.as_port(known, more, x)
+        with naming_input(x):
+            return linen_port.as_port(known, more, x)
     module: Any = known
     if _is("equinox", "Module", module):
         from parity.sides.ports import equinox_port

@@ -7,10 +7,11 @@ import numpy as np
 from torch import nn
 
 from parity.sides.calls import Input, is_float
+from parity.sides.frame import IMAGES
 from parity.sides.torch_side import output_shape
 
 
-def check_input(module: nn.Module, x: Input) -> None:
+def check_image(module: nn.Module, x: Input) -> None:
     """Refuse an image that PyTorch's module cannot take.
 
     Raises:
@@ -22,10 +23,12 @@ def check_input(module: nn.Module, x: Input) -> None:
     if first is None:
         return
     channels, image = first.in_channels, cast(np.ndarray, x)
-    if image.ndim == 4 and (image.shape[-1] == channels or _takes(module, image)):
+    if image.ndim == IMAGES and channels not in (image.shape[1], image.shape[-1]):
+        return  # it may take a part of the image, or more than it
+    if image.ndim == IMAGES and (image.shape[-1] == channels or _takes(module, image)):
         return
     message = f"`x` must have shape (n, h, w, {channels}), got {image.shape}"
-    if image.ndim == 4 and image.shape[1] == channels:
+    if image.ndim == IMAGES:
         message += (
             f"; axis 1, of size {channels}, looks like the channels (NCHW): "
             "give NHWC, x.transpose(0, 2, 3, 1)"
