@@ -78,4 +78,4 @@ def name_of(site: Site) -> str:
     return _OWN.get(site.kind, site.kind)
 
 
-ACTIVATION_MISTAKES = (another, missing)
+ACTIVATION_MISTAKES = (missing, another)  # of positive numbers ReLU is none

@@ -1,6 +1,7 @@
 """Says in which operation two modules diverge first, and why."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -14,9 +15,10 @@ from parity.diagnosis import statistics
 from parity.diagnosis.activations import ACTIVATION_MISTAKES, unexpected
 from parity.diagnosis.agreement import Agreement, Found
 from parity.diagnosis.convolutions import CONVOLUTIONS
-from parity.diagnosis.labels import reordered
+from parity.diagnosis.labels import LABELS, reordered
 from parity.diagnosis.normalizations import NORMALIZATIONS, eps_differs
 from parity.diagnosis.pooling import POOLING
+from parity.diagnosis.positions import POSITIONS
 from parity.diagnosis.precision import is_rounded, rounding
 from parity.diagnosis.recorded import recorded
 from parity.diagnosis.resizing import resizing
@@ -37,13 +39,14 @@ from parity.trace.torch_program import Operation, Program, Run, Slot, mapped
 
 HYPOTHESES = (
     *(NORMALIZATIONS + CONVOLUTIONS + ACTIVATION_MISTAKES + POOLING + STRUCTURE),
-    resizing,
+    *(resizing, *POSITIONS),
     unexpected,
     unexpected_residual,
 )
 """What may be wrong with an operation, the likely first; each yields nothing for other kinds."""
 
 Place = tuple[str, str, int]
+DROWNED = 0.01  # of the output's scale: where rounding alone moves it so far, nothing is proven
 
 
 def causes(runs: Runs, rows: Iterable[Row]) -> list[Cause]:
@@ -64,26 +67,31 @@ def causes(runs: Runs, rows: Iterable[Row]) -> list[Cause]:
 def in_float64(runs: Runs) -> Iterator[Cause]:
     """Yield what differs in eval mode, then in train mode, then in the statistics."""
     repaired: dict[Place, Run] = {}
-    known: set[str] = set()
+    known: set[tuple[str, str]] = set()
     lost: list[Cause] = []
     for training in (False, True):
         search = search_in(runs, training, repaired)
         result, precision = _find(runs, search)
-        mode = "train" if training else "eval"
-        named = [*precision, *result.findings]
-        if not training and not named and _is_rounding(runs, search, result):
-            lost = [*_lost(runs, result)]
+        rounding = _is_rounding(runs, search, result)
+        if rounding and not (training or precision or result.findings):
+            lost = [_lost(runs, result, training)]
             continue  # to train mode, where norms keep the numbers small
-        for cause in [*precision, *_found(runs, search, result, mode)]:
-            if cause.text not in known:
-                known.add(cause.text)
-                yield cause
+        ending = [_lost(runs, result, training)] if rounding else [*_ending(runs, search, result)]
+        for cause in [*precision, *_found(runs, search, result), *ending]:
+            places = tuple(p for p in cause.places if (cause.text, p) not in known)
+            known |= {(cause.text, place) for place in places}
+            if places:
+                yield replace(cause, places=places)
         repaired |= {
             place_of(search.program, search.program.operations[k]): run
             for k, run in search.runs.items()
             if k not in search.bound_to_run
         }
-        if result.unknown is not None or result.error > search.limit:
+        if ending and not all(cause.text.startswith(LABELS) for cause in ending):
+            theirs, ours = runs.output_shapes
+            if theirs == ours:  # else no step can be made
+                step = search if training else search_in(runs, True, repaired)
+                yield from _moved(runs, step, partly=True)
             return
         if training:
             yield from _moved(runs, search)
@@ -93,15 +101,19 @@ def in_float64(runs: Runs) -> Iterator[Cause]:
 
 def _is_rounding(runs: Runs, search: Search, result: Result) -> bool:
     """Return whether what is left may be rounding alone, though it is more than the limit."""
-    return search.limit < result.error <= drift(runs, 0, search.training)
+    if result.error <= search.limit:
+        return False
+    off = drift(runs, 0, search.training)
+    return off >= min(result.error, DROWNED)
 
 
-def _lost(runs: Runs, result: Result) -> Iterator[Cause]:
+def _lost(runs: Runs, result: Result, training: bool) -> Cause:
     text = (
         f"off by {result.error:.1e} of the output's scale, cause unknown: rounding alone moves "
-        f"PyTorch's own by {drift(runs, 0, False):.1e} with these weights"
+        f"PyTorch's own by {drift(runs, 0, training):.1e} with these weights"
     )
-    yield Cause(text, ("the whole module",), "eval", "compare with trained weights")
+    mode = "train" if training else "eval"
+    return Cause(text, ("the whole module",), mode, "compare with trained weights")
 
 
 def in_dropout(runs: Runs) -> Iterator[Cause]:
@@ -155,23 +167,28 @@ def _outputs(runs: Runs, program: Program, values: Sequence[torch.Tensor]) -> li
 def _find(runs: Runs, search: Search) -> tuple[Result, list[Cause]]:
     """Search among JAX's values, without its roundings where these explain a difference."""
     program = search.jax_program
-    if not program.lowered or search.error(search.program.replay(search.runs)) <= search.limit:
+    off = search.trials.error(search.program.replay(search.runs))
+    if not program.lowered or off <= search.limit:
         return search.find(HYPOTHESES), []
     with flax_side.precision("float64"):
         values, (output, state) = program.values(
             exact=True, stepwise=runs.stepwise, plain=search.program.numbers
         )
     rounded, exact = search.index, Index(values)
+    own = search.outputs, search.state
+    search.use(exact, jax.tree.leaves(output), state)
+    result = search.find(HYPOTHESES)
     current = search.program.replay(search.runs)
     agreements = [Agreement.of(search.program, index) for index in (rounded, exact)]
     before, after = (len(a.evidence(a.found(current))) for a in agreements)
     if after <= before:
-        return search.find(HYPOTHESES), []
-    search.use(exact, jax.tree.leaves(output), state)
+        search.use(rounded, *own)
+        more = search.find(HYPOTHESES)
+        return replace(more, findings=[*result.findings, *more.findings]), []
     where = _first_rounded(search.program, agreements[1].found(current), rounded, exact)
     mode = "train" if search.training else "eval"
     places = (place(search.program, where, runs.pair.paths.get(where.path, where.path)),)
-    return search.find(HYPOTHESES), [Cause(rounding(program), places, mode, "compute in float32")]
+    return result, [Cause(rounding(program), places, mode, "compute in float32")]
 
 
 def _first_rounded(program: Program, found: Found, rounded: Index, exact: Index) -> Operation:
@@ -186,43 +203,55 @@ def _first_rounded(program: Program, found: Found, rounded: Index, exact: Index)
     return program.operations[next(numbers, -1)]
 
 
-def _found(runs: Runs, search: Search, result: Result, mode: str) -> Iterator[Cause]:
-    def named(operation: Operation) -> str:
-        return place(search.program, operation, runs.pair.paths.get(operation.path, operation.path))
+def _named(runs: Runs, search: Search, operation: Operation) -> str:
+    return place(search.program, operation, runs.pair.paths.get(operation.path, operation.path))
 
+
+def _found(runs: Runs, search: Search, result: Result) -> Iterator[Cause]:
+    mode = "train" if search.training else "eval"
     for finding in result.findings:
-        places = tuple(named(operation) for operation in finding.operations)
+        places = tuple(_named(runs, search, operation) for operation in finding.operations)
         yield Cause(finding.change.cause, places, mode, finding.change.fix, finding.line)
+
+
+def _ending(runs: Runs, search: Search, result: Result) -> Iterator[Cause]:
+    """Yield what is still off with everything that was found repaired."""
     if result.error <= search.limit:
         return
+    mode = "train" if search.training else "eval"
     theirs = search.read(search.program.replay(search.runs))
     clauses = [reordered(a, b, search.limit) for a, b in zip(theirs, search.outputs, strict=False)]
     if any(clauses):
-        where = named(search.program.operations[-1])
+        where = _named(runs, search, search.program.operations[-1])
         yield from (Cause(clause, (where,), mode) for clause in clauses if clause)
     else:
-        text = f"off by {result.error:.1e} of the output's scale, cause unknown"
+        far = f"off by {result.error:.1e} of the output's scale"
+        text = f"{far if np.isfinite(result.error) else 'still differs in shape'}, cause unknown"
         if result.unknown is None:
             yield Cause(text, ("the whole module",), mode)
         else:
             text += f": JAX computes nothing that equals PyTorch's {result.unknown.kind}"
-            yield Cause(text, (named(result.unknown),), mode)
+            yield Cause(text, (_named(runs, search, result.unknown),), mode)
 
 
-def _moved(runs: Runs, search: Search) -> Iterator[Cause]:
+def _moved(runs: Runs, search: Search, partly: bool = False) -> Iterator[Cause]:
+    """Yield the statistics that end elsewhere; partly: of norms whose inputs agree."""
     values = search.program.replay(search.runs)
     theirs = {name: values[slot].numpy() for name, slot in search.program.state.items()}
     after = search.state
     ours = {name: after[native] for name, native in runs.pair.keys.items() if native in after}
     limit = runs.limit("statistic", 0, True)
+    agrees = {
+        *search.program.inputs,
+        *(s for s, at in search.agreement.found(values).items() if at),
+    }
     for operation, texts in statistics.moved(
         search.program, values, search.jax_program, theirs, ours, limit
     ):
-        where = place(
-            search.program, operation, runs.pair.paths.get(operation.path, operation.path)
-        )
+        if partly and operation.reads[0] not in agrees:
+            continue
         for text in texts or ("its running statistics differ after a step, cause unknown",):
-            yield Cause(text, (where,), "train")
+            yield Cause(text, (_named(runs, search, operation),), "train")
 
 
 def _in_float32(runs: Runs) -> Iterator[Cause]:

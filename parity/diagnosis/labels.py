@@ -4,6 +4,9 @@ import numpy as np
 
 from parity.checks.measure import scaled_error
 
+LABELS = "label order"
+"""How what is said of outputs in another order begins."""
+
 
 def reordered(theirs: np.ndarray, ours: np.ndarray, limit: float) -> str | None:
     """Return a clause where JAX's last axis holds PyTorch's values in another order."""
@@ -17,4 +20,4 @@ def reordered(theirs: np.ndarray, ours: np.ndarray, limit: float) -> str | None:
         return None
     moved = [i for i, place in enumerate(order) if i != place]
     shown = ", ".join(f"{i} holds PyTorch's {order[i]}" for i in moved[:3])
-    return f"label order: JAX's output {shown}{' and so on' if len(moved) > 3 else ''}"
+    return f"{LABELS}: JAX's output {shown}{' and so on' if len(moved) > 3 else ''}"

@@ -86,6 +86,15 @@ def global_pooling(site: Site) -> Iterator[Change]:
         yield site.change(text, _spatial(site, torch.sum), "take the average")
 
 
+def missing(site: Site) -> Iterator[Change]:
+    """Yield the map as it is in the place of its pooling."""
+    if site.kind.startswith(("max_pool", "avg_pool", "adaptive_")) and site.gives_one:
+        size = site.get("output_size") if site.kind.startswith("adaptive_") else None
+        own = site.kind if size is None else f"{site.kind} to {size}"
+        text = f"missing pooling: JAX applies none, PyTorch {own}"
+        yield site.change(text, lambda a: next(iter(a.values())), f"apply {own}")
+
+
 def _windows(site: Site) -> Iterator[Change]:
     """Yield other rounding of the output's size, other strides and paddings."""
     ceil = bool(site.get("ceil_mode", False))
@@ -136,4 +145,4 @@ def _axes(arguments: dict[str, Any]) -> tuple[int, ...]:
     return (axes,) if isinstance(axes, int) else tuple(axes)
 
 
-POOLING = (max_pooling, average_pooling, global_pooling)
+POOLING = (max_pooling, average_pooling, global_pooling, missing)

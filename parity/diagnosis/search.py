@@ -4,22 +4,24 @@ A suspected mistake is planted in PyTorch's program, which then runs again. It i
 operation, or one after it, then computes what JAX's program holds and held nothing of before.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from parity.diagnosis.agreement import Agreement, Found, difference
+from parity.diagnosis.agreement import Agreement, Found
 from parity.diagnosis.site import Change, Hypothesis, Site
+from parity.diagnosis.trials import Trials
 from parity.trace.jax_program import JaxProgram
 from parity.trace.match import Index
 from parity.trace.operations import LAYOUT
 from parity.trace.torch_program import Operation, Program, Run
 
 SUSPECTS = 6  # first operations without a counterpart that are questioned
-REACH = 10  # operations after a suspect in which its change must show
 ROUNDS = 12  # different causes that are looked for
+ROW = 4  # changes in a row, of which only the last shows
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,22 @@ class Repair:
     operation: Operation
     hypothesis: Hypothesis
     change: Change
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """Changes in a row that lead back to what JAX holds, and what may follow."""
+
+    repairs: tuple[Repair, ...]
+    values: list[torch.Tensor]  # with these changes
+    found: Found
+    suspects: tuple[Operation, ...]  # which read what the last one gives
+
+    @property
+    def place(self) -> tuple[int, frozenset[int]]:
+        """Which operation leads back to what: how it does so is told by no output."""
+        last = self.repairs[-1].operation
+        return last.index, frozenset[int]().union(*(self.found.get(s, ()) for s in last.writes))
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,7 @@ class Search:
     bound_to_run: set[int] = field(default_factory=set[int])
 
     def __post_init__(self):
-        self.agreement = Agreement.of(self.program, self.index)
+        self.use(self.index, self.outputs, self.state)
 
     def find(self, hypotheses: Sequence[Hypothesis], rounds: int = ROUNDS) -> Result:
         """Return the causes, at most so many, the first in the order of computation first."""
@@ -85,18 +103,21 @@ class Search:
         while True:
             values = self.program.replay(self.runs)
             found = self.agreement.found(values)
-            error = self.error(values)
+            error = self.trials.error(values)
             left = self.agreement.unexplained(values, found)
             if error <= self.limit or len(findings) == rounds:
                 return Result(
                     findings, None if error <= self.limit else next(iter(left), None), error
                 )
-            suspects = self._suspects(left[:SUSPECTS])
-            best = self._best(suspects, values, found, hypotheses)
-            repairs = self._two(suspects, values, found, hypotheses) if best is None else (best,)
+            suspects = self._suspects(left[:SUSPECTS] or self.program.operations[-1:])
+            # Where all is explained but the outputs, only what makes those agree is a cause.
+            best = self._best(suspects, values, found, hypotheses, 0 if left else sys.maxsize)
+            repairs = () if best is None else (best,)
+            if best is None and left:
+                repairs = self._row(suspects, values, found, hypotheses)
             if not repairs:
                 return Result(findings, next(iter(left), None), error)
-            self.runs = self.runs | {k: run for r in repairs for k, run in r.change.runs.items()}
+            self.runs = self.runs | _runs_of(repairs)
             findings += [self._everywhere(repair, values) for repair in repairs]
 
     def use(
@@ -105,10 +126,7 @@ class Search:
         """Search among other values of JAX's program."""
         self.index, self.outputs, self.state = index, outputs, state
         self.agreement = Agreement.of(self.program, index)
-
-    def error(self, values: Sequence[torch.Tensor]) -> float:
-        """Return how far PyTorch's outputs are from JAX's."""
-        return difference(self.read(values), self.outputs)
+        self.trials = Trials(self.program, self.agreement, outputs, self.read, self.limit)
 
     def _suspects(self, left: Sequence[Operation]) -> list[Operation]:
         """Return these operations, each after those that made its inputs.
@@ -132,13 +150,14 @@ class Search:
         values: list[torch.Tensor],
         found: Found,
         hypotheses: Sequence[Hypothesis],
+        most: float,
     ) -> Repair | None:
         """Return the change that makes most agree; a whole that agrees ends the search."""
-        best, most = None, 0
+        best = None
         before = len(self.agreement.evidence(found))
         for repair in self._repairs(suspects, values, hypotheses):
             runs = self.runs | dict(repair.change.runs)
-            gain = self._gain(repair.operation, runs, values, found) - before
+            gain = self.trials.gain(repair.operation, runs, values, found) - before
             if gain > most:
                 best, most = repair, gain
             if gain == np.inf:
@@ -156,93 +175,64 @@ class Search:
             for hypothesis in hypotheses:
                 yield from (Repair(operation, hypothesis, c) for c in hypothesis(site))
 
-    def _two(
+    def _row(
         self,
         suspects: Sequence[Operation],
         values: list[torch.Tensor],
         found: Found,
         hypotheses: Sequence[Hypothesis],
     ) -> tuple[Repair, ...]:
-        """Return two changes in a row that make most agree, where no single one does.
+        """Return the fewest changes in a row that make agree what no single one does.
 
-        With the first, its operation gives what JAX holds already, as without an activation: that
-        is no evidence by itself. The second is of an operation that reads it.
+        With all but the last, an operation gives what JAX holds already, as without an activation:
+        that is no evidence by itself. Each next one is of an operation that reads it.
         """
-        best, most = (), 0
-        before = len(self.agreement.evidence(found))
-        for first in self._repairs(suspects, values, hypotheses):
-            runs = self.runs | dict(first.change.runs)
-            changed = self._leading_back(first.operation, runs, values, found)
-            if changed is None:
-                continue
-            now = self.agreement.found(changed)
-            followers = self._site(first.operation, changed).followers()
-            for second in self._repairs(followers, changed, hypotheses):
-                alone = self.runs | dict(second.change.runs)
-                both = runs | dict(second.change.runs)
-                gain = self._gain(second.operation, both, changed, now) - before
-                if gain <= most or self._gain(second.operation, alone, values, found) > before:
-                    continue
-                best, most = (first, second), gain
-                if gain == np.inf:
-                    return best
-        return best
+        rows: list[_Row] = [_Row((), values, found, tuple(suspects))]
+        for _ in range(ROW):
+            best, most = (), 0
+            before = len(self.agreement.evidence(found))
+            longer: dict[tuple[int, frozenset[int]], _Row] = {}
+            for row in rows:
+                for repair in self._repairs(row.suspects, row.values, hypotheses):
+                    gain = self._gain_of((*row.repairs, repair), row) - before
+                    if gain > most and self._needs((*row.repairs, repair), gain + before, found):
+                        best, most = (*row.repairs, repair), gain
+                        if gain == np.inf:
+                            return best
+                    for more in [] if gain > 0 else self._longer(row, repair):
+                        longer.setdefault(more.place, more)
+            if best:
+                return best
+            rows = list(longer.values())
+        return ()
 
-    def _leading_back(
-        self, operation: Operation, runs: dict[int, Run], values: list[torch.Tensor], found: Found
-    ) -> list[torch.Tensor] | None:
-        """Return the values where these runs give JAX's in place of what it does not hold."""
-        if any(found.get(slot) for slot in operation.writes):
-            return None
-        changed = list(values)
-        try:
-            self.program.step(operation, changed, runs.get(operation.index))
-            if not all(self.agreement.step(operation, changed, found).values()):
-                return None
-            return self.program.replay(runs, values, operation.index)
-        except _IMPOSSIBLE:
-            return None
+    def _gain_of(self, repairs: Sequence[Repair], row: "_Row") -> float:
+        if not row.repairs:
+            return 0  # a single one was tried before
+        runs = self.runs | _runs_of(repairs)
+        return self.trials.gain(repairs[-1].operation, runs, row.values, row.found)
 
-    def _gain(
-        self,
-        operation: Operation,
-        runs: dict[int, Run],
-        values: list[torch.Tensor],
-        found: Found,
-    ) -> float:
-        """Return how many operations agree with these runs, infinity where the outputs do."""
-        if not self._shows(operation, runs, values, found):
-            return 0
-        try:
-            changed = self.program.replay(runs, values, operation.index)
-        except _IMPOSSIBLE:
-            return 0
-        if self.error(changed) <= self.limit:
-            return np.inf
-        return len(self.agreement.evidence(self.agreement.found(changed)))
-
-    def _shows(
-        self, operation: Operation, runs: dict[int, Run], values: list[torch.Tensor], found: Found
-    ) -> bool:
-        """Return whether anything new agrees soon after the change, or the program ends."""
-        values, found = list(values), dict(found)
-        touched, steps = set(operation.writes), 0
-        for later in self.program.operations[operation.index :]:
-            if later is not operation and not touched & set(later.reads):
-                continue
-            touched |= set(later.writes)
-            had = any(found.get(s) for s in later.writes)
-            try:
-                self.program.step(later, values, runs.get(later.index))
-            except _IMPOSSIBLE:
-                return False
-            found |= self.agreement.step(later, values, found)
-            if not had and self.agreement.is_evidence(later, found):
-                return True
-            steps += 1
-            if steps == REACH:
+    def _needs(self, repairs: Sequence[Repair], gain: float, found: Found) -> bool:
+        """Return whether less agrees with any one of the changes left out."""
+        start = self.program.replay(self.runs)
+        for left_out in repairs:
+            others = [repair for repair in repairs if repair is not left_out]
+            first = min(others, key=lambda repair: repair.operation.index).operation
+            last = max(others, key=lambda repair: repair.operation.index).operation
+            values = self.trials.replayed(self.runs | _runs_of(others), start, first.index)
+            if self.trials.gain(last, self.runs | _runs_of(others), values, found) >= gain:
                 return False
         return True
+
+    def _longer(self, row: "_Row", repair: Repair) -> list["_Row"]:
+        """Return the row with one more change, where that leads back to what JAX holds."""
+        runs = self.runs | _runs_of((*row.repairs, repair))
+        changed = self.trials.leading_back(repair.operation, runs, row.values, row.found)
+        if changed is None:
+            return []
+        followers = self._site(repair.operation, changed).followers()
+        repairs, now = (*row.repairs, repair), self.agreement.found(changed)
+        return [_Row(repairs, changed, now, tuple(followers))]
 
     def _everywhere(self, repair: Repair, values: list[torch.Tensor]) -> Finding:
         """Make the change, at every operation of the kind at once where that makes more agree."""
@@ -261,7 +251,7 @@ class Search:
         if not change.portable:
             self.bound_to_run |= set(change.runs)
         places = [operation]
-        if others and self.error(alone_values) > self.limit:
+        if others and self.trials.error(alone_values) > self.limit:
             runs = alone | {k: run for _, same in others for k, run in same.runs.items()}
             everywhere = self.program.replay(runs)
             found = self.agreement.found(everywhere)
@@ -281,5 +271,5 @@ class Search:
         return Site(operation, self.program, values, self.jax_program, self.training)
 
 
-# What PyTorch raises where an operation cannot run with the change: it is then no explanation.
-_IMPOSSIBLE = (RuntimeError, ValueError, IndexError)
+def _runs_of(repairs: Sequence[Repair]) -> dict[int, Run]:
+    return {k: run for repair in repairs for k, run in repair.change.runs.items()}

@@ -10,6 +10,7 @@ import torch
 from parity.trace.jax_program import JaxProgram
 from parity.trace.operations import LAYOUT
 from parity.trace.torch_program import Operation, Program, Run, Slot
+from torch_ref.harness.no_dropout import DROPS
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,12 @@ class Site:
         return self.change(cause, lambda own: self.original({**own, **changed}), fix)
 
     def followers(self) -> list[Operation]:
-        """Return the operations that read this one's output, layouts passed over."""
+        """Return the operations that read this one's output; layouts and dropout passed over."""
         slots = set(self.operation.writes)
         found: list[Operation] = []
         for operation in self.program.operations[self.operation.index + 1 :]:
             if slots & set(operation.reads):
-                if operation.kind in LAYOUT:
+                if operation.kind in LAYOUT | DROPS:
                     slots |= set(operation.writes)
                 else:
                     found.append(operation)
@@ -114,12 +115,17 @@ class Site:
 
     def unflattened(self) -> torch.Tensor | None:
         """Return the map that was flattened into this operation's input, where one was."""
+        slot = self.image_slot()
+        return None if slot is None else self.values[slot]
+
+    def image_slot(self) -> int | None:
+        """Return the slot of the map that was flattened into this operation's input."""
         slot = self.operation.reads[0]
         maker = self.maker(slot)
-        while maker is not None and (maker.kind in LAYOUT or maker.kind == "dropout"):
+        while maker is not None and (maker.kind in LAYOUT | DROPS):
             slot = maker.reads[0]
             if self.values[slot].ndim > max(self.input.ndim, 2):
-                return self.values[slot]
+                return slot
             maker = self.maker(slot)
         return None
 

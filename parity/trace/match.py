@@ -10,6 +10,7 @@ import torch
 from parity.trace.jax_program import Value
 
 AGREES = 1e-9  # of the root mean square: float64 runs agree far better, float32 ones worse
+TELLING = 1e-4  # of it: what rounding moves further is told from nothing
 
 
 class Index:
@@ -36,13 +37,17 @@ class Index:
 
         Args:
             tensor: what is looked for.
-            drift: how far rounding alone may move its numbers, beside what it usually does.
+            drift: how far rounding alone may move its numbers, beside what it usually does; where
+                that is too far to tell two numbers apart, nothing is found.
         """
         if not tensor.is_floating_point() or tensor.numel() not in self.places:
             return frozenset()
         array = tensor.detach().numpy().astype(np.float64)
         own = moments(array)
-        limit = max(AGREES * max(float(own[1]), 1e-300), drift)
+        scale = max(float(own[1]), 1e-300)
+        if drift > TELLING * scale:
+            return frozenset()
+        limit = max(AGREES * scale, drift)
         near = np.abs(self.moments[array.size] - own).max(1) <= limit
         return frozenset(
             i

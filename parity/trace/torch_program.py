@@ -111,15 +111,26 @@ class Program:
         args, kwargs = mapped((operation.args, operation.kwargs), partial(_value, given))
         if operation.kind in RESHAPES:
             args = self._fitted(operation, args)
+        everywhere = self._has_positions(operation, args)
+        if everywhere:
+            args = args[0].movedim(1, -1), *args[1:]
         with torch.no_grad():
             if run is not None:
                 result = run(named_arguments(operation.function, args, kwargs))
             else:
                 result = operation.function(*args, **kwargs)
+        if everywhere and result.ndim == args[0].ndim:
+            result = result.movedim(-1, 1)
         for slot in moved:
             values[self.moved[slot]] = given[slot]
         for slot, value in zip(operation.writes, tensors(result), strict=False):
             values[slot] = value
+
+    def _has_positions(self, operation: Operation, args: tuple[Any, ...]) -> bool:
+        """Return whether an earlier change gives a linear layer a map in place of vectors."""
+        if operation.kind != "linear" or not args:
+            return False
+        return self.values[operation.reads[0]].ndim == 2 < args[0].ndim
 
     def _fitted(self, operation: Operation, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return a reshape's arguments for an array that an earlier change made larger."""

@@ -18,7 +18,8 @@ from parity.sides import flax_side
 from parity.sides.pairing import pair_up
 from parity.sides.runs import Runs
 from parity.trace.equations import equations_of
-from parity.trace.jax_program import JaxProgram
+from parity.trace.jax_program import JaxProgram, Value
+from parity.trace.match import Index
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -88,6 +89,22 @@ def test_what_rounding_alone_may_do_is_no_proof(epsilon, text):
     pair = Amplifier(CHAOTIC, trains=False), Port(epsilon, CHAOTIC, trains=False)
     (cause,) = compare(*pair, X, checks=("names", "float64")).causes
     assert text in cause
+
+
+def test_where_rounding_drowns_both_modes_it_is_said_to():
+    pair = Amplifier(CHAOTIC), Port(factor=CHAOTIC)
+    causes = compare(*pair, X, checks=("names", "float64")).causes
+    assert causes
+    assert all("cause unknown: rounding alone moves PyTorch's own by" in c for c in causes)
+
+
+def test_what_rounding_moves_as_far_as_it_is_large_is_found_nowhere():
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 8))
+    index = Index([Value(x, "mul", ""), Value(np.maximum(x, 0), "max", "")])
+    tensor = torch.from_numpy(x)
+    assert index.find(tensor) == {0}
+    assert index.find(tensor + 1e-6, drift=1e-5) == {0}
+    assert index.find(tensor, drift=1.0) == frozenset()
 
 
 class Depthwise(nnx.Module):

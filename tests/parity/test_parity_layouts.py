@@ -113,4 +113,9 @@ def test_a_linear_layer_may_be_a_convolution_over_the_image(padding):
     assert names["fc.weight"] == {"name": "b.weight", "reshape": [5, 3, 4, 2]}
     report = compare(Flattened(), Convolutions(padding), X, names=names, checks=CHECKS)
     assert report.ok is (padding == "VALID"), str(report)
-    assert all(text.startswith("first divergence at b ") for text in report.causes)
+    found = [
+        "first divergence at b in eval mode: padding: JAX applies the weights as a convolution",
+        "then at c in eval mode: pooling: JAX averages over positions, of which PyTorch has one",
+    ]
+    assert len(report.causes) == (0 if report.ok else len(found))
+    assert all(map(str.startswith, report.causes, found))
