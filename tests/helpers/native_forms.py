@@ -26,6 +26,10 @@ GROUPS = [
     grouped((2, 5, 17, 48), (3, 3), 16),
     grouped((1, 9, 24, 32), (3, 3), 16, (2, 2), ((1, 1), (1, 1))),
     grouped((2, 6, 5, 32), (3, 3), 16, (1, 1), ((-1, 3), (2, -1))),
+    # Of their kernels' gradients: more pixels than are summed at once, in bands and in none.
+    grouped((2, 23, 34, 32), (3, 3), 16),
+    grouped((1, 30, 64, 32), (3, 3), 16, (2, 2), ((0, 1), (1, 0))),
+    Configuration((3, 9, 7, 40), (3, 3, 8, 80), (1, 1), "SAME", feature_group_count=5),
 ]
 IN_FLOAT32 = [*TILES, *GROUPS]
 """What float32 has kernels of its own for."""
@@ -63,6 +67,11 @@ FORMS = [
     dense((1, 3, 4, 600), (1, 1), 80),
     dense((2, 5, 6, 24), (1, 1), 40, (2, 2)),
     dense((2, 5, 6, 16), (1, 1), 24, (1, 1), ((1, 0), (0, 2))),
+    # Inputs and gradients that share sets of the cache: one pixel more than two sums, a row out of
+    # two, two taps.
+    dense((1, 19, 27, 1024), (1, 1), 512),
+    dense((1, 5, 6, 128), (1, 1), 512, (2, 2)),
+    dense((1, 4, 5, 256), (2, 1), 528),
     # A row of the kernel as one tap: strided, padded and cropped beyond the image.
     dense((2, 9, 10, 3), (3, 3), 24, (2, 2), ((1, 1), (1, 1))),
     dense((1, 7, 5, 2), (4, 5), 16, (1, 2), ((-1, 4), (4, 3))),

@@ -9,6 +9,7 @@
 #include "dense.h"
 #include "dense_kernel.h"
 #include "grouped.h"
+#include "grouped_kernel.h"
 #include "inverted_stages.h"
 #include "layer_norm.h"
 #include "narrow_kernel.h"
@@ -156,6 +157,12 @@ void dense_kernels() {
   check("dense_kernel", 9 * kInputs * kOutputs, [&](ffi::ThreadPool& threads, float* y) {
     dense_kernel(threads, s, kInputs, x.data(), g.data(), y);
   });
+  constexpr int64_t kFar = 512;  // channels whose pixels share sets of the cache
+  const Shapes far{2, kFar, kFar, Axis(7, 7, 1, 1, 0, 1, false), Axis(41, 41, 1, 1, 0, 1, false)};
+  const Numbers inputs = numbers(operand_size(far)), outputs = numbers(result_size(far));
+  check("dense_kernel, with copies", kFar * kFar, [&](ffi::ThreadPool& threads, float* y) {
+    dense_kernel(threads, far, kFar, inputs.data(), outputs.data(), y);
+  });
   constexpr int64_t kVector = 17, kManyOutputs = 613;  // more than there are tiles
   for (int64_t outputs : {kOutputs, kManyOutputs}) {
     const Shapes tiled = shapes(kVector, outputs, 1);
@@ -166,20 +173,28 @@ void dense_kernels() {
       winograd(threads, tiled, image.data(), taps.data(), y, after);
     });
   }
-  if constexpr (kRegisters == 32) {
-    constexpr int64_t kLanes = kRegister / sizeof(float), kGroups = 3 * kLanes;
-    const Shapes both[] = {shapes(kGroups, kGroups, 1), shapes(kGroups, kGroups, 2)};
-    const Numbers large = numbers(operand_size(both[0])), filters = numbers(9 * kLanes * kGroups);
-    for (const Shapes& grouped_shapes : both) {
+  constexpr int64_t kLanes = kRegister / sizeof(float), kGroups = 3 * kLanes;
+  const Shapes both[] = {shapes(kGroups, kGroups, 1), shapes(kGroups, kGroups, 2)};
+  const Numbers large = numbers(operand_size(both[0])), filters = numbers(9 * kLanes * kGroups);
+  for (const Shapes& grouped_shapes : both) {
+    auto with_step = [&](const auto& f) {
+      grouped_shapes.rows.step == 1 ? f(std::integral_constant<int, 1>())
+                                    : f(std::integral_constant<int, 2>());
+    };
+    if constexpr (kRegisters == 32) {
       check("grouped", result_size(grouped_shapes), [&](ffi::ThreadPool& threads, float* y) {
         const Epilogue<float> after{filters.data(), Activation::kRelu};
-        auto compute = [&](auto step) {
+        with_step([&](auto step) {
           grouped<step>(threads, grouped_shapes, large.data(), filters.data(), y, after);
-        };
-        grouped_shapes.rows.step == 1 ? compute(std::integral_constant<int, 1>())
-                                      : compute(std::integral_constant<int, 2>());
+        });
       });
     }
+    const Numbers gradient = numbers(result_size(grouped_shapes));
+    check("grouped_kernel", filters.size(), [&](ffi::ThreadPool& threads, float* y) {
+      with_step([&](auto step) {
+        grouped_kernel<step>(threads, grouped_shapes, kLanes, large.data(), gradient.data(), y);
+      });
+    });
   }
   const int64_t pixels = operand_size(s) / kInputs;
   check("pointwise", pixels * kOutputs, [&](ffi::ThreadPool& threads, float* y) {

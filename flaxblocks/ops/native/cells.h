@@ -112,6 +112,14 @@ int64_t panel_inputs(int64_t inputs) {
   return ceil_div(ceil_div(inputs, panels), kLine) * kLine;
 }
 
+// Whether rows of so many numbers are so far apart that a column of them shares a few sets of the
+// cache, and worth copying: to copy columns of one line instead of four takes longer.
+template <typename T>
+bool share_sets(int64_t apart) {
+  constexpr int64_t kApart = kRegister == 64 ? 1024 : 2048;
+  return apart * static_cast<int64_t>(sizeof(T)) % kApart == 0;
+}
+
 // Adds the sums to the totals, or makes them the totals.
 template <int Vectors, int Width, typename V>
 inline void add_sums(V (&totals)[Width][Vectors], const V (&sums)[Width][Vectors], bool is_first) {

@@ -1,6 +1,7 @@
 // The entry point of the gradients of dense convolutions with respect to the kernel.
 
 #include "dense_kernel.h"
+#include "grouped_kernel.h"
 #include "handler.h"
 
 namespace flaxblocks {
@@ -19,7 +20,13 @@ ffi::Error DenseKernel(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::AnyBuffer
         std::fill_n(result, kernel->element_count(), T(0));
         return;
       }
-      dense_kernel(threads, shapes, inputs, x.typed_data<T>(), gradient.typed_data<T>(), result);
+      const T *from = x.typed_data<T>(), *output = gradient.typed_data<T>();
+      if (has_few_outputs<T>(shapes, inputs)) {
+        return shapes.rows.step == 1
+                   ? grouped_kernel<1>(threads, shapes, inputs, from, output, result)
+                   : grouped_kernel<2>(threads, shapes, inputs, from, output, result);
+      }
+      dense_kernel(threads, shapes, inputs, from, output, result);
     });
   });
 }

@@ -115,17 +115,22 @@ class GroupRows {
   Buffer<T> rows_, weights_;
 };
 
+// Whether it is a 3x3 convolution of adjacent pixels whose strides are 1 or 2.
+inline bool has_three_taps(const Shapes& shapes) {
+  auto is_three = [](const Axis& axis) {
+    return axis.count() == 1 && axis.taps == 3 && axis.are_adjacent(0);
+  };
+  return is_three(shapes.rows) && is_three(shapes.columns) && shapes.rows.step <= 2 &&
+         shapes.rows.step == shapes.columns.step;
+}
+
 // Whether it is a convolution that this computes in less time than `dense`.
 template <typename T>
 bool has_vector_groups(const Shapes& shapes, int64_t inputs) {
   constexpr int64_t kLanes = kRegister / sizeof(T);
-  auto is_three = [](const Axis& axis) {
-    return axis.count() == 1 && axis.taps == 3 && axis.are_adjacent(0);
-  };
   const int64_t groups = shapes.from_channels / inputs;
   return groups > 1 && inputs == kLanes && shapes.to_channels == shapes.from_channels &&
-         is_three(shapes.rows) && is_three(shapes.columns) && shapes.rows.step <= 2 &&
-         shapes.rows.step == shapes.columns.step;
+         has_three_taps(shapes);
 }
 
 template <int Step, typename T>

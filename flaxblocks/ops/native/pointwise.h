@@ -93,14 +93,12 @@ bool is_mostly_weights(const Layer<T>& layer, int64_t pixels) {
   return layer.inputs * layer.outputs > pixels * (layer.inputs + layer.outputs);
 }
 
-// Whether rows of weights are so far apart that a column of them shares a few sets of the cache,
-// and there are pixels enough to be worth packing it.
+// Whether columns of weights share sets of the cache, and there are pixels enough to be worth
+// packing them.
 template <typename T>
 bool shares_sets(const Layer<T>& layer, int64_t pixels) {
-  // To pack columns of one line instead of four takes longer.
-  constexpr int64_t kApart = kRegister == 64 ? 1024 : 2048, kMany = 128, kMuch = 32;
-  const int64_t apart = layer.outputs * static_cast<int64_t>(sizeof(T));
-  return apart % kApart == 0 && layer.inputs >= kMany && pixels >= kMuch;
+  constexpr int64_t kMany = 128, kMuch = 32;
+  return share_sets<T>(layer.outputs) && layer.inputs >= kMany && pixels >= kMuch;
 }
 
 // Whether the pixels come from memory that no cache holds, and are worth prefetching.
