@@ -14,14 +14,16 @@ namespace flaxblocks {
 template <typename T>
 void sum_kernel(ffi::ThreadPool& threads, const Shapes& shapes, int64_t groups, int64_t inputs,
                 const T* operand, const T* gradient, T* kernel) {
-  constexpr int64_t kTasks = 32, kCells = 20, kEven = 8;
+  constexpr int64_t kTasks = 32, kEven = 8;
   const int64_t channels = shapes.to_channels, rows = shapes.images * shapes.rows.to;
   const int64_t taps = shapes.rows.taps * shapes.columns.taps, weights = taps * inputs * channels;
   const Blocks<T> outputs(channels / groups);
+  // Where inputs are copied, more of them stay in the cache.
+  const int64_t most = copies_inputs<T>(shapes, outputs.outputs) ? 37 : 20;  // cells of a span
   // A cell of all outputs, or of as many as there are registers for.
   with_constant<kVectors>(outputs.count == 1 ? outputs.vectors : kVectors, [&](auto vectors) {
     with_pixels<T, vectors>(inputs, [&](auto width) {
-      const int64_t cells = ceil_div(inputs, width), spans = ceil_div(cells, kCells);
+      const int64_t cells = ceil_div(inputs, width), spans = ceil_div(cells, most);
       // With few weights the threads share bands of rows, with many they share the weights.
       const int64_t parts = taps * groups * spans;
       const int64_t bands = std::min(rows, ceil_div(kTasks, parts * outputs.tasks));
