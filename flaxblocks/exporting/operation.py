@@ -26,7 +26,7 @@ class Operation:
         operands: values, and arrays that are known.
         parameters: of the primitive.
         results: what it computes.
-        layer: where it stands: ``"stages.2/blocks.1/depthwise/conv"``.
+        layer: where it stands: ``"stages.2/blocks.1/depthwise/conv"``, or a line, ``"net.py:42"``.
         primitive: JAX's, that it came from; None where it was put together of several.
     """
 

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 import flaxblocks as fb
+from flaxblocks.exporting.program import program_of
 from flaxblocks.layers.batch_norm import BatchNorm
 from flaxblocks.layers.bilinear_attention import BilinearAttention
 from flaxblocks.layers.channel_attention import EfficientChannelAttention
@@ -62,6 +63,29 @@ class Sums(nnx.Module):
 class Cumulative(fb.layers.scopes.Scoped):
     def __call__(self, x):
         return jnp.cumsum(x, 1)
+
+
+class Plain(nnx.Module):
+    """A user's own, whose modules are no scopes."""
+
+    def __init__(self):
+        self.conv = nnx.Conv(3, 4, (1, 1), rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        jnp.cumsum(x + 1, 1)
+        return self.conv(jnp.cumsum(x, 1))  # traced before, a line above
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+def test_an_operation_of_plain_modules_names_its_line(tmp_path, format):
+    line = Plain.__call__.__code__.co_firstlineno + 2
+    with pytest.raises(ValueError, match=rf"cannot be exported: cumsum in test_onnx\.py:{line}"):
+        fb.export(Plain(), tmp_path / "model", format=format, input_size=8)
+
+
+def test_an_operation_of_no_module_has_no_place():
+    (step,) = program_of(jnp.tanh, jax.ShapeDtypeStruct((1, 2), jnp.float32)).operations
+    assert step.layer == ""
 
 
 def test_an_operation_without_a_rule_names_its_layer(tmp_path):
