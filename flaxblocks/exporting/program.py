@@ -25,7 +25,6 @@ from flaxblocks.ops.switch import convolution
 WITHIN = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 """Where an operation has the function that it calls."""
 
-EXPORTING = str(Path(__file__).parent)
 LIBRARIES = (
     *(str(Path(str(module.__file__)).parent) for module in (jax, flax)),
     str(Path(__file__).parents[1]),
@@ -117,8 +116,6 @@ def line_of(equation: Any) -> str:
     """Return the model's line that made an equation, ``"net.py:42"``; "" for none."""
     traceback = equation.source_info.traceback
     for frame in traceback.frames if traceback is not None else ():
-        if frame.file_name.startswith(EXPORTING):
-            break  # what follows calls the export
         if not frame.file_name.startswith(LIBRARIES):
             return f"{Path(frame.file_name).name}:{frame.line_num}"
     return ""
