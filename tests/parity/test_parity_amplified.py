@@ -1,6 +1,7 @@
 """Networks that amplify rounding, and wide depthwise convolutions, are still told in float64."""
 
 from collections import OrderedDict
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -14,6 +15,8 @@ from torch import nn
 import flaxblocks as fb
 from parity import compare
 from parity.checks.tolerance import bound
+from parity.diagnosis import diagnose
+from parity.diagnosis.search import Result
 from parity.sides import flax_side
 from parity.sides.pairing import pair_up
 from parity.sides.runs import Runs
@@ -160,3 +163,16 @@ def test_of_a_program_it_is_none_either():
         assert groups_of(program.jaxpr.jaxpr) == [4]
         assert not groups_of(again)
         np.testing.assert_allclose(program.outputs((x,)), function(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("error", "drift", "expected"),
+    [(1e-3, 2e-3, True), (1e-3, 5e-4, False), (1.0, 0.02, True), (1.0, 5e-3, False)],
+)
+def test_a_cause_is_open_where_rounding_explains_the_error_or_drowns_it(
+    error, drift, expected, monkeypatch
+):
+    monkeypatch.setattr(diagnose, "drift", lambda *_: drift)
+    search: Any = SimpleNamespace(limit=1e-9, training=False)
+    runs: Any = None
+    assert diagnose._is_rounding(runs, search, Result([], None, error)) is expected
