@@ -35,9 +35,9 @@ def make_server(path, port):
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             try:
-                photo = self.rfile.read(int(self.headers["Content-Length"]))
+                photo = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status, answer = 200, classify(photo)
-            except OSError as error:  # no photograph
+            except (OSError, ValueError) as error:  # no photograph
                 status, answer = 400, {"error": str(error)}
             self.send_response(status)
             self.end_headers()

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+from http.client import HTTPConnection
 from pathlib import Path
 from threading import Thread
 from urllib.error import HTTPError
@@ -40,6 +41,15 @@ def test_the_example_answers_as_the_network_does(network: nnx.Module, tmp_path):
         answer = json.load(reply)
     with pytest.raises(HTTPError, match="400"):
         urlopen(address, b"no photograph")
+    for length in (None, "many"):
+        connection = HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+        connection.putrequest("POST", "/")
+        if length is not None:
+            connection.putheader("Content-Length", length)
+        connection.endheaders()
+        reply = connection.getresponse()
+        assert reply.status == 400 and json.load(reply)["error"]
+        connection.close()
     server.shutdown()
     server.server_close()
 
