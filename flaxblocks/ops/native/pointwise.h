@@ -96,7 +96,7 @@ bool is_mostly_weights(const Layer<T>& layer, int64_t pixels) {
 // Whether columns of weights share sets of the cache, and there are pixels enough to be worth
 // packing them.
 template <typename T>
-bool shares_sets(const Layer<T>& layer, int64_t pixels) {
+bool is_worth_packing(const Layer<T>& layer, int64_t pixels) {
   constexpr int64_t kMany = 128, kMuch = 32;
   return share_sets<T>(layer.outputs) && layer.inputs >= kMany && pixels >= kMuch;
 }
@@ -115,7 +115,8 @@ bool are_far(const Layer<T>& layer, int64_t pixels) {
 template <typename T>
 void pointwise(ffi::ThreadPool& threads, const Layer<T>& layer, int64_t pixels, const T* x, T* y) {
   if (are_few(pixels)) return few_pixels(threads, layer, pixels, x, y);
-  if (shares_sets(layer, pixels) || is_mostly_weights(layer, pixels) || are_far(layer, pixels)) {
+  if (is_worth_packing(layer, pixels) || is_mostly_weights(layer, pixels) ||
+      are_far(layer, pixels)) {
     return pointwise_by_panels(threads, layer, pixels, x, y);
   }
   constexpr int64_t kMost = 28 * kPixels, kCache = 128 << 10, kWork = 1 << 14;
